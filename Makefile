@@ -1,0 +1,76 @@
+# `make help` lists the targets. Everything is built with Cargo's dev profile, which Cargo.toml sets to opt-level 2:
+# demo, tests and web page then share one build of the dependencies.
+
+# The demo: what it trains on, for how long, and what it reconstructs afterwards. `make demo STEPS=2000` trains longer.
+MODEL   ?= nano
+STEPS   ?= 300
+BATCH   ?= 32
+TRAIN   ?= examples/photos/train
+IMAGE   ?= examples/photos/held-out/coffee.jpg
+
+# Each demo starts by removing this folder, so it cannot be set from outside.
+override RUN := runs/demo
+
+# The wasm build: `make web PROFILE=release` is smaller and takes longer.
+PROFILE ?= dev
+WASM     = $(or $(CARGO_TARGET_DIR),target)/wasm32-unknown-unknown/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bootmae.wasm
+
+# In CI, Cargo.lock is used as it is and nothing is compiled incrementally.
+LOCKED  := $(if $(CI),--locked)
+ifdef CI
+export CARGO_INCREMENTAL := 0
+endif
+
+.PHONY: help demo test test-deps test-native test-web check fmt lint wasm web serve clean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## pretrain a small model on a few photos, then reconstruct a photo it has not seen
+	@scripts/install-driver.sh
+	@echo "Building (several minutes the first time)"
+	cargo build $(LOCKED)
+	rm -rf $(RUN)
+	cargo run --quiet $(LOCKED) -- pretrain --data $(TRAIN) --out $(RUN) --model $(MODEL) --steps $(STEPS) --batch-size $(BATCH)
+	cargo run --quiet $(LOCKED) -- reconstruct --checkpoint $(RUN)/checkpoint.safetensors --image $(IMAGE) --out $(RUN)/reconstruction.png
+	@echo "Done: open $(RUN)/reconstruction.png"
+
+test: test-deps check test-native test-web ## everything CI checks; installs what it needs
+	@echo "All checks passed on lavapipe and SwiftShader natively, and on SwiftShader in Chromium."
+
+test-deps: ## install the software drivers, Chromium, the wasm target and the npm package of the tests
+	@scripts/install-test-deps.sh
+
+test-native: ## cargo test with both software drivers loaded
+	@scripts/test-native.sh $(LOCKED)
+
+test-web: web ## browser tests in headless Chromium
+	node --test --test-reporter=spec web/test/serve.test.mjs web/test/browser.test.mjs
+
+check: ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	cargo clippy $(LOCKED) --target wasm32-unknown-unknown --lib -- -D warnings
+
+fmt: ## format the Rust code
+	cargo fmt --all
+
+lint: check ## the same as check
+
+wasm: ## compile the library to wasm
+	cargo rustc $(LOCKED) --profile $(PROFILE) --lib --crate-type cdylib --target wasm32-unknown-unknown
+
+web: wasm ## assemble the web page in web/dist
+	rm -rf web/dist
+	mkdir -p web/dist/fixtures
+	cp web/index.html web/style.css web/icon.svg web/main.js web/report.js web/dist/
+	cp tests/fixtures/step_tiny.safetensors web/dist/fixtures/
+	cargo run --quiet $(LOCKED) --package glue -- $(WASM) web/dist/pkg
+
+serve: web ## build the web page and serve it on 127.0.0.1:8080
+	node web/serve.mjs web/dist 8080
+
+clean: ## remove everything that was built, and the demo's run
+	cargo clean
+	rm -rf web/dist web/node_modules $(RUN)

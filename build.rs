@@ -1,0 +1,93 @@
+//! Validates every shader with naga and writes the Rust side of its interface: `Params` structs and binding lists.
+//! WGSL is the only source of a layout.
+
+use std::{env, fmt::Write, fs, path::Path};
+
+use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner, valid};
+
+#[path = "src/kernels/specialise.rs"]
+#[allow(dead_code)]
+mod specialise;
+
+/// Files named so may use subgroup operations; all others stay within WebGPU's core.
+const SUBGROUP_FILE: &str = "_subgroup.wgsl";
+
+fn main() {
+    println!("cargo:rerun-if-changed=shaders");
+    println!("cargo:rerun-if-changed=src/kernels/specialise.rs");
+    let mut names: Vec<String> = fs::read_dir("shaders")
+        .expect("the folder shaders/")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".wgsl").map(String::from))
+        .collect();
+    names.sort();
+    let mut rust = String::new();
+    let mut all = String::new();
+    for name in &names {
+        let entries = emit(name, &mut rust);
+        entries.iter().for_each(|entry| write!(all, "&{name}::{entry}, ").unwrap());
+    }
+    writeln!(rust, "/// Every entry point of every shader file.\npub static ALL: &[&Kernel] = &[{all}];").unwrap();
+    let out = env::var("OUT_DIR").expect("OUT_DIR");
+    fs::write(Path::new(&out).join("shaders.rs"), rust).expect("writing shaders.rs");
+}
+
+/// Validates `shaders/{name}.wgsl` as it stands and with its loops unrolled, then writes its module.
+fn emit(name: &str, rust: &mut String) -> Vec<String> {
+    let path = format!("shaders/{name}.wgsl");
+    let read = |p: &str| fs::read_to_string(Path::new("shaders").join(p)).unwrap_or_else(|e| panic!("shaders/{p}: {e}"));
+    let source = specialise::include(&read(&format!("{name}.wgsl")), &read);
+    let (module, info) = validate(&path, &specialise::unroll(&source));
+    // A subgroup's lanes are named by constants, which the loops only yield once unrolled.
+    if !path.ends_with(SUBGROUP_FILE) {
+        validate(&path, &source);
+    }
+
+    let bound = |class: &dyn Fn(AddressSpace) -> bool| {
+        let mut list: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.binding.is_some() && class(v.space)).collect();
+        list.sort_by_key(|(_, v)| v.binding.as_ref().map(|b| b.binding));
+        list
+    };
+    writeln!(rust, "/// The shader `{path}`.\npub mod {name} {{\nuse super::*;").unwrap();
+    writeln!(rust, "const SOURCE: &str = {source:?};").unwrap();
+    for (_, variable) in bound(&|space| space == AddressSpace::Uniform) {
+        let TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else { panic!("{path}: params is not a struct") };
+        writeln!(rust, "/// The uniform parameters of `{path}`.\n#[repr(C)]\n#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]\n#[allow(missing_docs)]\npub struct Params {{").unwrap();
+        for member in members {
+            let kind = match module.types[member.ty].inner {
+                TypeInner::Scalar(s) if s.width == 4 && s.kind == ScalarKind::Uint => "u32",
+                TypeInner::Scalar(s) if s.width == 4 && s.kind == ScalarKind::Float => "f32",
+                _ => panic!("{path}: Params may hold only u32 and f32"),
+            };
+            writeln!(rust, "pub {}: {kind},", member.name.as_deref().expect("a named member")).unwrap();
+        }
+        writeln!(rust, "}}").unwrap();
+    }
+    let mut entries = Vec::new();
+    for (index, entry) in module.entry_points.iter().enumerate() {
+        let used = info.get_entry_point(index);
+        let mut bindings = String::new();
+        for (handle, variable) in bound(&|space| matches!(space, AddressSpace::Storage { .. })) {
+            if used[handle].is_empty() {
+                continue;
+            }
+            let AddressSpace::Storage { access } = variable.space else { unreachable!() };
+            let binding = variable.binding.as_ref().map(|b| b.binding).expect("bound");
+            let write = access.contains(StorageAccess::STORE);
+            write!(bindings, "Binding {{ index: {binding}, name: {:?}, write: {write} }}, ", variable.name.as_deref().unwrap_or("")).unwrap();
+        }
+        let constant = entry.name.to_uppercase();
+        writeln!(rust, "/// Entry point `{}` of `{path}`.\npub static {constant}: Kernel = Kernel {{ file: {name:?}, entry: {:?}, source: SOURCE, bindings: &[{bindings}] }};", entry.name, entry.name).unwrap();
+        entries.push(constant);
+    }
+    writeln!(rust, "}}").unwrap();
+    entries
+}
+
+fn validate(path: &str, source: &str) -> (naga::Module, valid::ModuleInfo) {
+    let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));
+    let capabilities = if path.ends_with(SUBGROUP_FILE) { valid::Capabilities::SUBGROUP } else { valid::Capabilities::empty() };
+    let info = valid::Validator::new(valid::ValidationFlags::all(), capabilities)
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));
+    (module, info)
+}

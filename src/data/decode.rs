@@ -1,0 +1,224 @@
+//! Reading one image file: JPEG, PNG or WebP, told by its content, upright, 8 bits, and never larger than allowed.
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::Picture;
+
+/// The longest side of an image that is decoded, in pixels.
+pub const MAX_SIDE: u32 = 16384;
+
+/// The most bytes that a file, and the pixels decoded from it, may each have.
+pub const MAX_BYTES: u64 = 256 << 20;
+
+/// Reads an image file into 8-bit pixels of `channels` values, turned as its EXIF orientation says.
+///
+/// Grey, palette, 16-bit, CMYK and transparent images are converted as [`Picture::with_channels`] says; of an animation
+/// the first frame is taken. Sizes are compared with [`MAX_SIDE`] and [`MAX_BYTES`] before pixels are allocated.
+///
+/// # Errors
+/// In words, without the path: the file cannot be read, is no such image, is too large, is damaged or cut short. A panic
+/// inside a decoder is such an error too.
+///
+/// # Panics
+/// When `channels` is not 1 to 4.
+pub fn decode(path: &Path, channels: usize) -> Result<Picture, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+        return Err("not a file".into());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("the file has more than {} MiB", MAX_BYTES >> 20));
+    }
+    decode_bytes(&bytes, channels)
+}
+
+/// [`decode`] for a file that is already in memory.
+fn decode_bytes(bytes: &[u8], channels: usize) -> Result<Picture, String> {
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode_upright(bytes)));
+    let image = decoded.unwrap_or_else(|_| Err("the decoder failed on its content".into()))?;
+    let (height, width) = (image.height() as usize, image.width() as usize);
+    let (own_channels, pixels) = match (image.color().has_color(), image.color().has_alpha()) {
+        (false, false) => (1, image.into_luma8().into_raw()),
+        (false, true) => (2, image.into_luma_alpha8().into_raw()),
+        (true, false) => (3, image.into_rgb8().into_raw()),
+        (true, true) => (4, image.into_rgba8().into_raw()),
+    };
+    Ok(Picture { height, width, channels: own_channels, pixels }.with_channels(channels))
+}
+
+/// Decodes within the limits and applies the orientation.
+fn decode_upright(bytes: &[u8]) -> Result<DynamicImage, String> {
+    let words = |error: image::ImageError| error.to_string();
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_BYTES);
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
+    reader.limits(limits.clone());
+    match reader.format() {
+        Some(ImageFormat::Jpeg) if !jpeg_is_whole(bytes) => return Err("the JPEG is cut short".into()),
+        Some(ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP) => {}
+        _ => return Err("neither JPEG, PNG nor WebP".into()),
+    }
+    let mut decoder = reader.into_decoder().map_err(words)?;
+    limits.reserve(decoder.total_bytes()).map_err(words)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(words)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+/// Whether a JPEG reaches its end marker. The decoder itself fills what is missing with grey and says nothing.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[first, second]) = bytes.get(at..at + 2) {
+        match (first, second) {
+            (0xFF, 0xD9) => return true,
+            // A segment with a length, which counts its own two bytes. What follows SOS is entropy-coded bytes.
+            (0xFF, 0x02..=0xCF | 0xDA..=0xFE) => match bytes.get(at + 2..at + 4) {
+                Some(&[high, low]) => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+                _ => return false,
+            },
+            // Escaped values, restart markers, fill bytes and the entropy-coded bytes themselves.
+            _ => at += 1,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn fixtures() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pil")
+    }
+
+    fn fixture(name: &str) -> PathBuf {
+        fixtures().join(name)
+    }
+
+    /// Every file `kinds/NAME` beside `kinds/NAME.rgb.png`, what PIL makes of it.
+    #[test]
+    fn every_kind_of_image_decodes_as_in_pil() {
+        let mut kinds = 0;
+        for entry in std::fs::read_dir(fixture("kinds")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if name.ends_with(".rgb.png") {
+                continue;
+            }
+            let picture = decode(&path, 3).unwrap_or_else(|reason| panic!("{name}: {reason}"));
+            let expected = decode(&fixture(&format!("kinds/{name}.rgb.png")), 3).unwrap();
+            assert_eq!((picture.height, picture.width), (expected.height, expected.width), "{name}");
+            let worst = picture.pixels.iter().zip(&expected.pixels).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(worst <= 2, "{name} differs by {worst}");
+            kinds += 1;
+        }
+        assert_eq!(kinds, 22);
+    }
+
+    #[test]
+    fn grey_and_alpha_are_as_in_pil() {
+        let opaque = decode(&fixture("kinds/rgb.png"), 4).unwrap();
+        assert!(opaque.pixels.chunks_exact(4).all(|pixel| pixel[3] == 255));
+        let grey = decode(&fixture("kinds/rgb.png"), 1).unwrap();
+        let expected = decode(&fixture("kinds/grey.png"), 1).unwrap();
+        assert_eq!(grey, expected);
+        let transparent = decode(&fixture("kinds/rgba.png"), 2).unwrap();
+        assert!(transparent.pixels.chunks_exact(2).any(|pixel| pixel[1] < 255));
+    }
+
+    #[test]
+    fn a_file_cut_short_is_refused_or_whole() {
+        for name in ["rgb.jpg", "progressive.jpg", "rgb.png", "lossy.webp", "lossless.webp"] {
+            let bytes = std::fs::read(fixture("kinds").join(name)).unwrap();
+            let whole = decode_bytes(&bytes, 3).unwrap();
+            let mut refused = 0;
+            for length in 0..bytes.len() {
+                match decode_bytes(&bytes[..length], 3) {
+                    Ok(picture) => assert_eq!(picture, whole, "{name} cut to {length} bytes"),
+                    Err(_) => refused += 1,
+                }
+            }
+            assert!(refused + 16 >= bytes.len(), "{name}: {refused} of {} lengths refused", bytes.len());
+        }
+    }
+
+    #[test]
+    fn flipped_bits_give_a_picture_or_a_reason() {
+        let mut refused = 0;
+        for name in ["rgb.jpg", "rgb.png", "lossy.webp", "lossless.webp"] {
+            let bytes = std::fs::read(fixture("kinds").join(name)).unwrap();
+            for bit in (0..bytes.len() * 8).step_by(7) {
+                let mut damaged = bytes.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                match decode_bytes(&damaged, 3) {
+                    Ok(picture) => picture.check().unwrap(),
+                    Err(reason) => refused += usize::from(!reason.is_empty()),
+                }
+            }
+        }
+        assert!(refused > 100, "{refused}");
+    }
+
+    #[test]
+    fn sixteen_bit_colours_keep_their_high_byte() {
+        let deep = image::ImageBuffer::from_fn(5, 4, |x, y| {
+            image::Rgba([x * 12000, y * 20000, 65535, 40000].map(|v| v as u16))
+        });
+        let mut encoded = Cursor::new(Vec::new());
+        DynamicImage::ImageRgba16(deep.clone()).write_to(&mut encoded, ImageFormat::Png).unwrap();
+        let picture = decode_bytes(&encoded.into_inner(), 4).unwrap();
+        assert!(
+            picture.pixels.iter().zip(deep.iter()).all(|(eight, sixteen)| eight.abs_diff((sixteen >> 8) as u8) <= 1)
+        );
+    }
+
+    /// A valid start of a PNG of any size: its header chunk, then the start of its pixels.
+    fn png_header(width: u32, height: u32) -> Vec<u8> {
+        let mut encoded = Cursor::new(Vec::new());
+        DynamicImage::new_rgb8(1, 1).write_to(&mut encoded, ImageFormat::Png).unwrap();
+        let mut bytes = encoded.into_inner();
+        bytes[16..20].copy_from_slice(&width.to_be_bytes());
+        bytes[20..24].copy_from_slice(&height.to_be_bytes());
+        let mut crc = u32::MAX;
+        for byte in &bytes[12..29] {
+            crc ^= u32::from(*byte);
+            (0..8).for_each(|_| crc = if crc & 1 == 1 { 0xEDB8_8320 ^ (crc >> 1) } else { crc >> 1 });
+        }
+        bytes[29..33].copy_from_slice(&(!crc).to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_decompression_bomb_is_refused_for_its_size() {
+        for (width, height) in [(100_000, 100_000), (16_384, 16_384), (20_000, 1), (1, 20_000)] {
+            let reason = decode_bytes(&png_header(width, height), 3).unwrap_err();
+            assert!(reason.contains("limit") || reason.contains("size"), "{width}×{height}: {reason}");
+        }
+        let jpeg = std::fs::read(fixture("kinds/rgb.jpg")).unwrap();
+        let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+        let mut bomb = jpeg;
+        bomb[frame + 5..frame + 9].copy_from_slice(&[0xFF; 4]);
+        let reason = decode_bytes(&bomb, 3).unwrap_err();
+        assert!(reason.contains("limit") || reason.contains("size"), "{reason}");
+    }
+
+    #[test]
+    fn what_is_no_image_is_named_so() {
+        assert_eq!(decode_bytes(b"", 3).unwrap_err(), "neither JPEG, PNG nor WebP");
+        assert_eq!(decode_bytes(b"GIF89a and so on", 3).unwrap_err(), "neither JPEG, PNG nor WebP");
+        assert_eq!(decode(&fixtures(), 3).unwrap_err(), "not a file");
+        assert!(decode(&fixture("missing.png"), 3).unwrap_err().contains("No such file"));
+    }
+}

@@ -1,0 +1,577 @@
+//! Batches, made on worker threads ahead of the GPU.
+//!
+//! Slot b of batch k is position k·B + b of an endless sequence: the collection in a random order, then in another one,
+//! and so on. The order of an epoch, the crop of a sample in it and what stands in for an unreadable image are each a
+//! function of the seed, the epoch and the sample's number. So batches do not depend on the number of threads, and a
+//! loader that starts at batch k gives what an uninterrupted one would.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::augment::augment;
+use super::source::Source;
+use crate::error::{Error, Result};
+use crate::rng::{Rng, Stream};
+
+/// How a [`Loader`] makes batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderOptions {
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Rows of an image in pixels.
+    pub height: usize,
+    /// Columns of an image in pixels.
+    pub width: usize,
+    /// Values of a pixel, as many as the source's pictures have.
+    pub channels: usize,
+    /// Decides the order of the samples and their crops.
+    pub seed: u64,
+    /// Threads that decode and crop; 0 for as many as the machine has processors.
+    pub threads: usize,
+    /// Batches made ahead; 0 makes each when it is asked for.
+    pub prefetch: usize,
+    /// The share of the collection that may be unreadable, 0 to 1. Unless it is 0, one image always may.
+    pub max_bad_fraction: f64,
+}
+
+impl Default for LoaderOptions {
+    /// 64 RGB images of 224×224, two batches ahead, at most 1 % unreadable, one thread per processor.
+    fn default() -> LoaderOptions {
+        LoaderOptions {
+            batch_size: 64,
+            height: 224,
+            width: 224,
+            channels: 3,
+            seed: 0,
+            threads: 0,
+            prefetch: 2,
+            max_bad_fraction: 0.01,
+        }
+    }
+}
+
+/// The images of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// `[batch_size, channels, height, width]`, −1 to 1, see [`Picture::normalise`](super::Picture::normalise).
+    pub images: Vec<f32>,
+    /// For each image the epoch and the sample's number in the source: what its mask depends on too.
+    pub samples: Vec<(u64, usize)>,
+    /// For each image the number in the source of the image that was read: the sample's own, unless that is unreadable.
+    pub shown: Vec<usize>,
+    /// The images newly found unreadable, each with the reason; an image is named once in a loader's life.
+    pub bad: Vec<String>,
+}
+
+/// An endless iterator of batches. Dropping it stops its threads.
+pub struct Loader {
+    source: Arc<dyn Source>,
+    options: LoaderOptions,
+    allowed: usize,
+    order: EpochOrder,
+    next_batch: u64,
+    requested: u64,
+    waiting: HashMap<u64, Outcome>,
+    bad: BTreeMap<usize, String>,
+    failure: Option<String>,
+    stop: Arc<AtomicBool>,
+    jobs: Option<Sender<Job>>,
+    outcomes: Receiver<(u64, Outcome)>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The order of the samples of an epoch: a uniformly random permutation of 0..len.
+///
+/// # Panics
+/// When `len` does not fit 32 bits.
+pub fn permutation(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
+    let len = u32::try_from(len).expect("a collection has fewer than 2³² images");
+    let mut order: Vec<u32> = (0..len).collect();
+    Rng::new(seed, Stream::Shuffle, epoch, 0).shuffle(&mut order);
+    order
+}
+
+/// The permutation of the epoch that positions are being taken from.
+struct EpochOrder {
+    seed: u64,
+    epoch: u64,
+    order: Vec<u32>,
+}
+
+impl EpochOrder {
+    /// The epoch and the sample's number at a position of the endless sequence.
+    fn sample(&mut self, position: u64) -> (u64, usize) {
+        let len = self.order.len() as u64;
+        let epoch = position / len;
+        if epoch != self.epoch {
+            *self = EpochOrder { seed: self.seed, epoch, order: permutation(self.seed, epoch, self.order.len()) };
+        }
+        (epoch, self.order[(position % len) as usize] as usize)
+    }
+}
+
+/// One image to make.
+struct Job {
+    position: u64,
+    epoch: u64,
+    sample: usize,
+}
+
+/// What became of a job.
+enum Outcome {
+    /// The view of the sample, or none if too many images tried for it are unreadable; and those.
+    Made { epoch: u64, sample: usize, view: Option<(usize, Vec<f32>)>, bad: BTreeMap<usize, String> },
+    /// A worker panicked.
+    Panicked(String),
+}
+
+impl Loader {
+    /// Starts the threads; the first batch of [`Loader::next`] is number `first_batch`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for options out of range, [`Error::Images`] for a source without images or with 2³² or more.
+    pub fn new(source: Arc<dyn Source>, options: LoaderOptions, first_batch: u64) -> Result<Loader> {
+        let len = source.len();
+        check(&options, len, first_batch)?;
+        if len < options.batch_size {
+            tracing::warn!(
+                "{len} images are fewer than a batch of {}: images repeat within a batch",
+                options.batch_size
+            );
+        }
+        let allowed = match options.max_bad_fraction {
+            0.0 => 0,
+            fraction => ((fraction * len as f64) as usize).max(1),
+        };
+        let (jobs, work) = unbounded();
+        let (results, outcomes) = unbounded();
+        let order = EpochOrder { seed: options.seed, epoch: 0, order: permutation(options.seed, 0, len) };
+        let mut loader = Loader {
+            source,
+            allowed,
+            order,
+            next_batch: first_batch,
+            requested: first_batch * options.batch_size as u64,
+            waiting: HashMap::new(),
+            bad: BTreeMap::new(),
+            failure: None,
+            stop: Arc::default(),
+            jobs: Some(jobs),
+            outcomes,
+            threads: Vec::new(),
+            options,
+        };
+        loader.start_threads(work, results)?;
+        loader.request(loader.options.prefetch as u64);
+        Ok(loader)
+    }
+
+    fn start_threads(&mut self, work: Receiver<Job>, results: Sender<(u64, Outcome)>) -> Result<()> {
+        let threads = match self.options.threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        for number in 0..threads {
+            let worker = Worker {
+                source: self.source.clone(),
+                options: self.options.clone(),
+                allowed: self.allowed,
+                stop: self.stop.clone(),
+            };
+            let (work, results) = (work.clone(), results.clone());
+            let thread = thread::Builder::new().name(format!("images {number}"));
+            let thread = thread.spawn(move || worker.run(&work, &results));
+            self.threads.push(thread.map_err(|error| Error::Images(format!("no thread to read images: {error}")))?);
+        }
+        Ok(())
+    }
+
+    /// Hands out jobs until all images of the next `batches` batches are asked for. This bounds what is in memory.
+    fn request(&mut self, batches: u64) {
+        let end = (self.next_batch + batches) * self.options.batch_size as u64;
+        let jobs = self.jobs.as_ref().expect("present until the loader is dropped");
+        for position in self.requested..end {
+            let (epoch, sample) = self.order.sample(position);
+            // Fails when all threads have ended, which receiving an outcome then reports.
+            let _ = jobs.send(Job { position, epoch, sample });
+        }
+        self.requested = self.requested.max(end);
+    }
+
+    /// Waits for the next batch, and sets the threads to work on those after it.
+    ///
+    /// # Errors
+    /// [`Error::Images`] when more images than allowed are unreadable, naming some, or when a thread failed. The loader
+    /// then gives the same error again.
+    #[expect(clippy::should_implement_trait, reason = "a batch can fail and the sequence has no end")]
+    pub fn next(&mut self) -> Result<Batch> {
+        if self.failure.is_none() {
+            match self.collect() {
+                Ok(batch) => return Ok(batch),
+                Err(reason) => self.failure = Some(reason),
+            }
+        }
+        Err(Error::Images(self.failure.clone().unwrap_or_default()))
+    }
+
+    fn collect(&mut self) -> Result<Batch, String> {
+        self.request(1);
+        let size = self.options.batch_size as u64;
+        let values = self.options.channels * self.options.height * self.options.width;
+        let mut batch = Batch {
+            images: Vec::with_capacity(self.options.batch_size * values),
+            samples: Vec::new(),
+            shown: Vec::new(),
+            bad: Vec::new(),
+        };
+        for position in self.next_batch * size..(self.next_batch + 1) * size {
+            let Outcome::Made { epoch, sample, view, bad } = self.outcome(position)? else { unreachable!("no panic") };
+            for (index, reason) in bad {
+                let name = format!("{}: {reason}", self.source.name(index));
+                if self.bad.insert(index, name.clone()).is_none() {
+                    batch.bad.push(name);
+                }
+            }
+            let Some((shown, image)) = view.filter(|_| self.bad.len() <= self.allowed) else {
+                return Err(self.too_many_bad());
+            };
+            batch.images.extend(image);
+            batch.samples.push((epoch, sample));
+            batch.shown.push(shown);
+        }
+        self.next_batch += 1;
+        self.request(self.options.prefetch as u64);
+        Ok(batch)
+    }
+
+    /// The outcome at a position, keeping those of later positions that arrive before it.
+    fn outcome(&mut self, position: u64) -> Result<Outcome, String> {
+        loop {
+            if let Some(outcome) = self.waiting.remove(&position) {
+                return Ok(outcome);
+            }
+            match self.outcomes.recv() {
+                Ok((_, Outcome::Panicked(message))) => return Err(message),
+                Ok((at, outcome)) => drop(self.waiting.insert(at, outcome)),
+                Err(_) => return Err("all threads that read images have ended".into()),
+            }
+        }
+    }
+
+    fn too_many_bad(&self) -> String {
+        let (bad, len) = (self.bad.len(), self.source.len());
+        let some: Vec<&str> = self.bad.values().take(3).map(String::as_str).collect();
+        let (some, more) = (some.join("; "), if bad > 3 { "; …" } else { "" });
+        if bad == len {
+            return format!("none of the {len} images can be read: {some}{more}");
+        }
+        let percent = self.options.max_bad_fraction * 100.0;
+        format!(
+            "{bad} of {len} images cannot be read, and that is more than the {percent} % allowed: {some}{more}. Remove or \
+             repair them, or allow more"
+        )
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A panic in a worker was caught and reported as an outcome.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn check(options: &LoaderOptions, len: usize, first_batch: u64) -> Result<()> {
+    let LoaderOptions { batch_size, height, width, channels, max_bad_fraction, .. } = *options;
+    let fail = |reason: String| Err(Error::Config(reason));
+    if batch_size == 0 || height == 0 || width == 0 {
+        return fail(format!("a batch of {batch_size} images of {height}×{width} pixels is empty"));
+    }
+    if !(1..=4).contains(&channels) {
+        return fail(format!("channels must be 1 to 4, not {channels}"));
+    }
+    if !(0.0..=1.0).contains(&max_bad_fraction) {
+        return fail(format!("the share of unreadable images must be 0 to 1, not {max_bad_fraction}"));
+    }
+    if first_batch.checked_mul(batch_size as u64).is_none_or(|position| position > u64::MAX / 2) {
+        return fail(format!("there is no batch {first_batch} of {batch_size} images"));
+    }
+    if len == 0 || u32::try_from(len).is_err() {
+        return Err(Error::Images(format!("a collection has 1 to 2³² − 1 images, not {len}")));
+    }
+    Ok(())
+}
+
+/// What a thread needs to make images.
+struct Worker {
+    source: Arc<dyn Source>,
+    options: LoaderOptions,
+    allowed: usize,
+    stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    /// Does jobs until there are no more or the loader is dropped. A panic in a job becomes its outcome.
+    fn run(&self, work: &Receiver<Job>, results: &Sender<(u64, Outcome)>) {
+        for job in work {
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let made = catch_unwind(AssertUnwindSafe(|| self.make(&job)));
+            let panicked = |panic: Box<dyn Any + Send>| {
+                let words = panic.downcast_ref::<String>().map(String::as_str);
+                let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+                Outcome::Panicked(format!("reading sample {} of epoch {} panicked: {words}", job.sample, job.epoch))
+            };
+            if results.send((job.position, made.unwrap_or_else(panicked))).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The view of a sample. Where the sample's image is unreadable, random others are tried, as many as may be bad.
+    fn make(&self, job: &Job) -> Outcome {
+        let &Job { epoch, sample, .. } = job;
+        let len = self.source.len();
+        let rng = |stream| Rng::new(self.options.seed, stream, epoch, sample as u64);
+        let mut replacements = rng(Stream::Replace);
+        let mut bad = BTreeMap::new();
+        let mut index = sample;
+        let picture = loop {
+            match self.load(index) {
+                Ok(picture) => break Some(picture),
+                Err(reason) => bad.insert(index, reason),
+            };
+            if bad.len() > self.allowed || bad.len() == len {
+                break None;
+            }
+            while bad.contains_key(&index) {
+                index = replacements.below(len);
+            }
+        };
+        let view = picture.map(|picture| {
+            let view = augment(&picture, self.options.height, self.options.width, &mut rng(Stream::Augment));
+            (index, view.normalise())
+        });
+        Outcome::Made { epoch, sample, view, bad }
+    }
+
+    fn load(&self, index: usize) -> Result<super::Picture, String> {
+        let picture = self.source.load(index)?;
+        picture.check()?;
+        if picture.channels != self.options.channels {
+            return Err(format!("it has {} channels, not {}", picture.channels, self.options.channels));
+        }
+        Ok(picture)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Picture;
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    /// Pictures of one grey each, the image's number; some unreadable, one that panics; counts what is loaded.
+    #[derive(Default)]
+    struct Greys {
+        len: usize,
+        bad: BTreeSet<usize>,
+        panics: Option<usize>,
+        slow: bool,
+        loads: AtomicUsize,
+    }
+
+    impl Source for Greys {
+        fn len(&self) -> usize {
+            self.len
+        }
+
+        fn name(&self, index: usize) -> String {
+            format!("grey {index}")
+        }
+
+        fn load(&self, index: usize) -> Result<Picture, String> {
+            let load = self.loads.fetch_add(1, Ordering::SeqCst);
+            if self.slow {
+                thread::sleep(Duration::from_micros((load as u64 * 7919) % 700));
+            }
+            assert_ne!(Some(index), self.panics, "this image panics");
+            match self.bad.contains(&index) {
+                true => Err("damaged".into()),
+                false => Ok(Picture { height: 5, width: 7, channels: 1, pixels: ramp(index) }),
+            }
+        }
+    }
+
+    fn ramp(index: usize) -> Vec<u8> {
+        (0..35).map(|at| (index + at % 7 * 20) as u8).collect()
+    }
+
+    fn greys(len: usize, bad: &[usize]) -> Arc<Greys> {
+        Arc::new(Greys { len, bad: bad.iter().copied().collect(), slow: true, ..Greys::default() })
+    }
+
+    fn options(batch_size: usize) -> LoaderOptions {
+        LoaderOptions { batch_size, height: 4, width: 4, channels: 1, seed: 9, threads: 2, ..LoaderOptions::default() }
+    }
+
+    fn batches(source: Arc<Greys>, options: LoaderOptions, range: std::ops::Range<u64>) -> Vec<Batch> {
+        let mut loader = Loader::new(source, options, range.start).unwrap();
+        range.map(|_| loader.next().unwrap()).collect()
+    }
+
+    fn refusal(source: Arc<Greys>, options: LoaderOptions) -> String {
+        let mut loader = Loader::new(source, options, 0).unwrap();
+        let error = (0..200).find_map(|_| loader.next().err()).expect("must fail");
+        assert_eq!(error.exit_code(), 3);
+        assert_eq!(loader.next().unwrap_err().to_string(), error.to_string());
+        error.to_string()
+    }
+
+    #[test]
+    fn every_epoch_has_each_sample_once_in_another_order() {
+        let made = batches(greys(10, &[]), options(4), 0..5);
+        let samples: Vec<(u64, usize)> = made.iter().flat_map(|batch| batch.samples.clone()).collect();
+        for (epoch, part) in samples.chunks(10).enumerate() {
+            assert!(part.iter().all(|sample| sample.0 == epoch as u64), "{part:?}");
+            assert_eq!(part.iter().map(|sample| sample.1).collect::<BTreeSet<_>>().len(), 10);
+        }
+        assert_ne!(permutation(9, 0, 10), permutation(9, 1, 10));
+        assert_ne!(permutation(9, 0, 10), permutation(8, 0, 10));
+        assert!(made.iter().all(|batch| batch.images.len() == 64 && batch.bad.is_empty()));
+        assert!(made.iter().all(|batch| batch.shown.iter().zip(&batch.samples).all(|(shown, of)| *shown == of.1)));
+    }
+
+    #[test]
+    fn batches_do_not_depend_on_threads_or_prefetch() {
+        let source = || greys(50, &[3]);
+        let expected = batches(source(), LoaderOptions { threads: 1, prefetch: 0, ..options(8) }, 0..12);
+        for (threads, prefetch) in [(1, 3), (2, 0), (5, 2), (0, 1)] {
+            assert_eq!(batches(source(), LoaderOptions { threads, prefetch, ..options(8) }, 0..12), expected);
+        }
+    }
+
+    #[test]
+    fn a_loader_started_later_continues_the_same_run() {
+        let max_bad_fraction = 0.05;
+        let options = LoaderOptions { max_bad_fraction, ..options(8) };
+        let whole = batches(greys(60, &[3, 20, 41]), options.clone(), 0..20);
+        let resumed = batches(greys(60, &[3, 20, 41]), options, 11..20);
+        for (resumed, whole) in resumed.iter().zip(&whole[11..]) {
+            assert_eq!((&resumed.images, &resumed.samples), (&whole.images, &whole.samples));
+            assert_eq!(resumed.shown, whole.shown);
+        }
+    }
+
+    #[test]
+    fn views_differ_from_epoch_to_epoch_and_seed_to_seed() {
+        let first = |seed, batch| batches(greys(1, &[]), LoaderOptions { seed, ..options(1) }, batch..batch + 1);
+        assert_ne!(first(1, 0)[0].images, first(1, 1)[0].images);
+        assert_ne!(first(1, 0)[0].images, first(2, 0)[0].images);
+    }
+
+    #[test]
+    fn corrupt_image_is_skipped_and_named() {
+        let made = batches(greys(20, &[7]), options(5), 0..12);
+        let named: Vec<&String> = made.iter().flat_map(|batch| &batch.bad).collect();
+        assert_eq!(named, ["grey 7: damaged"]);
+        let mut replacements = BTreeSet::new();
+        for batch in &made {
+            for (&shown, &(epoch, sample)) in batch.shown.iter().zip(&batch.samples) {
+                assert_ne!(shown, 7);
+                if sample == 7 {
+                    replacements.insert((epoch, shown));
+                }
+            }
+        }
+        assert_eq!(replacements.len(), 3, "one in each of 3 epochs: {replacements:?}");
+    }
+
+    #[test]
+    fn more_corrupt_images_than_allowed_end_the_run() {
+        let bad: Vec<usize> = (0..100).filter(|index| index % 25 == 3).collect();
+        let message = refusal(greys(100, &bad), LoaderOptions { max_bad_fraction: 0.03, ..options(10) });
+        assert!(message.contains("4 of 100 images cannot be read") && message.contains("3 % allowed"), "{message}");
+        assert!(message.contains("grey 3: damaged; grey 28: damaged; grey 53: damaged; …"), "{message}");
+        batches(greys(100, &bad), LoaderOptions { max_bad_fraction: 0.04, ..options(10) }, 0..20);
+    }
+
+    #[test]
+    fn one_corrupt_image_is_allowed_in_a_small_collection_unless_none_may_be() {
+        batches(greys(3, &[1]), options(3), 0..4);
+        assert!(refusal(greys(3, &[1, 2]), options(3)).contains("2 of 3 images"));
+        let strict = LoaderOptions { max_bad_fraction: 0.0, ..options(3) };
+        assert!(refusal(greys(3, &[1]), strict).contains("1 of 3 images cannot be read"));
+    }
+
+    #[test]
+    fn a_collection_without_a_readable_image_ends_at_once() {
+        let all: Vec<usize> = (0..30).collect();
+        let any = LoaderOptions { max_bad_fraction: 1.0, ..options(4) };
+        assert!(refusal(greys(30, &all), any.clone()).contains("none of the 30 images can be read"));
+        let source = greys(30, &all);
+        let mut loader = Loader::new(source.clone(), options(4), 0).unwrap();
+        assert!(loader.next().unwrap_err().to_string().contains("2 of 30 images cannot be read"));
+        drop(loader);
+        assert!(source.loads.load(Ordering::SeqCst) <= 2 * 3 * 4);
+        assert_eq!(batches(greys(30, &all[1..]), any, 0..1)[0].shown, [0; 4]);
+    }
+
+    #[test]
+    fn fewer_images_than_a_batch_repeat() {
+        let made = batches(greys(3, &[]), options(8), 0..1);
+        assert_eq!(made[0].samples.iter().map(|sample| sample.0).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn a_panic_in_a_worker_is_an_error_and_not_a_hang() {
+        let source = Arc::new(Greys { len: 6, panics: Some(4), ..Greys::default() });
+        let message = refusal(source, options(3));
+        assert!(message.contains("reading sample 4 of epoch") && message.contains("this image panics"), "{message}");
+    }
+
+    #[test]
+    fn no_more_is_made_ahead_than_asked_for() {
+        let source = greys(1000, &[]);
+        let mut loader = Loader::new(source.clone(), LoaderOptions { prefetch: 3, ..options(5) }, 0).unwrap();
+        loader.next().unwrap();
+        loader.next().unwrap();
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(source.loads.load(Ordering::SeqCst), (2 + 3) * 5);
+    }
+
+    #[test]
+    fn dropping_a_loader_stops_its_threads_and_leaves_queued_work() {
+        let source = greys(100_000, &[]);
+        let loader = Loader::new(source.clone(), LoaderOptions { prefetch: 1000, ..options(50) }, 0).unwrap();
+        drop(loader);
+        assert_eq!(Arc::strong_count(&source), 1);
+        assert!(source.loads.load(Ordering::SeqCst) < 10_000);
+    }
+
+    #[test]
+    fn pictures_of_other_channels_are_unreadable() {
+        assert!(refusal(greys(3, &[]), LoaderOptions { channels: 3, ..options(2) }).contains("1 channels, not 3"));
+    }
+
+    #[test]
+    fn impossible_options_are_named() {
+        let refused = |options, len| Loader::new(greys(len, &[]), options, 0).err().unwrap().to_string();
+        assert!(refused(options(0), 3).contains("batch of 0"));
+        assert!(refused(LoaderOptions { channels: 5, ..options(1) }, 3).contains("channels must be 1 to 4"));
+        assert!(refused(LoaderOptions { max_bad_fraction: 1.5, ..options(1) }, 3).contains("0 to 1, not 1.5"));
+        assert!(refused(options(1), 0).contains("images, not 0"));
+    }
+}

@@ -1,0 +1,113 @@
+//! Which adapters there are and which one a name means.
+
+use crate::error::{Error, Result};
+
+/// What a person needs to know of an adapter.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct AdapterSummary {
+    /// The name the driver gives, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`.
+    pub name: String,
+    /// Driver and version as the driver gives them.
+    pub driver: String,
+    /// Vulkan, Metal, Dx12 or BrowserWebGpu.
+    pub backend: String,
+    /// DiscreteGpu, IntegratedGpu, VirtualGpu, Cpu or Other.
+    pub kind: String,
+    /// Largest storage binding in bytes.
+    pub max_storage_buffer_binding_size: u64,
+    /// Largest buffer in bytes.
+    pub max_buffer_size: u64,
+    /// Storage buffers that one entry point may use.
+    pub max_storage_buffers_per_shader_stage: u32,
+    /// Workgroup memory in bytes.
+    pub max_compute_workgroup_storage_size: u32,
+    /// Invocations in one workgroup.
+    pub max_compute_invocations_per_workgroup: u32,
+    /// Features of interest that the adapter offers.
+    pub features: Vec<String>,
+}
+
+impl std::fmt::Display for AdapterSummary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} [{}, {}, {}]", self.name, self.backend, self.kind, self.driver)
+    }
+}
+
+const NO_ADAPTER: &str = "no adapter found. Install a driver: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers \
+    libvulkan1` (includes the software rasterizer lavapipe), on Windows and macOS update the system";
+
+/// Every adapter of this machine, in the order that `--adapter INDEX` counts.
+pub async fn adapters() -> Vec<AdapterSummary> {
+    enumerate().await.iter().map(summarise).collect()
+}
+
+/// The adapter that `selector` names (an index or part of a name, any case), or the strongest kind without one.
+pub(super) async fn choose(selector: Option<&str>) -> Result<(wgpu::Adapter, AdapterSummary)> {
+    let mut found = enumerate().await;
+    let summaries: Vec<_> = found.iter().map(summarise).collect();
+    if found.is_empty() {
+        return Err(Error::Gpu(NO_ADAPTER.into()));
+    }
+    let index = match selector {
+        None => {
+            let rank = |i: &usize| match found[*i].get_info().device_type {
+                wgpu::DeviceType::DiscreteGpu => 0,
+                wgpu::DeviceType::IntegratedGpu => 1,
+                wgpu::DeviceType::VirtualGpu => 2,
+                wgpu::DeviceType::Other => 3,
+                wgpu::DeviceType::Cpu => 4,
+            };
+            (0..found.len()).min_by_key(rank)
+        }
+        Some(text) => match text.parse::<usize>() {
+            Ok(index) => Some(index).filter(|i| *i < found.len()),
+            Err(_) => summaries.iter().position(|s| s.name.to_lowercase().contains(&text.to_lowercase())),
+        },
+    };
+    let Some(index) = index else {
+        let list: Vec<_> = summaries.iter().enumerate().map(|(i, s)| format!("{i}: {}", s.name)).collect();
+        let wanted = selector.unwrap_or_default();
+        return Err(Error::Gpu(format!("no adapter matches `{wanted}`; there are {}", list.join(", "))));
+    };
+    let summary = summaries[index].clone();
+    Ok((found.swap_remove(index), summary))
+}
+
+async fn enumerate() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        instance.enumerate_adapters(wgpu::Backends::PRIMARY).await
+    }
+    #[cfg(target_arch = "wasm32")]
+    {
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        instance.request_adapter(&options).await.into_iter().collect()
+    }
+}
+
+fn summarise(adapter: &wgpu::Adapter) -> AdapterSummary {
+    let (info, limits) = (adapter.get_info(), adapter.limits());
+    let offered = adapter.features();
+    let interesting = [
+        ("timestamp_query", wgpu::Features::TIMESTAMP_QUERY),
+        ("shader_f16", wgpu::Features::SHADER_F16),
+        ("subgroup", wgpu::Features::SUBGROUP),
+        ("cooperative_matrix", wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+    ];
+    AdapterSummary {
+        name: if info.name.is_empty() { "WebGPU adapter".into() } else { info.name },
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        backend: format!("{:?}", info.backend),
+        kind: format!("{:?}", info.device_type),
+        max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+        max_buffer_size: limits.max_buffer_size,
+        max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
+        max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+        features: interesting.iter().filter(|(_, f)| offered.contains(*f)).map(|(n, _)| n.to_string()).collect(),
+    }
+}

@@ -1,0 +1,186 @@
+//! The GPU as this project needs it: adapter choice, limits, buffers, pipelines, readback. Knows no tensors.
+
+mod adapter;
+mod readback;
+mod timing;
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+pub use adapter::{AdapterSummary, adapters};
+pub use readback::Readback;
+pub use timing::Timer;
+
+use crate::{
+    error::{Error, Result},
+    kernels::{Constant, Kernel},
+};
+
+/// How a device is opened.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceOptions {
+    /// Part of the adapter's name, or its index in [`adapters`]; without it the strongest kind of adapter is taken.
+    pub adapter: Option<String>,
+    /// Compile shaders with bounds clamps and loop bounds, as browsers always do. Off natively: the kernels are tested
+    /// with checks, and checks cost up to twice the time.
+    pub checked: bool,
+    /// Ask for WebGPU's default limits instead of everything the adapter offers.
+    pub web_limits: bool,
+}
+
+type PipelineKey = (&'static str, &'static str, Vec<Constant>);
+
+/// An open device with its queue and the pipelines compiled so far.
+pub struct Device {
+    pub(crate) raw: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    summary: AdapterSummary,
+    checked: bool,
+    pipelines: RefCell<HashMap<PipelineKey, Rc<wgpu::ComputePipeline>>>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Device {
+    /// Opens an adapter. [`Error::Gpu`] says which adapters there are and how to install a driver when there is none.
+    pub async fn open(options: &DeviceOptions) -> Result<Device> {
+        let (adapter, summary) = adapter::choose(options.adapter.as_deref()).await?;
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP;
+        let limits = if options.web_limits { wgpu::Limits::default() } else { adapter.limits() };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("bootmae"),
+            required_features: adapter.features() & wanted,
+            required_limits: limits,
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (raw, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| Error::Gpu(format!("{} refused to open: {e}", summary.name)))?;
+        let lost = Arc::new(AtomicBool::new(false));
+        let flag = lost.clone();
+        raw.set_device_lost_callback(move |_, _| flag.store(true, Ordering::Relaxed));
+        let flag = lost.clone();
+        raw.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            tracing::error!("{error}");
+            flag.store(true, Ordering::Relaxed);
+        }));
+        Ok(Device { raw, queue, summary, checked: options.checked, pipelines: RefCell::default(), lost })
+    }
+
+    /// The adapter this device runs on.
+    pub fn adapter(&self) -> &AdapterSummary {
+        &self.summary
+    }
+
+    /// The largest storage binding in bytes.
+    pub fn max_binding_bytes(&self) -> u64 {
+        let limits = self.raw.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
+    /// The most workgroups that one axis of a dispatch may have.
+    pub fn max_groups(&self) -> u32 {
+        self.raw.limits().max_compute_workgroups_per_dimension
+    }
+
+    /// Whether the adapter is a software rasterizer.
+    pub fn is_software(&self) -> bool {
+        self.raw.adapter_info().device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// The number of invocations in a subgroup, where subgroup operations are at hand and it never varies.
+    pub fn fixed_subgroup(&self) -> Option<u32> {
+        let info = self.raw.adapter_info();
+        let fixed = info.subgroup_min_size == info.subgroup_max_size;
+        (fixed && self.raw.features().contains(wgpu::Features::SUBGROUP)).then_some(info.subgroup_min_size)
+    }
+
+    /// Whether dispatches can be timed on the GPU.
+    pub fn has_timestamps(&self) -> bool {
+        self.raw.features().contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
+    /// Fails when the device was lost or reported an error since it was opened.
+    pub fn check(&self) -> Result<()> {
+        if self.lost.load(Ordering::Relaxed) {
+            return Err(Error::Gpu(format!("{} was lost or reported an error; see the log above", self.summary.name)));
+        }
+        Ok(())
+    }
+
+    /// A zeroed storage buffer of at least `bytes` bytes that can be copied to and from. Fails when it does not fit.
+    pub fn buffer(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
+        let limits = self.raw.limits();
+        if bytes > limits.max_buffer_size {
+            return Err(Error::Gpu(format!(
+                "{label} needs a buffer of {bytes} bytes; {} allows max_buffer_size = {}. Use a smaller batch or model",
+                self.summary.name, limits.max_buffer_size
+            )));
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        Ok(self.raw.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.max(4).next_multiple_of(4),
+            usage,
+            mapped_at_creation: false,
+        }))
+    }
+
+    /// The pipeline of `kernel` with these constants, compiled at its first use.
+    pub(crate) fn pipeline(&self, kernel: &'static Kernel, constants: &[Constant]) -> Rc<wgpu::ComputePipeline> {
+        let key = (kernel.file, kernel.entry, constants.to_vec());
+        if let Some(found) = self.pipelines.borrow().get(&key) {
+            return found.clone();
+        }
+        let label = kernel.name();
+        let text = kernel.text(constants);
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(text.into()) };
+        let module = if self.checked {
+            self.raw.create_shader_module(descriptor)
+        } else {
+            // SAFETY: every kernel keeps its indices inside its bindings; each is tested on every adapter with checks
+            // on and off, at shapes that straddle its tiles' edges.
+            unsafe { self.raw.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+        };
+        let pipeline = self.raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: None,
+            module: &module,
+            entry_point: Some(kernel.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        let pipeline = Rc::new(pipeline);
+        self.pipelines.borrow_mut().insert(key, pipeline.clone());
+        pipeline
+    }
+
+    /// How many pipelines have been compiled.
+    pub fn pipeline_count(&self) -> usize {
+        self.pipelines.borrow().len()
+    }
+
+    /// Waits until everything submitted is done. In a browser the wait is the readback's.
+    pub fn wait(&self) -> Result<()> {
+        self.wait_for(None)
+    }
+
+    /// Waits until a submission is done, or everything without one.
+    pub(crate) fn wait_for(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
+        self.raw.poll(poll).map_err(|e| Error::Gpu(format!("waiting failed: {e}")))?;
+        self.check()
+    }
+}

@@ -1,0 +1,227 @@
+//! Replays a plan: buffers, bind groups and pipelines are made once, a run only records dispatches.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use super::{Plan, Storage, plan::Range};
+use crate::{
+    device::{Device, Readback, Timer},
+    error::{Error, Result},
+};
+
+/// Uniform offsets must be multiples of this in WebGPU's default limits.
+const PARAMS_STRIDE: u64 = 256;
+
+/// Buffers that outlast plans (weights, moments, …), by arena and shard.
+#[derive(Default)]
+pub struct Arenas {
+    shards: BTreeMap<(&'static str, usize), wgpu::Buffer>,
+}
+
+impl Arenas {
+    /// Adds a zeroed shard of `bytes` bytes.
+    pub fn add(&mut self, device: &Device, arena: &'static str, shard: usize, bytes: u64) -> Result<()> {
+        let buffer = device.buffer(&format!("{arena}.{shard}"), bytes)?;
+        self.shards.insert((arena, shard), buffer);
+        Ok(())
+    }
+
+    /// Writes bytes into a shard.
+    pub fn write(&self, device: &Device, arena: &'static str, shard: usize, offset: u64, bytes: &[u8]) {
+        device.queue.write_buffer(&self.shards[&(arena, shard)], offset, bytes);
+    }
+
+    /// Reads a whole shard back.
+    pub async fn read(&self, device: &Device, arena: &'static str, shard: usize) -> Result<Vec<u8>> {
+        let buffer = &self.shards[&(arena, shard)];
+        read_range(device, buffer, 0, buffer.size()).await
+    }
+
+    /// Total size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.shards.values().map(wgpu::Buffer::size).sum()
+    }
+}
+
+struct Step {
+    pipeline: Rc<wgpu::ComputePipeline>,
+    bindings: wgpu::BindGroup,
+    groups: [u32; 3],
+}
+
+/// A plan with its buffers, bind groups and pipelines.
+pub struct Executor {
+    plan: Plan,
+    buffers: Vec<wgpu::Buffer>,
+    steps: Vec<Step>,
+}
+
+impl Executor {
+    /// Allocates the plan's buffers and compiles its pipelines. Fails naming the limit when the device's are too small
+    /// or memory runs out.
+    pub async fn new(device: &Device, plan: Plan, arenas: &Arenas) -> Result<Executor> {
+        let memory = device.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = device.raw.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffers = plan.buffers.iter().enumerate().map(|(index, storage)| match storage {
+            Storage::Input { name, bytes } => device.buffer(name, *bytes),
+            Storage::Pool { bytes } => device.buffer(&format!("scratch {index}"), *bytes),
+            Storage::Arena { arena, shard } => Ok(arenas.shards[&(*arena, *shard)].clone()),
+        });
+        let buffers: Vec<_> = buffers.collect::<Result<_>>()?;
+        check_limits(device, &plan)?;
+        let params = params_buffer(device, &plan);
+        let steps = plan.dispatches.iter().enumerate().map(|(index, d)| {
+            let pipeline = device.pipeline(d.kernel, &d.constants);
+            let uniform = wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &params,
+                    offset: index as u64 * PARAMS_STRIDE,
+                    size: std::num::NonZeroU64::new(PARAMS_STRIDE),
+                }),
+            };
+            let storage = d.kernel.bindings.iter().zip(&d.ranges).map(|(binding, range)| wgpu::BindGroupEntry {
+                binding: binding.index,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &buffers[range.buffer],
+                    offset: range.offset,
+                    size: std::num::NonZeroU64::new(range.bytes.next_multiple_of(4)),
+                }),
+            });
+            let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
+            let bindings = device.raw.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&d.path),
+                layout: &pipeline.get_bind_group_layout(0),
+                entries: &entries,
+            });
+            Step { pipeline, bindings, groups: d.groups }
+        });
+        let steps = steps.collect();
+        let failed = validation.pop().await;
+        let exhausted = memory.pop().await;
+        if let Some(error) = exhausted {
+            let bytes = plan.pool_bytes() + plan.input_bytes();
+            return Err(Error::Gpu(format!("out of memory while allocating {bytes} bytes; use a smaller batch ({error})")));
+        }
+        if let Some(error) = failed {
+            return Err(Error::Gpu(format!("{} refused the plan: {error}", device.adapter().name)));
+        }
+        Ok(Executor { plan, buffers, steps })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Writes an input. Panics when the plan has no input of that name and size, a programming error.
+    pub fn write(&self, device: &Device, input: &str, bytes: &[u8]) {
+        let range = self.plan.inputs.get(input).unwrap_or_else(|| panic!("the plan has no input `{input}`"));
+        assert_eq!(range.bytes, bytes.len() as u64, "bytes of input `{input}`");
+        device.queue.write_buffer(&self.buffers[range.buffer], range.offset, bytes);
+    }
+
+    /// Whether the plan reads an input of this name.
+    pub fn has_input(&self, input: &str) -> bool {
+        self.plan.inputs.contains_key(input)
+    }
+
+    /// Records every dispatch into an open pass.
+    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for step in &self.steps {
+            pass.set_pipeline(&step.pipeline);
+            pass.set_bind_group(0, &step.bindings, &[]);
+            let [x, y, z] = step.groups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    /// Records the copy of an output into `readback` at byte `to`.
+    pub(crate) fn copy_output(&self, encoder: &mut wgpu::CommandEncoder, output: &str, readback: &Readback, to: u64) {
+        let range = self.output(output);
+        readback.copy(encoder, &self.buffers[range.buffer], range.offset, range.bytes, to);
+    }
+
+    /// Runs the plan once: one command buffer, one pass, one submit.
+    pub fn run(&self, device: &Device) {
+        let mut encoder = device.raw.create_command_encoder(&Default::default());
+        self.record(&mut encoder.begin_compute_pass(&Default::default()));
+        device.queue.submit([encoder.finish()]);
+    }
+
+    /// Runs the plan once with a pass per dispatch and returns the seconds of each, or nothing without timestamps.
+    pub async fn profile(&self, device: &Device) -> Result<Option<Vec<f64>>> {
+        let mut seconds = Vec::new();
+        for steps in self.steps.chunks(2048) {
+            let Some(timer) = Timer::new(device, steps.len() as u32) else { return Ok(None) };
+            let mut encoder = device.raw.create_command_encoder(&Default::default());
+            for (index, step) in steps.iter().enumerate() {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: None,
+                    timestamp_writes: Some(timer.writes(index as u32)),
+                });
+                pass.set_pipeline(&step.pipeline);
+                pass.set_bind_group(0, &step.bindings, &[]);
+                pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+            }
+            seconds.extend(timer.submit(device, encoder).await?);
+        }
+        Ok(Some(seconds))
+    }
+
+    /// Reads an output back as f32 values.
+    pub async fn read(&self, device: &Device, output: &str) -> Result<Vec<f32>> {
+        let range = self.output(output);
+        let bytes = read_range(device, &self.buffers[range.buffer], range.offset, range.bytes).await?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    fn output(&self, name: &str) -> Range {
+        *self.plan.outputs.get(name).unwrap_or_else(|| panic!("the plan has no output `{name}`"))
+    }
+}
+
+async fn read_range(device: &Device, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+    let readback = Readback::new(device, "read", bytes);
+    let mut encoder = device.raw.create_command_encoder(&Default::default());
+    readback.copy(&mut encoder, buffer, offset, bytes, 0);
+    readback.submit(device, encoder);
+    let mut contents = readback.take(device).await?;
+    contents.truncate(bytes as usize);
+    Ok(contents)
+}
+
+fn params_buffer(device: &Device, plan: &Plan) -> wgpu::Buffer {
+    let mut bytes = vec![0u8; plan.dispatches.len().max(1) * PARAMS_STRIDE as usize];
+    for (slot, d) in bytes.chunks_exact_mut(PARAMS_STRIDE as usize).zip(&plan.dispatches) {
+        slot[..d.params.len()].copy_from_slice(&d.params);
+    }
+    let buffer = device.raw.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("params"),
+        size: bytes.len() as u64,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    device.queue.write_buffer(&buffer, 0, &bytes);
+    buffer
+}
+
+/// Names the first limit that a plan exceeds.
+fn check_limits(device: &Device, plan: &Plan) -> Result<()> {
+    let name = &device.adapter().name;
+    for d in &plan.dispatches {
+        let groups = *d.groups.iter().max().expect("three axes");
+        if groups > device.max_groups() {
+            return Err(Error::Gpu(format!(
+                "{} in `{}` needs {groups} workgroups on an axis; {name} allows max_compute_workgroups_per_dimension = {}",
+                d.kernel.name(), d.path, device.max_groups()
+            )));
+        }
+        if let Some(range) = d.ranges.iter().find(|r| r.bytes > device.max_binding_bytes()) {
+            return Err(Error::Gpu(format!(
+                "{} in `{}` binds {} bytes; {name} allows max_storage_buffer_binding_size = {}. Use a smaller batch",
+                d.kernel.name(), d.path, range.bytes, device.max_binding_bytes()
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! A plan: a graph turned into plain data, a list of dispatches over numbered buffers. Needs no GPU to make or read.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+
+use super::{Graph, Origin, Recorded, Slot, Tensor, ValueId};
+use crate::{
+    kernels::{Constant, Kernel},
+    ops::Tuning,
+};
+
+/// A range of an arena: `arena` names it, `shard` counts its buffers, `offset` is in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The arena's name, e.g. `weights`.
+    pub arena: &'static str,
+    /// Which of the arena's buffers.
+    pub shard: usize,
+    /// First byte, a multiple of 256.
+    pub offset: u64,
+}
+
+/// A value wanted from a plan.
+pub struct Fetch<'g> {
+    /// The name to read it by.
+    pub name: String,
+    /// The value.
+    pub tensor: Tensor<'g>,
+    /// Where it is to be written; without one it gets a buffer of the plan.
+    pub place: Option<Place>,
+}
+
+impl<'g> Fetch<'g> {
+    /// Fetches `tensor` into a buffer of the plan.
+    pub fn new(name: impl Into<String>, tensor: Tensor<'g>) -> Fetch<'g> {
+        Fetch { name: name.into(), tensor, place: None }
+    }
+
+    /// Fetches `tensor` into an arena.
+    pub fn into(name: impl Into<String>, tensor: Tensor<'g>, place: Place) -> Fetch<'g> {
+        Fetch { name: name.into(), tensor, place: Some(place) }
+    }
+}
+
+/// How a plan is made.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOptions {
+    /// Kernel variants.
+    pub tuning: Tuning,
+    /// Give every value a buffer of its own, to tell a planning mistake from a kernel's.
+    pub no_reuse: bool,
+}
+
+/// A buffer of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Storage {
+    /// Written by the host before a run.
+    Input { name: String, bytes: u64 },
+    /// A shard of an arena, owned by the caller.
+    Arena { arena: &'static str, shard: usize },
+    /// Scratch, reused by values whose lifetimes do not overlap.
+    Pool { bytes: u64 },
+}
+
+/// A range of one of the plan's buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Index into [`Plan::buffers`].
+    pub buffer: usize,
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+/// One dispatch over the plan's buffers.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The entry point.
+    pub kernel: &'static Kernel,
+    /// Values for the shader's constants.
+    pub constants: Vec<Constant>,
+    /// The bytes of the shader's `Params`.
+    pub params: Vec<u8>,
+    /// What is bound, in the order of the kernel's bindings.
+    pub ranges: Vec<Range>,
+    /// Workgroups along x, y and z.
+    pub groups: [u32; 3],
+    /// Path of the layer that recorded it.
+    pub path: String,
+    /// Floating-point operations of the node; on its first dispatch, 0 on the others.
+    pub flops: f64,
+}
+
+/// Dispatches over numbered buffers: everything an [`Executor`](super::Executor) needs.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The buffers.
+    pub buffers: Vec<Storage>,
+    /// The dispatches, in order.
+    pub dispatches: Vec<Planned>,
+    /// Where the host writes each input.
+    pub inputs: BTreeMap<String, Range>,
+    /// Where each fetched value is found.
+    pub outputs: BTreeMap<String, Range>,
+    /// The largest sum of scratch values alive at one time, in bytes: no plan can need less.
+    pub live_bytes: u64,
+}
+
+/// From the first to the last node that touches a value, both included.
+#[derive(Clone, Copy)]
+struct Lifetime {
+    first: usize,
+    last: usize,
+}
+
+impl Plan {
+    /// Plans the dispatches that compute `fetch`, in the order the graph was recorded.
+    pub fn new(graph: &Graph, fetch: &[Fetch<'_>], options: &PlanOptions) -> Plan {
+        let recorded = graph.recorded.borrow();
+        let needed = needed_nodes(&recorded, fetch);
+        let roots = storage_roots(&recorded);
+        let lifetimes = lifetimes(&recorded, &needed, &roots, fetch);
+        let mut plan = Plan::default();
+        let mut location: HashMap<ValueId, Range> = HashMap::new();
+        plan.place_fixed(&recorded, &needed, &roots, fetch, &mut location);
+        plan.place_scratch(&recorded, &lifetimes, options, &mut location);
+        for (node, _) in recorded.nodes.iter().zip(&needed).filter(|(_, needed)| **needed) {
+            if node.op.is_view() {
+                continue;
+            }
+            let types = |ids: &[ValueId]| ids.iter().map(|id| recorded.values[id.0].ty.clone()).collect::<Vec<_>>();
+            let (x, y) = (types(&node.inputs), types(&node.outputs));
+            let mut flops = node.op.flops(&x, &y);
+            for dispatch in node.op.dispatch(&x, &y, &options.tuning) {
+                let bound = dispatch.kernel.bindings.len();
+                assert_eq!(dispatch.slots.len(), bound, "bindings of {}", dispatch.kernel.name());
+                let range = |slot: &Slot| {
+                    let id = match slot {
+                        Slot::In(i) => node.inputs[*i],
+                        Slot::Out(i) => node.outputs[*i],
+                    };
+                    Range { bytes: recorded.values[id.0].ty.bytes(), ..location[&roots[id.0]] }
+                };
+                plan.dispatches.push(Planned {
+                    kernel: dispatch.kernel,
+                    constants: dispatch.constants,
+                    params: dispatch.params,
+                    ranges: dispatch.slots.iter().map(range).collect(),
+                    groups: dispatch.groups,
+                    path: node.path.clone(),
+                    flops: std::mem::take(&mut flops),
+                });
+            }
+        }
+        for fetched in fetch {
+            let bytes = fetched.tensor.ty_in(&recorded).bytes();
+            let range = Range { bytes, ..location[&roots[fetched.tensor.id.0]] };
+            plan.outputs.insert(fetched.name.clone(), range);
+        }
+        plan
+    }
+
+    /// Bytes of scratch buffers.
+    pub fn pool_bytes(&self) -> u64 {
+        let bytes = |s: &Storage| if let Storage::Pool { bytes } = s { *bytes } else { 0 };
+        self.buffers.iter().map(bytes).sum()
+    }
+
+    /// Bytes of input buffers.
+    pub fn input_bytes(&self) -> u64 {
+        let bytes = |s: &Storage| if let Storage::Input { bytes, .. } = s { *bytes } else { 0 };
+        self.buffers.iter().map(bytes).sum()
+    }
+
+    fn add(&mut self, storage: Storage, bytes: u64) -> Range {
+        let buffer = self.buffers.iter().position(|s| *s == storage && matches!(s, Storage::Arena { .. }));
+        let buffer = buffer.unwrap_or_else(|| {
+            self.buffers.push(storage);
+            self.buffers.len() - 1
+        });
+        Range { buffer, offset: 0, bytes }
+    }
+
+    /// Inputs and everything that lives in an arena.
+    fn place_fixed(
+        &mut self,
+        recorded: &Recorded,
+        needed: &[bool],
+        roots: &[ValueId],
+        fetch: &[Fetch<'_>],
+        location: &mut HashMap<ValueId, Range>,
+    ) {
+        let mut used: Vec<bool> = vec![false; recorded.values.len()];
+        fetch.iter().for_each(|f| used[roots[f.tensor.id.0].0] = true);
+        for (node, _) in recorded.nodes.iter().zip(needed).filter(|(_, needed)| **needed) {
+            node.inputs.iter().for_each(|id| used[id.0] = true);
+        }
+        for (index, value) in recorded.values.iter().enumerate().filter(|(index, _)| used[*index]) {
+            let bytes = value.ty.bytes();
+            match &value.origin {
+                Origin::Input => {
+                    let range = self.add(Storage::Input { name: value.name.clone(), bytes }, bytes);
+                    self.inputs.insert(value.name.clone(), range);
+                    location.insert(ValueId(index), range);
+                }
+                Origin::External(place) => {
+                    let range = self.add(Storage::Arena { arena: place.arena, shard: place.shard }, bytes);
+                    location.insert(ValueId(index), Range { offset: place.offset, ..range });
+                }
+                Origin::Node(_) => {}
+            }
+        }
+        for fetched in fetch {
+            let (root, Some(place)) = (roots[fetched.tensor.id.0], fetched.place) else { continue };
+            let bytes = recorded.values[root.0].ty.bytes();
+            let range = self.add(Storage::Arena { arena: place.arena, shard: place.shard }, bytes);
+            let before = location.insert(root, Range { offset: place.offset, ..range });
+            assert!(before.is_none(), "`{}` is already placed elsewhere", fetched.name);
+        }
+    }
+
+    /// Everything else: largest values first, each into the smallest scratch buffer that is free for its lifetime.
+    fn place_scratch(
+        &mut self,
+        recorded: &Recorded,
+        lifetimes: &BTreeMap<ValueId, Lifetime>,
+        options: &PlanOptions,
+        location: &mut HashMap<ValueId, Range>,
+    ) {
+        let bytes = |id: &ValueId| recorded.values[id.0].ty.bytes().max(4);
+        let mut open: Vec<(ValueId, Lifetime)> =
+            lifetimes.iter().filter(|(id, _)| !location.contains_key(id)).map(|(id, l)| (*id, *l)).collect();
+        let mut change: BTreeMap<usize, i64> = BTreeMap::new();
+        for (id, lifetime) in &open {
+            *change.entry(lifetime.first).or_default() += bytes(id) as i64;
+            *change.entry(lifetime.last.saturating_add(1)).or_default() -= bytes(id) as i64;
+        }
+        let mut live = 0;
+        for delta in change.values() {
+            live += delta;
+            self.live_bytes = self.live_bytes.max(live as u64);
+        }
+        open.sort_by_key(|(id, lifetime)| (std::cmp::Reverse(bytes(id)), lifetime.first));
+        let mut pool: Vec<(usize, u64, Vec<Lifetime>)> = Vec::new();
+        for (id, lifetime) in open {
+            let free = |held: &[Lifetime]| held.iter().all(|h| h.last < lifetime.first || lifetime.last < h.first);
+            let found = pool.iter_mut().filter(|(_, _, held)| !options.no_reuse && free(held)).min_by_key(|(_, b, _)| *b);
+            let buffer = match found {
+                Some((buffer, _, held)) => {
+                    held.push(lifetime);
+                    *buffer
+                }
+                None => {
+                    self.buffers.push(Storage::Pool { bytes: bytes(&id) });
+                    pool.push((self.buffers.len() - 1, bytes(&id), vec![lifetime]));
+                    self.buffers.len() - 1
+                }
+            };
+            location.insert(id, Range { buffer, offset: 0, bytes: bytes(&id) });
+        }
+    }
+}
+
+impl Tensor<'_> {
+    fn ty_in(self, recorded: &Recorded) -> &super::TensorType {
+        &recorded.values[self.id.0].ty
+    }
+}
+
+fn needed_nodes(recorded: &Recorded, fetch: &[Fetch<'_>]) -> Vec<bool> {
+    let mut needed = vec![false; recorded.nodes.len()];
+    let mut stack: Vec<ValueId> = fetch.iter().map(|f| f.tensor.id).collect();
+    while let Some(id) = stack.pop() {
+        if let Origin::Node(node) = recorded.values[id.0].origin
+            && !std::mem::replace(&mut needed[node], true)
+        {
+            stack.extend(&recorded.nodes[node].inputs);
+        }
+    }
+    needed
+}
+
+/// For each value the one whose storage it shares: its source for a view, the overwritten input for an update in place.
+fn storage_roots(recorded: &Recorded) -> Vec<ValueId> {
+    let mut roots: Vec<ValueId> = (0..recorded.values.len()).map(ValueId).collect();
+    for node in &recorded.nodes {
+        if node.op.is_view() {
+            roots[node.outputs[0].0] = roots[node.inputs[0].0];
+        }
+        for (output, input) in node.op.overwrites() {
+            roots[node.outputs[*output].0] = roots[node.inputs[*input].0];
+        }
+    }
+    roots
+}
+
+fn lifetimes(
+    recorded: &Recorded,
+    needed: &[bool],
+    roots: &[ValueId],
+    fetch: &[Fetch<'_>],
+) -> BTreeMap<ValueId, Lifetime> {
+    let mut lifetimes: BTreeMap<ValueId, Lifetime> = BTreeMap::new();
+    for (index, node) in recorded.nodes.iter().enumerate().filter(|(index, _)| needed[*index]) {
+        for id in node.inputs.iter().chain(&node.outputs) {
+            let root = roots[id.0];
+            if matches!(recorded.values[root.0].origin, Origin::Node(_)) {
+                lifetimes.entry(root).or_insert(Lifetime { first: index, last: index }).last = index;
+            }
+        }
+    }
+    for fetched in fetch {
+        if let Some(lifetime) = lifetimes.get_mut(&roots[fetched.tensor.id.0]) {
+            lifetime.last = usize::MAX - 1;
+        }
+    }
+    lifetimes
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, storage) in self.buffers.iter().enumerate() {
+            match storage {
+                Storage::Input { name, bytes } => writeln!(f, "buffer {index}: input {name}, {bytes} bytes")?,
+                Storage::Arena { arena, shard } => writeln!(f, "buffer {index}: {arena}, shard {shard}")?,
+                Storage::Pool { bytes } => writeln!(f, "buffer {index}: scratch, {bytes} bytes")?,
+            }
+        }
+        for d in &self.dispatches {
+            let bound = d.ranges.iter().zip(d.kernel.bindings).map(|(range, binding)| {
+                let arrow = if binding.write { "→" } else { "" };
+                format!("{arrow}{}={}+{}", binding.name, range.buffer, range.offset)
+            });
+            let bound: Vec<_> = bound.collect();
+            writeln!(f, "{:<28} {:?} {}  {}", d.kernel.name(), d.groups, d.path, bound.join(" "))?;
+        }
+        write!(f, "scratch {} bytes, of which {} are alive at once", self.pool_bytes(), self.live_bytes)
+    }
+}

@@ -1,0 +1,54 @@
+//! Kernels as the Rust side sees them: a shader's text, its parameters and bindings (both written by `build.rs` from
+//! the WGSL), and how a text becomes the one that the driver compiles.
+
+pub mod specialise;
+
+include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
+
+/// A storage buffer that an entry point uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Its `@binding` number in group 0.
+    pub index: u32,
+    /// Its name in the shader.
+    pub name: &'static str,
+    /// Whether it is declared `read_write`.
+    pub write: bool,
+}
+
+/// One entry point of one shader file.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The file under `shaders/`, without its ending.
+    pub file: &'static str,
+    /// The entry point's name.
+    pub entry: &'static str,
+    /// The file's text with its includes in place.
+    pub source: &'static str,
+    /// Its storage bindings by rising number.
+    pub bindings: &'static [Binding],
+}
+
+/// A value for a module-scope constant of a shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Constant {
+    /// The constant's name in the shader.
+    pub name: &'static str,
+    /// Its value.
+    pub value: u32,
+}
+
+impl Kernel {
+    /// `file.entry`, the name in profiles and labels.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.file, self.entry)
+    }
+
+    /// The text for the driver: constants set, loops unrolled.
+    pub fn text(&self, constants: &[Constant]) -> String {
+        let text = constants.iter().fold(self.source.to_string(), |text, c| {
+            specialise::constant(&text, c.name, &format!("{}u", c.value))
+        });
+        specialise::unroll(&text)
+    }
+}

@@ -1,0 +1,110 @@
+//! The three textual steps between a shader file and the driver: includes, constants, unrolled loops. Nothing else is
+//! ever done to WGSL text, and a file is valid WGSL before and after each step. `build.rs` uses this same module.
+
+/// Replaces every `#include "common/name.wgsl"` line by the text that `read` returns for `common/name.wgsl`.
+pub fn include(source: &str, read: &dyn Fn(&str) -> String) -> String {
+    let mut out = String::with_capacity(source.len());
+    for line in source.lines() {
+        match line.trim().strip_prefix("#include \"").and_then(|rest| rest.strip_suffix('"')) {
+            Some(name) => out.push_str(include(&read(name), read).trim_end()),
+            None => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Gives the module-scope constant `name` the value `value` (WGSL text): `const TILE: u32 = 8u;` becomes
+/// `const TILE: u32 = 4u;`. Panics when the file has no such line, which is a programming error.
+pub fn constant(source: &str, name: &str, value: &str) -> String {
+    let head = format!("const {name}:");
+    let mut found = false;
+    let lines = source.lines().map(|line| {
+        if !line.starts_with(&head) {
+            return line.to_string();
+        }
+        found = true;
+        let kind = line[head.len()..].split('=').next().unwrap_or_default().trim();
+        format!("{head} {kind} = {value};")
+    });
+    let text = lines.collect::<Vec<_>>().join("\n") + "\n";
+    assert!(found, "the shader has no line `{head} … = …;`");
+    text
+}
+
+/// Expands every loop under a line `// unroll`. The loop must read `for (var i = 0u; i < LIMIT; i++) {`, where LIMIT is
+/// a literal or a module-scope `const LIMIT: u32`; it becomes blocks `{ const i = 0u; … }`, `{ const i = 1u; … }`.
+pub fn unroll(source: &str) -> String {
+    let mut text = source.to_string();
+    while let Some(at) = text.find("// unroll") {
+        let start = at + text[at..].find("for (var ").expect("a `for` loop under `// unroll`");
+        let open = start + text[start..].find('{').expect("an opening brace");
+        let close = matching_brace(&text, open);
+        let head = &text[start..open];
+        let variable = head["for (var ".len()..].split([' ', '=']).next().unwrap_or_default();
+        let limit = head.split('<').nth(1).and_then(|t| t.split(';').next()).map(str::trim);
+        let limit = limit.unwrap_or_else(|| panic!("cannot unroll `{head}`"));
+        let count = literal(limit).or_else(|| constant_value(source, limit));
+        let count = count.unwrap_or_else(|| panic!("cannot unroll `{head}`: the limit is not a u32 constant"));
+        let body = &text[open + 1..close];
+        let blocks: String = (0..count).map(|i| format!("{{ const {variable} = {i}u; {body}}}\n")).collect();
+        text = format!("{}{}{}", &text[..at], blocks, &text[close + 1..]);
+    }
+    text
+}
+
+fn matching_brace(text: &str, open: usize) -> usize {
+    let mut depth = 0;
+    for (at, c) in text[open..].char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return open + at;
+        }
+    }
+    panic!("unbalanced braces in a shader");
+}
+
+fn literal(text: &str) -> Option<u32> {
+    text.trim_end_matches('u').parse().ok()
+}
+
+fn constant_value(source: &str, name: &str) -> Option<u32> {
+    let head = format!("const {name}:");
+    let line = source.lines().find(|line| line.starts_with(&head))?;
+    literal(line.split('=').nth(1)?.split(';').next()?.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_replaced_by_name_only() {
+        let text = "const TILE: u32 = 8u;\nconst TILE_K: u32 = 2u;\n";
+        assert_eq!(constant(text, "TILE", "4u"), "const TILE: u32 = 4u;\nconst TILE_K: u32 = 2u;\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "no line `const MISSING:")]
+    fn an_unknown_constant_is_refused() {
+        constant("const TILE: u32 = 8u;\n", "MISSING", "1u");
+    }
+
+    #[test]
+    fn nested_loops_unroll_to_constant_indices() {
+        let text = "const N: u32 = 2u;\n// unroll\nfor (var i = 0u; i < N; i++) {\n// unroll\nfor (var j = 0u; j < 2u; j++) { a[i] += j; }\n}\n";
+        let flat = unroll(text);
+        assert_eq!(flat.matches("a[i] += j;").count(), 4, "{flat}");
+        assert!(flat.contains("const i = 1u;") && flat.contains("const j = 1u;") && !flat.contains("for ("), "{flat}");
+    }
+
+    #[test]
+    fn includes_are_expanded_where_they_stand() {
+        let text = include("a\n#include \"common/b.wgsl\"\nc\n", &|name| format!("[{name}]"));
+        assert_eq!(text, "a\n[common/b.wgsl]\nc\n");
+    }
+}

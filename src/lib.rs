@@ -1,0 +1,11 @@
+//! BootMAE: bootstrapped masked autoencoders, trained through WebGPU natively and in the browser.
+//!
+//! The modules in layer order; imports go down only.
+
+pub mod error;
+
+pub mod rng;
+pub mod device;
+pub mod kernels;
+pub mod graph;
+pub mod ops;

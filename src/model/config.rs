@@ -1,0 +1,292 @@
+//! The shape of the network and of its task: presets, derived sizes and checks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How masked patches are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Masking {
+    /// Rectangles first, then random cells up to the masked count (the published scheme).
+    Block,
+    /// A uniformly random subset (MAE's scheme).
+    Random,
+}
+
+/// What the pixel decoder regresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PixelTarget {
+    /// Pixels normalised per patch and per channel with the biased variance (BootMAE).
+    PatchChannel,
+    /// Pixels normalised per patch over all channels with the unbiased variance (MAE).
+    Patch,
+    /// The pixels of the normalised image themselves.
+    Raw,
+}
+
+/// Everything that decides the network's parameters and its loss. All sizes are counts; images are in pixels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Input height in pixels, a multiple of `patch_size`.
+    pub image_height: usize,
+    /// Input width in pixels, a multiple of `patch_size`.
+    pub image_width: usize,
+    /// Colour channels of the input, 1 to 4.
+    pub channels: usize,
+    /// Side of a square patch in pixels.
+    pub patch_size: usize,
+    /// Width of encoder and feature decoder, a multiple of 4.
+    pub width: usize,
+    /// Blocks of the encoder.
+    pub depth: usize,
+    /// Attention heads of encoder and both decoders; a head has `floor(width / heads)` columns.
+    pub heads: usize,
+    /// Width of the pixel decoder, a multiple of 4.
+    pub pixel_decoder_width: usize,
+    /// Blocks in each decoder.
+    pub decoder_depth: usize,
+    /// Hidden width of an MLP as a multiple of the block's width.
+    pub mlp_ratio: usize,
+    /// Encoder block (from 0) whose output the pixel decoder attends to.
+    pub pixel_tap: usize,
+    /// Encoder block (from 0) whose output the feature decoder attends to.
+    pub feature_tap: usize,
+    /// Epsilon inside the square root of every LayerNorm.
+    pub layer_norm_eps: f32,
+    /// Epsilon inside the square root of the pixel target's normalisation.
+    pub pixel_eps: f32,
+    /// Patches hidden from the encoder, of `patches()`.
+    pub masked: usize,
+    /// Patches that the block sampler covers before random cells top up to `masked`.
+    pub block_target: usize,
+    /// Smallest area of a block in patches.
+    pub block_min: usize,
+    /// Largest area of a block in patches.
+    pub block_max: usize,
+    /// Smallest height-to-width ratio of a block; the largest is its inverse.
+    pub block_aspect_min: f32,
+    /// The masking scheme.
+    pub masking: Masking,
+    /// Weight masked patches by how many of their neighbours are masked.
+    pub centre_weight: bool,
+    /// The pixel decoder's target.
+    pub pixel_target: PixelTarget,
+    /// Whether decoders attend to the encoder's taps (target-aware injection).
+    pub cross_attention: bool,
+    /// Whether the momentum encoder and the feature decoder exist; without them the pixel branch trains alone.
+    pub feature_branch: bool,
+}
+
+/// The names that [`ModelConfig::preset`] knows.
+pub const PRESETS: [&str; 5] = ["nano", "tiny", "small", "base", "large"];
+
+impl ModelConfig {
+    /// A named size at its usual image and patch size: `nano` and `tiny` at 32/4, `small`, `base` and `large` at 224/16.
+    pub fn preset(name: &str) -> Result<ModelConfig> {
+        let (width, depth, heads, pixel_decoder_width, image, patch) = match name {
+            "nano" => (128, 6, 4, 128, 32, 4),
+            "tiny" => (192, 12, 3, 192, 32, 4),
+            "small" => (384, 12, 6, 384, 224, 16),
+            "base" => (768, 12, 12, 512, 224, 16),
+            "large" => (1024, 24, 16, 512, 224, 16),
+            _ => {
+                let near = nearest(name, &PRESETS).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+                return Err(Error::Config(format!("no preset `{name}`{near} (presets: {})", PRESETS.join(", "))));
+            }
+        };
+        let mut config = ModelConfig {
+            image_height: image,
+            image_width: image,
+            channels: 3,
+            patch_size: patch,
+            width,
+            depth,
+            heads,
+            pixel_decoder_width,
+            decoder_depth: 2,
+            mlp_ratio: 4,
+            pixel_tap: 0,
+            feature_tap: depth - 1,
+            layer_norm_eps: 1e-6,
+            pixel_eps: 1e-5,
+            masked: 0,
+            block_target: 0,
+            block_min: 0,
+            block_max: 0,
+            block_aspect_min: 0.3,
+            masking: Masking::Block,
+            centre_weight: true,
+            pixel_target: PixelTarget::PatchChannel,
+            cross_attention: true,
+            feature_branch: true,
+        };
+        config.scale_masking();
+        Ok(config)
+    }
+
+    /// The same network for another image and patch size; the masking counts follow the grid.
+    pub fn with_size(mut self, height: usize, width: usize, patch: usize) -> ModelConfig {
+        (self.image_height, self.image_width, self.patch_size) = (height, width, patch);
+        self.scale_masking();
+        self
+    }
+
+    /// Sets the masking counts to the published shares of the grid: 147, 120 and 16 to 60 of 196 cells.
+    pub fn scale_masking(&mut self) {
+        if self.patch_size == 0 {
+            return;
+        }
+        let n = self.patches() as f64;
+        let share = |of_196: f64| (n * of_196 / 196.0).round() as usize;
+        self.masked = (0.75 * n).round() as usize;
+        self.block_target = share(120.0);
+        self.block_min = share(16.0).max(1);
+        self.block_max = share(60.0).max(1);
+    }
+
+    /// Rows and columns of the patch grid.
+    pub fn grid(&self) -> (usize, usize) {
+        (self.image_height / self.patch_size, self.image_width / self.patch_size)
+    }
+
+    /// Number of patches of an image.
+    pub fn patches(&self) -> usize {
+        let (rows, cols) = self.grid();
+        rows * cols
+    }
+
+    /// Patches that the encoder sees.
+    pub fn visible(&self) -> usize {
+        self.patches() - self.masked
+    }
+
+    /// Values of one patch: channels × patch rows × patch columns, in that order.
+    pub fn patch_values(&self) -> usize {
+        self.channels * self.patch_size * self.patch_size
+    }
+
+    /// Columns of attention inside a block of `width`: heads × floor(width / heads), 504 for ViT-B's pixel decoder.
+    pub fn inner(&self, width: usize) -> usize {
+        width / self.heads * self.heads
+    }
+
+    /// Floating-point operations of one training step per image: three forward passes' worth for the student, one for
+    /// the teacher, two operations a multiply-add. Counts the published computation, not the savings taken here.
+    pub fn step_flops(&self) -> f64 {
+        let f = |x: usize| x as f64;
+        let (n, v, l) = (f(self.patches()), f(self.visible() + 1), f(self.patches() + 1));
+        let (d, p, p3) = (f(self.width), f(self.pixel_decoder_width), f(self.patch_values()));
+        let (ratio, depth, dec) = (f(2 * self.mlp_ratio), f(self.depth), f(self.decoder_depth));
+        let block = |l: f64, w: f64, a: f64| 3.0 * l * w * a + 2.0 * l * l * a + l * a * w + ratio * l * w * w;
+        let decoder = |w: f64, a: f64| {
+            let cross = l * w * a + 2.0 * v * d * a + 2.0 * l * v * a + l * a * w;
+            block(l, w, a) + if self.cross_attention { cross } else { 0.0 }
+        };
+        let (pixel_inner, inner) = (f(self.inner(self.pixel_decoder_width)), f(self.inner(self.width)));
+        let mut student = n * p3 * d + depth * block(v, d, inner);
+        student += v * d * p + dec * decoder(p, pixel_inner) + n * p * p3;
+        let mut teacher = 0.0;
+        if self.feature_branch {
+            student += v * d * d + dec * decoder(d, inner) + n * d * d;
+            teacher = n * p3 * d + depth * block(l, d, inner);
+        }
+        2.0 * (3.0 * student + teacher)
+    }
+
+    /// Refuses sizes that the network cannot have, naming the setting.
+    pub fn check(&self) -> Result<()> {
+        let fail = |reason: String| Err(Error::Config(reason));
+        let (h, w, p) = (self.image_height, self.image_width, self.patch_size);
+        if p == 0 || h == 0 || w == 0 || h % p != 0 || w % p != 0 {
+            let near = (1..=h.min(w)).filter(|q| h % q == 0 && w % q == 0).min_by_key(|q| q.abs_diff(p));
+            let hint = near.map(|q| format!("; {q} does")).unwrap_or_default();
+            return fail(format!("patch_size {p} does not divide the {h}×{w} image{hint}"));
+        }
+        if !(1..=4).contains(&self.channels) {
+            return fail(format!("channels must be 1 to 4, not {}", self.channels));
+        }
+        for (name, width) in [("width", self.width), ("pixel_decoder_width", self.pixel_decoder_width)] {
+            if width == 0 || width % 4 != 0 {
+                return fail(format!("{name} must be a positive multiple of 4 (sine-cosine positions), not {width}"));
+            }
+            if self.heads == 0 || self.heads > width {
+                return fail(format!("heads must be 1 to {name} ({width}), not {}", self.heads));
+            }
+            if width / self.heads > 128 {
+                let head = width / self.heads;
+                return fail(format!("a head of {name} has {head} columns; at most 128 are supported, use more heads"));
+            }
+        }
+        for (name, value) in
+            [("depth", self.depth), ("decoder_depth", self.decoder_depth), ("mlp_ratio", self.mlp_ratio)]
+        {
+            if value == 0 {
+                return fail(format!("{name} must be at least 1"));
+            }
+        }
+        for (name, tap) in [("pixel_tap", self.pixel_tap), ("feature_tap", self.feature_tap)] {
+            if tap >= self.depth {
+                return fail(format!("{name} {tap} is not a block of an encoder of depth {}", self.depth));
+            }
+        }
+        let n = self.patches();
+        if self.masked == 0 || self.masked >= n {
+            return fail(format!("masked must be 1 to {} of {n} patches, not {}", n.saturating_sub(1), self.masked));
+        }
+        if self.block_target > self.masked {
+            return fail(format!("block_target {} exceeds masked {}", self.block_target, self.masked));
+        }
+        if self.block_min == 0 || self.block_max < self.block_min {
+            return fail(format!("blocks of {} to {} patches are not a range", self.block_min, self.block_max));
+        }
+        if !(self.block_aspect_min > 0.0 && self.block_aspect_min <= 1.0) {
+            return fail(format!("block_aspect_min must be in (0, 1], not {}", self.block_aspect_min));
+        }
+        if !(self.layer_norm_eps > 0.0 && self.pixel_eps > 0.0) {
+            return fail("layer_norm_eps and pixel_eps must be positive".into());
+        }
+        Ok(())
+    }
+}
+
+/// The candidate closest in spelling to `name`, if one is close enough to be meant.
+pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let score = |c: &str| strsim::damerau_levenshtein(&name.to_lowercase(), c);
+    candidates.iter().copied().min_by_key(|c| score(c)).filter(|c| score(c) <= 1 + c.len() / 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masking_counts_follow_the_grid() {
+        let base = ModelConfig::preset("base").unwrap();
+        assert_eq!((base.masked, base.block_target, base.block_min, base.block_max), (147, 120, 16, 60));
+        let tiny = ModelConfig::preset("tiny").unwrap();
+        assert_eq!((tiny.masked, tiny.block_target, tiny.block_min, tiny.block_max), (48, 39, 5, 20));
+    }
+
+    #[test]
+    fn step_flops_are_the_published_ones() {
+        let gflop = |name| ModelConfig::preset(name).unwrap().step_flops() / 1e9;
+        assert!((gflop("base") - 93.8).abs() < 0.05, "{}", gflop("base"));
+        assert!((gflop("large") - 264.6).abs() < 0.05, "{}", gflop("large"));
+        assert!((gflop("small") - 27.7).abs() < 0.05, "{}", gflop("small"));
+    }
+
+    #[test]
+    fn a_misspelt_preset_names_the_near_one() {
+        let message = ModelConfig::preset("bsae").unwrap_err().to_string();
+        assert!(message.contains("did you mean `base`"), "{message}");
+    }
+
+    #[test]
+    fn a_patch_that_does_not_divide_the_image_is_refused() {
+        let message = ModelConfig::preset("nano").unwrap().with_size(30, 30, 4).check().unwrap_err().to_string();
+        assert!(message.contains("patch_size 4 does not divide the 30×30 image"), "{message}");
+    }
+}

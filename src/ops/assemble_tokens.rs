@@ -1,0 +1,81 @@
+//! Token sequences: class token and visible patches for the encoder, visible tokens and mask tokens for the decoders.
+
+use super::{SliceRows, column_sum, prelude::*};
+
+/// `y = [prefix; rest + position]`; inputs prefix `[batch, head, width]` or one shared token `[width]`, rest `[batch, tail,
+/// width]` or one shared token `[width]`, position `[batch, tail, width]` (no gradient).
+#[derive(Debug, Clone, Copy)]
+pub struct AssembleTokens;
+
+/// Batch, head, tail and width.
+fn extents(x: &[TensorType]) -> Result<(usize, usize, usize, usize), ShapeError> {
+    let (batch, tail, width) = x[2].batch_tokens_width()?;
+    let head = if x[0].shape == [width] { 1 } else { x[0].batch_tokens_width()?.1 };
+    ensure_shape!(x[0].shape == [width] || x[0].shape == [batch, head, width], "prefix {} does not fit", x[0]);
+    ensure_shape!(x[1].shape == [width] || x[1].shape == [batch, tail, width], "rest {} does not fit", x[1]);
+    Ok((batch, head, tail, width))
+}
+
+impl Op for AssembleTokens {
+    fn name(&self) -> &'static str {
+        "assemble_tokens"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let (batch, head, tail, width) = extents(x)?;
+        Ok(vec![TensorType::f32(&[batch, head + tail, width])])
+    }
+
+    fn gradient<'g>(&self, x: &[Tensor<'g>], _: &[Tensor<'g>], dy: Tensor<'g>) -> Vec<Option<Tensor<'g>>> {
+        let types: Vec<_> = x.iter().map(|t| t.ty()).collect();
+        let (_, head, tail, _) = extents(&types).expect("checked when recorded");
+        let part = |first, count, shared: bool| {
+            let run = dy.then(SliceRows { first, count }, &[]);
+            Some(if shared { column_sum::columns(run) } else { run })
+        };
+        let shared = |t: &TensorType| t.shape.len() == 1;
+        vec![part(0, head, shared(&types[0])), part(head, tail, shared(&types[1])), None]
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let types: Vec<_> = x.iter().map(|a| TensorType::f32(&a.shape)).collect();
+        let (batch, head, tail, width) = extents(&types).expect("checked when recorded");
+        let mut y = Array::zeros(&[batch, head + tail, width]);
+        let row = |a: &Array, i: usize| if a.shape.len() == 1 { a.data.clone() } else { a.row(i).to_vec() };
+        for b in 0..batch {
+            for t in 0..head + tail {
+                let token = if t < head {
+                    row(x[0], b * head + t)
+                } else {
+                    let slot = b * tail + t - head;
+                    row(x[1], slot).iter().zip(x[2].row(slot)).map(|(a, p)| a + p).collect()
+                };
+                y.row_mut(b * (head + tail) + t).copy_from_slice(&token);
+            }
+        }
+        vec![y]
+    }
+
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let (batch, head, tail, width) = extents(x).expect("checked when recorded");
+        let params = kernels::assemble_tokens::Params {
+            batch: batch as u32,
+            head: head as u32,
+            tail: tail as u32,
+            width: width as u32,
+            prefix_shared: (x[0].shape.len() == 1).into(),
+            rest_shared: (x[1].shape.len() == 1).into(),
+        };
+        let slots = [Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0)];
+        vec![dispatch(&kernels::assemble_tokens::FORWARD, params, &slots, groups(y[0].len()))]
+    }
+}
+
+pub(super) fn samples() -> Vec<Sample> {
+    let input = |shape: &[usize], content| (TensorType::f32(shape), content);
+    let of = |prefix: &[usize], rest: &[usize]| {
+        let position = input(&[3, 19, 20], Content::Fixed);
+        Sample::new(AssembleTokens, vec![input(prefix, Content::Random), input(rest, Content::Random), position])
+    };
+    vec![of(&[20], &[3, 19, 20]), of(&[3, 7, 20], &[20])]
+}

@@ -1,0 +1,238 @@
+//! Multi-head softmax attention (Vaswani et al., 2017), self and cross, over fused projections.
+
+use super::prelude::*;
+
+/// Attention of every head. One input `qkv [batch, tokens, 3 inner]` attends to itself (columns q, k, v); two inputs
+/// `q [batch, queries, inner]` and `kv [batch, keys, 2 inner]` attend across. Columns are head-major. The second output
+/// holds each query's largest score and the inverse of its sum of exponentials, for the backward pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention {
+    /// Number of heads; a head has `inner / heads` columns.
+    pub heads: usize,
+    /// Self-attention only: first row that asks, earlier rows are only attended to.
+    pub first_query: usize,
+}
+
+/// Gradients of [`Attention`]; inputs y, statistics and dy, then the forward pass's own. Outputs `dqkv`, or `dq` and
+/// `dkv`, and last the scratch `dy · y` of each query and head.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionBackward(Attention);
+
+/// Where queries, keys and values stand, taken from the input types.
+#[derive(Clone, Copy)]
+struct Layout {
+    batch: usize,
+    inner: usize,
+    lq: usize,
+    lk: usize,
+    q_rows: usize,
+    q_first: usize,
+    q_stride: usize,
+    kv_stride: usize,
+    k_first: usize,
+    v_first: usize,
+}
+
+impl Attention {
+    fn layout(&self, x: &[TensorType]) -> Result<Layout, ShapeError> {
+        let (batch, q_rows, q_stride) = x[0].batch_tokens_width()?;
+        let cross = x.len() == 2;
+        let (kv_batch, lk, kv_stride) = x[x.len() - 1].batch_tokens_width()?;
+        let inner = if cross { q_stride } else { q_stride / 3 };
+        let expected = if cross { 2 * inner } else { 3 * inner };
+        ensure_shape!(kv_batch == batch && kv_stride == expected, "keys and values must be [{batch}, _, {expected}]");
+        ensure_shape!(inner % self.heads == 0, "{inner} columns are not {} whole heads", self.heads);
+        ensure_shape!(self.first_query < q_rows && (!cross || self.first_query == 0), "no row asks");
+        Ok(Layout {
+            batch,
+            inner,
+            lq: q_rows - self.first_query,
+            lk,
+            q_rows,
+            q_first: self.first_query,
+            q_stride,
+            kv_stride,
+            k_first: if cross { 0 } else { inner },
+            v_first: if cross { inner } else { 2 * inner },
+        })
+    }
+
+    fn params(&self, at: &Layout) -> kernels::attention::Params {
+        kernels::attention::Params {
+            heads: self.heads as u32,
+            lq: at.lq as u32,
+            lk: at.lk as u32,
+            q_rows: at.q_rows as u32,
+            q_first: at.q_first as u32,
+            q_stride: at.q_stride as u32,
+            kv_stride: at.kv_stride as u32,
+            k_first: at.k_first as u32,
+            v_first: at.v_first as u32,
+            scale: (self.head(at) as f32).powf(-0.5),
+        }
+    }
+
+    fn head(&self, at: &Layout) -> usize {
+        at.inner / self.heads
+    }
+
+    fn one(&self, kernel: &'static Kernel, at: &Layout, rows: usize, slots: &[Slot], tuning: &Tuning) -> Dispatch {
+        let group = tuning.attention_group;
+        let groups = [rows.div_ceil(group) as u32, self.heads as u32, at.batch as u32];
+        let constants = vec![
+            Constant { name: "HEAD", value: self.head(at) as u32 },
+            Constant { name: "GROUP", value: group as u32 },
+        ];
+        Dispatch { constants, ..dispatch(kernel, self.params(at), slots, groups) }
+    }
+
+    /// Calls `f(batch, head, query, key offsets, query offset, probabilities)` for every query of every head.
+    fn each_query(&self, at: &Layout, q: &Array, kv: &Array, mut f: impl FnMut(Query<'_>)) {
+        let head = self.head(at);
+        let scale = (head as f64).powf(-0.5);
+        for batch in 0..at.batch {
+            for h in 0..self.heads {
+                let key = |j: usize| (batch * at.lk + j) * at.kv_stride + at.k_first + h * head;
+                for i in 0..at.lq {
+                    let row = (batch * at.q_rows + at.q_first + i) * at.q_stride + h * head;
+                    let score = |j: usize| (0..head).map(|c| q.data[row + c] * kv.data[key(j) + c]).sum::<f64>() * scale;
+                    let mut p: Vec<f64> = (0..at.lk).map(score).collect();
+                    let largest = p.iter().copied().fold(f64::MIN, f64::max);
+                    let total: f64 = p.iter().map(|s| (s - largest).exp()).sum();
+                    p.iter_mut().for_each(|s| *s = (*s - largest).exp() / total);
+                    let y = (batch * at.lq + i) * at.inner + h * head;
+                    let stat = (batch * self.heads + h) * at.lq + i;
+                    f(Query { row, y, stat, first_key: key(0), p: &p, largest, total });
+                }
+            }
+        }
+    }
+}
+
+/// One query of one head in the oracle: offsets into the arrays and its probabilities over keys.
+struct Query<'a> {
+    row: usize,
+    y: usize,
+    stat: usize,
+    first_key: usize,
+    p: &'a [f64],
+    largest: f64,
+    total: f64,
+}
+
+impl Op for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let at = self.layout(x)?;
+        let y = TensorType::f32(&[at.batch, at.lq, at.inner]);
+        Ok(vec![y, TensorType::f32(&[at.batch, self.heads, at.lq, 2])])
+    }
+
+    fn gradient<'g>(&self, x: &[Tensor<'g>], y: &[Tensor<'g>], dy: Tensor<'g>) -> Vec<Option<Tensor<'g>>> {
+        let inputs: Vec<_> = [y[0], y[1], dy].into_iter().chain(x.iter().copied()).collect();
+        let d = dy.graph().apply(AttentionBackward(*self), &inputs);
+        d[..x.len()].iter().map(|t| Some(*t)).collect()
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let types: Vec<_> = x.iter().map(|a| TensorType::f32(&a.shape)).collect();
+        let at = self.layout(&types).expect("checked when recorded");
+        let head = self.head(&at);
+        let mut y = Array::zeros(&[at.batch, at.lq, at.inner]);
+        let mut stats = Array::zeros(&[at.batch, self.heads, at.lq, 2]);
+        let kv = x[x.len() - 1];
+        self.each_query(&at, x[0], kv, |query| {
+            for (j, p) in query.p.iter().enumerate() {
+                let v = query.first_key + j * at.kv_stride + at.v_first - at.k_first;
+                (0..head).for_each(|c| y.data[query.y + c] += p * kv.data[v + c]);
+            }
+            stats.data[query.stat * 2..][..2].copy_from_slice(&[query.largest, 1.0 / query.total]);
+        });
+        vec![y, stats]
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        let at = self.layout(x).expect("checked when recorded");
+        let slots = [Slot::In(0), Slot::In(x.len() - 1), Slot::Out(0), Slot::Out(1)];
+        vec![self.one(&kernels::attention::FORWARD, &at, at.lq, &slots, tuning)]
+    }
+
+    fn flops(&self, x: &[TensorType], _: &[TensorType]) -> f64 {
+        let at = self.layout(x).expect("checked when recorded");
+        4.0 * (at.batch * at.lq * at.lk * at.inner) as f64
+    }
+}
+
+impl Op for AttentionBackward {
+    fn name(&self) -> &'static str {
+        "attention_backward"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let at = self.0.layout(&x[3..])?;
+        ensure_shape!(x[0] == x[2], "y and dy must have one shape");
+        let delta = TensorType::f32(&[at.batch, self.0.heads, at.lq]);
+        Ok(x[3..].iter().cloned().chain([delta]).collect())
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let types: Vec<_> = x[3..].iter().map(|a| TensorType::f32(&a.shape)).collect();
+        let at = self.0.layout(&types).expect("checked when recorded");
+        let head = self.0.head(&at);
+        let scale = (head as f64).powf(-0.5);
+        let (y, dy, q, kv) = (x[0], x[2], x[3], x[x.len() - 1]);
+        let mut dq = Array::zeros(&q.shape);
+        let mut dkv = Array::zeros(&kv.shape);
+        let mut delta = Array::zeros(&[at.batch, self.0.heads, at.lq]);
+        let gap = at.v_first - at.k_first;
+        self.0.each_query(&at, q, kv, |query| {
+            let dot: f64 = (0..head).map(|c| dy.data[query.y + c] * y.data[query.y + c]).sum();
+            delta.data[query.stat] = dot;
+            for (j, p) in query.p.iter().enumerate() {
+                let k = query.first_key + j * at.kv_stride;
+                let change: f64 = (0..head).map(|c| dy.data[query.y + c] * kv.data[k + gap + c]).sum();
+                let d = p * (change - dot) * scale;
+                for c in 0..head {
+                    dq.data[query.row + c] += d * kv.data[k + c];
+                    dkv.data[k + c] += d * q.data[query.row + c];
+                    dkv.data[k + gap + c] += p * dy.data[query.y + c];
+                }
+            }
+        });
+        if x.len() == 4 {
+            // Self-attention: one array holds both; each side wrote only its own columns.
+            dq.data.iter_mut().zip(&dkv.data).for_each(|(a, b)| *a += b);
+            return vec![dq, delta];
+        }
+        vec![dq, dkv, delta]
+    }
+
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        let at = self.0.layout(&x[3..]).expect("checked when recorded");
+        let (kv, dkv, delta) = (x.len() - 1, y.len() - 2, y.len() - 1);
+        let (q_in, kv_in, out) = (Slot::In(3), Slot::In(kv), Slot::Out);
+        let q = [q_in, kv_in, Slot::In(0), Slot::In(2), Slot::In(1), out(0), out(delta)];
+        let k = [q_in, kv_in, Slot::In(2), Slot::In(1), out(delta), out(dkv)];
+        vec![
+            self.0.one(&kernels::attention::BACKWARD_Q, &at, at.q_rows, &q, tuning),
+            self.0.one(&kernels::attention::BACKWARD_KV, &at, at.lk, &k, tuning),
+        ]
+    }
+
+    fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
+        2.0 * self.0.flops(&x[3..], y)
+    }
+}
+
+pub(super) fn samples() -> Vec<Sample> {
+    let op = |heads, first_query| Attention { heads, first_query };
+    vec![
+        Sample::random(op(3, 0), &[&[2, 67, 3 * 3 * 7]]),
+        Sample::random(op(2, 5), &[&[2, 21, 3 * 2 * 42]]),
+        Sample::random(op(3, 0), &[&[2, 70, 3 * 16], &[2, 9, 2 * 3 * 16]]),
+        Sample::random(op(1, 0), &[&[1, 5, 64], &[1, 66, 2 * 64]]),
+    ]
+}

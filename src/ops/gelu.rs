@@ -1,0 +1,73 @@
+//! The Gaussian error linear unit with the exact error function, x Φ(x) (Hendrycks and Gimpel, 2016).
+
+use super::prelude::*;
+
+/// `y = x Φ(x)`.
+#[derive(Debug)]
+pub struct Gelu;
+
+/// `dx = dy (Φ(x) + x φ(x))`; inputs x and dy.
+#[derive(Debug)]
+pub struct GeluBackward;
+
+fn cdf(x: f64) -> f64 {
+    0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
+}
+
+fn density(x: f64) -> f64 {
+    (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+impl Op for Gelu {
+    fn name(&self) -> &'static str {
+        "gelu"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        Ok(vec![x[0].clone()])
+    }
+
+    fn gradient<'g>(&self, x: &[Tensor<'g>], _: &[Tensor<'g>], dy: Tensor<'g>) -> Vec<Option<Tensor<'g>>> {
+        vec![Some(x[0].then(GeluBackward, &[dy]))]
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        vec![x[0].map(|v| v * cdf(v))]
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let params = kernels::gelu::Params { len: x[0].len() as u32 };
+        vec![dispatch(&kernels::gelu::FORWARD, params, &[Slot::In(0), Slot::Out(0)], groups(x[0].len()))]
+    }
+}
+
+impl Op for GeluBackward {
+    fn name(&self) -> &'static str {
+        "gelu_backward"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        ensure_shape!(x[0] == x[1], "x and dy must have one shape");
+        Ok(vec![x[0].clone()])
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let dx = x[0].data.iter().zip(&x[1].data).map(|(v, dy)| dy * (cdf(*v) + v * density(*v)));
+        vec![Array::new(&x[0].shape, dx.collect())]
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let params = kernels::gelu::Params { len: x[0].len() as u32 };
+        let slots = [Slot::In(0), Slot::In(1), Slot::Out(0)];
+        vec![dispatch(&kernels::gelu::BACKWARD, params, &slots, groups(x[0].len()))]
+    }
+}
+
+pub(super) fn samples() -> Vec<Sample> {
+    // From the flat tail through the polynomials' seam to the linear side.
+    let sweep: Vec<f64> = (0..1001).map(|i| f64::from(((i - 500) as f32) * 0.02)).collect();
+    vec![
+        Sample::random(Gelu, &[&[5, 77]]),
+        Sample::new(Gelu, vec![(TensorType::f32(&[1001]), Content::Exact(sweep))]),
+    ]
+}

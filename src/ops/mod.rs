@@ -1,0 +1,192 @@
+//! The operations, one file each: shape rule, gradient, f64 oracle, dispatch and samples.
+//!
+//! Adding one takes a file here, a shader of the same name and a word in [`samples`]; CONTRIBUTING shows it step by step.
+
+mod add;
+mod assemble_tokens;
+mod attention;
+mod attention_bias;
+mod column_sum;
+mod gather_rows;
+mod gelu;
+mod layer_norm;
+mod masked_mse;
+mod multiply;
+mod optimiser;
+mod patchify;
+mod product;
+mod reshape;
+mod slice_rows;
+pub mod self_test;
+
+pub use add::Add;
+pub use assemble_tokens::AssembleTokens;
+pub use attention::{Attention, AttentionBackward};
+pub use attention_bias::{AttentionBias, SliceVector};
+pub use column_sum::ColumnSum;
+pub use gather_rows::{GatherRows, ScatterRows};
+pub use gelu::{Gelu, GeluBackward};
+pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGain};
+pub use masked_mse::{MaskedMse, MaskedMseBackward};
+pub use multiply::Multiply;
+pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, health};
+pub use patchify::Patchify;
+pub use product::{Form, Product, Tile};
+pub use reshape::Reshape;
+pub use slice_rows::{PadRows, SliceRows};
+
+use std::rc::Rc;
+
+use crate::{
+    device::Device,
+    graph::{Array, Op, TensorType},
+};
+
+/// Which variant of a kernel runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// The matrix product's kernel.
+    pub product: Tile,
+    /// Queries (or keys) that one workgroup of attention takes.
+    pub attention_group: usize,
+}
+
+impl Tuning {
+    /// The built-in choice for an adapter: software rasterizers with narrow subgroups, whose loads are dear, share each
+    /// load across a subgroup; everything else takes the web-safe kernels in wider workgroups.
+    pub fn for_device(device: &Device) -> Tuning {
+        match device.fixed_subgroup() {
+            Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => Tuning {
+                product: Tile::Subgroup { lanes, rows: 32 / lanes, cols: 4 },
+                attention_group: lanes as usize,
+            },
+            _ if device.is_software() => Tuning { attention_group: 8, ..Tuning::default() },
+            _ => Tuning {
+                product: Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 },
+                ..Tuning::default()
+            },
+        }
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning { product: Tile::default(), attention_group: GROUP }
+    }
+}
+
+/// Invocations in a workgroup of the kernels that give an element or a row to each.
+pub(crate) const GROUP: usize = 64;
+
+/// The most workgroups along x; a longer grid continues along y. 65,535 is WebGPU's limit.
+const ROW_OF_GROUPS: usize = 32768;
+
+/// Workgroups for `items` invocations in a line; the shaders find their index with `common/grid.wgsl`.
+pub(crate) fn groups(items: usize) -> [u32; 3] {
+    let groups = items.div_ceil(GROUP).max(1);
+    let x = groups.min(ROW_OF_GROUPS);
+    [x as u32, groups.div_ceil(x) as u32, 1]
+}
+
+/// What fills an input of a [`Sample`].
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Uniform in [-1, 1), differentiated.
+    Random,
+    /// Uniform in [-1, 1), not differentiated.
+    Fixed,
+    /// Uniform in [0, 1), not differentiated (weights of a loss, second moments, …).
+    Positive,
+    /// These values, not differentiated.
+    Exact(Vec<f64>),
+    /// For each row of the last axis a random permutation of `0..cols`.
+    Permutation,
+}
+
+/// An operation with inputs to try it on.
+pub struct Sample {
+    /// The operation.
+    pub op: Rc<dyn Op>,
+    /// Types and contents of its inputs.
+    pub inputs: Vec<(TensorType, Content)>,
+}
+
+impl Sample {
+    /// A sample of `op` on these inputs.
+    pub fn new(op: impl Op, inputs: Vec<(TensorType, Content)>) -> Sample {
+        Sample { op: Rc::new(op), inputs }
+    }
+
+    /// A sample whose inputs are all random f32 tensors of these shapes.
+    pub fn random(op: impl Op, shapes: &[&[usize]]) -> Sample {
+        Sample::new(op, shapes.iter().map(|s| (TensorType::f32(s), Content::Random)).collect())
+    }
+
+    /// The inputs' contents, the same at every call with the same seed.
+    pub fn values(&self, seed: u64) -> Vec<Array> {
+        let mut rng = crate::rng::Rng::new(seed, crate::rng::Stream::Init, 0, 0);
+        let fill = |(ty, fill): &(TensorType, Content)| {
+            let n = ty.len();
+            let data: Vec<f64> = match fill {
+                Content::Random | Content::Fixed => (0..n).map(|_| f64::from(rng.range(-1.0, 1.0) as f32)).collect(),
+                Content::Positive => (0..n).map(|_| f64::from(rng.range(0.0, 1.0) as f32)).collect(),
+                Content::Exact(values) => values.clone(),
+                Content::Permutation => (0..ty.rows()).flat_map(|_| permutation(ty.cols(), &mut rng)).collect(),
+            };
+            Array::new(&ty.shape, data)
+        };
+        self.inputs.iter().map(fill).collect()
+    }
+}
+
+fn permutation(n: usize, rng: &mut crate::rng::Rng) -> Vec<f64> {
+    let mut order: Vec<f64> = (0..n).map(|i| i as f64).collect();
+    for i in (1..n).rev() {
+        order.swap(i, rng.below(i + 1));
+    }
+    order
+}
+
+/// Samples of every operation, at shapes that straddle the kernels' tiles. Tests and `bootmae doctor` check each
+/// against the oracle, forward and gradient.
+pub fn samples() -> Vec<Sample> {
+    let lists = [
+        add::samples(),
+        assemble_tokens::samples(),
+        attention::samples(),
+        attention_bias::samples(),
+        column_sum::samples(),
+        gather_rows::samples(),
+        gelu::samples(),
+        layer_norm::samples(),
+        masked_mse::samples(),
+        multiply::samples(),
+        optimiser::samples(),
+        patchify::samples(),
+        product::samples(),
+        reshape::samples(),
+        slice_rows::samples(),
+    ];
+    lists.into_iter().flatten().collect()
+}
+
+/// Shorthands for the operations' own files.
+pub(crate) mod prelude {
+    pub(crate) use super::{Content, Sample, Tuning, groups};
+    pub(crate) use crate::{
+        ensure_shape,
+        graph::{Array, Dispatch, Op, ShapeError, Slot, Tensor, TensorType},
+        kernels::{self, Constant, Kernel},
+    };
+
+    /// A dispatch with every binding in the order of inputs and then outputs.
+    pub(crate) fn dispatch(
+        kernel: &'static Kernel,
+        params: impl bytemuck::Pod,
+        slots: &[Slot],
+        groups: [u32; 3],
+    ) -> Dispatch {
+        let params = bytemuck::bytes_of(&params).to_vec();
+        Dispatch { kernel, constants: Vec::new(), params, slots: slots.to_vec(), groups }
+    }
+}

@@ -1,0 +1,221 @@
+//! What happens to a shard of weights after the backward pass: gradient norm and health, AdamW, the momentum encoder's
+//! moving average, and the sum of micro-batches' gradients.
+
+use super::{column_sum, prelude::*};
+
+/// Values that one invocation of [`SquareSum`] adds up.
+const CHUNK: usize = 256;
+
+/// The scalars of one update, as the kernels read them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Settings {
+    learning_rate: f32,
+    weight_decay: f32,
+    beta1: f32,
+    beta2: f32,
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    correction1: f32,
+    correction2: f32,
+    one_minus_ema_decay: f32,
+}
+
+impl Settings {
+    /// How many scalars there are.
+    pub const LEN: usize = 10;
+
+    /// The scalars of update number `t` (from 1): AdamW with bias correction (Loshchilov and Hutter, 2019, in PyTorch's
+    /// form, epsilon outside the corrected root) and the teacher's decay.
+    pub fn new(t: u64, learning_rate: f64, weight_decay: f64, betas: (f64, f64), eps: f64, ema_decay: f64) -> Settings {
+        let power = |beta: f64| 1.0 - beta.powf(t as f64);
+        Settings {
+            learning_rate: learning_rate as f32,
+            weight_decay: weight_decay as f32,
+            beta1: betas.0 as f32,
+            beta2: betas.1 as f32,
+            one_minus_beta1: (1.0 - betas.0) as f32,
+            one_minus_beta2: (1.0 - betas.1) as f32,
+            eps: eps as f32,
+            correction1: (1.0 / power(betas.0)) as f32,
+            correction2: (1.0 / power(betas.1).sqrt()) as f32,
+            one_minus_ema_decay: (1.0 - ema_decay) as f32,
+        }
+    }
+}
+
+/// Sum of squares and number of values that are not finite, over chunks of a shard: `[chunks, 2]`.
+#[derive(Debug, Clone, Copy)]
+pub struct SquareSum;
+
+/// AdamW in place; inputs weights, gradient, moment1, moment2, settings and health, outputs weights and moments.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    /// Leading values of the shard that decay.
+    pub decayed: usize,
+}
+
+/// The teacher's moving average in place; inputs teacher, weights, settings and health.
+#[derive(Debug, Clone, Copy)]
+pub struct Ema;
+
+/// Adds a micro-batch's gradient in place; inputs sum, gradient and `[1]`: 0 to start anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Accumulate;
+
+/// Sum of squares and number of values that are not finite, of several shards together: `[2]`.
+pub fn health<'g>(gradients: &[Tensor<'g>]) -> Tensor<'g> {
+    let shards = gradients.iter().map(|g| column_sum::finish(g.then(SquareSum, &[])));
+    shards.reduce(|a, b| a + b).expect("at least one shard")
+}
+
+fn params(len: usize, decayed: usize) -> kernels::optimiser::Params {
+    kernels::optimiser::Params { len: len as u32, decayed: decayed as u32, chunk: CHUNK as u32 }
+}
+
+fn vectors(x: &[TensorType]) -> Result<(), ShapeError> {
+    let len = x[0].len();
+    ensure_shape!(x.iter().all(|t| t.shape == [len]), "wants vectors of one length");
+    Ok(())
+}
+
+impl Op for SquareSum {
+    fn name(&self) -> &'static str {
+        "square_sum"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        Ok(vec![TensorType::f32(&[x[0].len().div_ceil(CHUNK), 2])])
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let sums = x[0].data.chunks(CHUNK).flat_map(|chunk| {
+            let bad = chunk.iter().filter(|v| !v.is_finite()).count();
+            [chunk.iter().map(|v| v * v).sum::<f64>(), bad as f64]
+        });
+        vec![Array::new(&[x[0].data.len().div_ceil(CHUNK), 2], sums.collect())]
+    }
+
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let slots = [Slot::In(0), Slot::Out(0)];
+        vec![dispatch(&kernels::optimiser::SQUARE_SUM, params(x[0].len(), 0), &slots, groups(y[0].rows()))]
+    }
+}
+
+impl Op for AdamW {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        vectors(&x[..4])?;
+        ensure_shape!(x[4].len() == Settings::LEN && x[5].len() == 2, "wants settings and health");
+        Ok(vec![x[0].clone(); 3])
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let (mut w, mut m, mut v) = (x[0].clone(), x[2].clone(), x[3].clone());
+        let [lr, decay, beta1, beta2, rest1, rest2, eps, correction1, correction2, _] = x[4].data[..] else {
+            unreachable!("checked when recorded")
+        };
+        for i in 0..w.data.len() {
+            if x[5].data[1] > 0.0 {
+                break;
+            }
+            let g = x[1].data[i];
+            if i < self.decayed {
+                w.data[i] *= 1.0 - lr * decay;
+            }
+            m.data[i] = beta1 * m.data[i] + rest1 * g;
+            v.data[i] = beta2 * v.data[i] + rest2 * g * g;
+            w.data[i] -= lr * correction1 * m.data[i] / (v.data[i].sqrt() * correction2 + eps);
+        }
+        vec![w, m, v]
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let slots = [Slot::In(1), Slot::In(4), Slot::In(5), Slot::Out(0), Slot::Out(1), Slot::Out(2)];
+        let grid = groups(x[0].len().div_ceil(4));
+        vec![dispatch(&kernels::optimiser::ADAMW, params(x[0].len(), self.decayed), &slots, grid)]
+    }
+
+    fn overwrites(&self) -> &[(usize, usize)] {
+        &[(0, 0), (1, 2), (2, 3)]
+    }
+}
+
+impl Op for Ema {
+    fn name(&self) -> &'static str {
+        "ema"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        vectors(&x[..2])?;
+        Ok(vec![x[0].clone()])
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let rest = if x[3].data[1] > 0.0 { 0.0 } else { x[2].data[9] };
+        vec![Array::new(&x[0].shape, x[0].data.iter().zip(&x[1].data).map(|(t, w)| t + rest * (w - t)).collect())]
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let slots = [Slot::In(1), Slot::In(2), Slot::In(3), Slot::Out(0)];
+        vec![dispatch(&kernels::optimiser::EMA, params(x[0].len(), 0), &slots, groups(x[0].len().div_ceil(4)))]
+    }
+
+    fn overwrites(&self) -> &[(usize, usize)] {
+        &[(0, 0)]
+    }
+}
+
+impl Op for Accumulate {
+    fn name(&self) -> &'static str {
+        "accumulate"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        vectors(&x[..2])?;
+        Ok(vec![x[0].clone()])
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let keep = if x[2].data[0] == 0.0 { 0.0 } else { 1.0 };
+        vec![Array::new(&x[0].shape, x[0].data.iter().zip(&x[1].data).map(|(s, g)| keep * s + g).collect())]
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let slots = [Slot::In(1), Slot::In(2), Slot::Out(0)];
+        vec![dispatch(&kernels::optimiser::ACCUMULATE, params(x[0].len(), 0), &slots, groups(x[0].len().div_ceil(4)))]
+    }
+
+    fn overwrites(&self) -> &[(usize, usize)] {
+        &[(0, 0)]
+    }
+}
+
+pub(super) fn samples() -> Vec<Sample> {
+    let n = 1031;
+    let vector = |content| (TensorType::f32(&[n]), content);
+    let settings = || {
+        let settings = Settings::new(3, 1e-3, 0.05, (0.9, 0.95), 1e-8, 0.99);
+        let values = bytemuck::cast::<Settings, [f32; Settings::LEN]>(settings).map(f64::from);
+        (TensorType::f32(&[Settings::LEN]), Content::Exact(values.to_vec()))
+    };
+    let health = |bad: f64| (TensorType::f32(&[2]), Content::Exact(vec![1.0, bad]));
+    let update = |bad| {
+        let state = [vector(Content::Fixed), vector(Content::Fixed), vector(Content::Fixed), vector(Content::Positive)];
+        Sample::new(AdamW { decayed: 500 }, state.into_iter().chain([settings(), health(bad)]).collect())
+    };
+    let sum = |first: f64| (TensorType::f32(&[1]), Content::Exact(vec![first]));
+    let pair = || vec![vector(Content::Fixed), vector(Content::Fixed)];
+    vec![
+        Sample::new(SquareSum, vec![vector(Content::Fixed)]),
+        update(0.0),
+        update(1.0),
+        Sample::new(Ema, pair().into_iter().chain([settings(), health(0.0)]).collect()),
+        Sample::new(Accumulate, pair().into_iter().chain([sum(0.0)]).collect()),
+        Sample::new(Accumulate, pair().into_iter().chain([sum(1.0)]).collect()),
+    ]
+}

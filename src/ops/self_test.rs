@@ -1,0 +1,109 @@
+//! Each operation's samples on a device against the f64 oracle, forward and gradient.
+
+use super::{Content, Sample, Tuning, samples};
+use crate::{
+    device::Device,
+    error::Result,
+    graph::{Arenas, Array, DType, Executor, Fetch, Graph, Plan, PlanOptions, Tensor, TensorType, gradients, interpret},
+};
+
+/// The largest normalised mean square error, ‖got − want‖² / ‖want‖², that counts as agreement.
+pub const TOLERANCE: f64 = 1e-10;
+
+/// How one sample fared.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Outcome {
+    /// Operation and input shapes.
+    pub name: String,
+    /// Whether every output and gradient is within [`TOLERANCE`].
+    pub pass: bool,
+    /// The worst normalised mean square error.
+    pub worst: f64,
+    /// The output or gradient with the worst error.
+    pub tensor: String,
+}
+
+/// A sample recorded as a graph with its gradients; `dy` is the gradient of the first output.
+pub struct Recording<'g> {
+    /// Inputs in order, then `dy` if there are gradients.
+    pub leaves: Vec<(Tensor<'g>, Array)>,
+    /// Outputs and gradients, by name.
+    pub results: Vec<(String, Tensor<'g>)>,
+}
+
+/// Records `sample` and, where it has random inputs, its gradient.
+pub fn record<'g>(graph: &'g Graph, sample: &Sample) -> Recording<'g> {
+    let values = sample.values(1);
+    let input = |(i, ((ty, _), value)): (usize, (&(TensorType, Content), &Array))| {
+        (graph.input(&format!("x{i}"), ty.clone()), value.clone())
+    };
+    let mut leaves: Vec<_> = sample.inputs.iter().zip(&values).enumerate().map(input).collect();
+    let x: Vec<_> = leaves.iter().map(|(t, _)| *t).collect();
+    let y = graph.apply_rc(sample.op.clone(), &x);
+    let mut results: Vec<_> = y.iter().enumerate().map(|(i, t)| (format!("output {i}"), *t)).collect();
+    let differentiated: Vec<usize> =
+        (0..x.len()).filter(|i| matches!(sample.inputs[*i].1, Content::Random)).collect();
+    if !differentiated.is_empty() {
+        let slope = Sample { op: sample.op.clone(), inputs: vec![(y[0].ty(), Content::Fixed)] }.values(2).remove(0);
+        let dy = graph.input("dy", y[0].ty());
+        let wrt: Vec<_> = differentiated.iter().map(|i| x[*i]).collect();
+        let d = gradients(y[0], dy, &wrt);
+        results.extend(differentiated.iter().zip(d).map(|(i, d)| (format!("gradient of input {i}"), d)));
+        leaves.push((dy, slope));
+    }
+    Recording { leaves, results }
+}
+
+/// Runs every sample on `device` and compares with the oracle.
+pub async fn self_test(device: &Device, tuning: Tuning) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    for sample in samples() {
+        outcomes.push(run(device, tuning, &sample).await?);
+    }
+    Ok(outcomes)
+}
+
+async fn run(device: &Device, tuning: Tuning, sample: &Sample) -> Result<Outcome> {
+    let graph = Graph::new();
+    let recording = record(&graph, sample);
+    let tensors: Vec<_> = recording.results.iter().map(|(_, t)| *t).collect();
+    let want = interpret(&graph, &recording.leaves, &tensors);
+    let fetch: Vec<_> = recording.results.iter().map(|(name, t)| Fetch::new(name, *t)).collect();
+    let plan = Plan::new(&graph, &fetch, &PlanOptions { tuning, ..Default::default() });
+    let executor = Executor::new(device, plan, &Arenas::default()).await?;
+    for (tensor, value) in &recording.leaves {
+        let name = tensor.name();
+        if executor.has_input(&name) {
+            executor.write(device, &name, &bytes(&tensor.ty(), value));
+        }
+    }
+    executor.run(device);
+    let shapes: Vec<_> = sample.inputs.iter().map(|(ty, _)| ty.to_string()).collect();
+    let name = format!("{} {}", sample.op.name(), shapes.join(" "));
+    let mut outcome = Outcome { name, pass: true, worst: 0.0, tensor: String::new() };
+    for ((name, _), want) in recording.results.iter().zip(&want) {
+        let error = normalised_square_error(&executor.read(device, name).await?, &want.data);
+        outcome.pass &= error <= TOLERANCE;
+        if error.is_nan() || error >= outcome.worst {
+            (outcome.worst, outcome.tensor) = (error, name.clone());
+        }
+    }
+    Ok(outcome)
+}
+
+/// The elements of an oracle's array as the GPU stores them.
+pub fn bytes(ty: &TensorType, value: &Array) -> Vec<u8> {
+    match ty.dtype {
+        DType::F32 => value.data.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect(),
+        DType::U32 => value.data.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
+        DType::F16 => panic!("no operation stores f16 yet"),
+    }
+}
+
+/// ‖got − want‖² / ‖want‖², or ‖got‖² where nothing is wanted; NaN never passes a comparison.
+pub fn normalised_square_error(got: &[f32], want: &[f64]) -> f64 {
+    assert_eq!(got.len(), want.len(), "as many values as wanted");
+    let error: f64 = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).powi(2)).sum();
+    let norm: f64 = want.iter().map(|w| w * w).sum();
+    if norm == 0.0 { error } else { error / norm }
+}

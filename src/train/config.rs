@@ -1,0 +1,678 @@
+//! What a run is told to do: its settings, their defaults, and how preset, file and flags are laid over each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::model::config::ModelConfig;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use layers::resolve;
+
+/// The preset of a run that names none.
+pub const DEFAULT_PRESET: &str = "tiny";
+
+/// Everything that decides a run. Written into the run folder and into every checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The network and its task.
+    pub model: ModelConfig,
+    /// The optimiser and its schedules.
+    #[serde(default)]
+    pub training: TrainingConfig,
+    /// Where images come from.
+    #[serde(default)]
+    pub data: DataConfig,
+}
+
+/// The optimiser, its schedules and the length of a run. A step is one update of the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Seed of everything random: weights, order of images, augmentation and masks. At most 2⁶³ − 1.
+    pub seed: u64,
+    /// Length of the run in steps; while `epochs` is set it decides instead.
+    pub steps: u64,
+    /// Length of the run in passes over the collection, until [`TrainingConfig::settle_epochs`] turns it into `steps`.
+    pub epochs: Option<f64>,
+    /// Images behind one step, over all micro-batches.
+    pub batch_size: usize,
+    /// Equal parts of a batch that pass through the network one after another, their gradients summed.
+    pub micro_batches: usize,
+    /// Highest learning rate; without it [`TrainingConfig::peak_rate`] takes the published rule.
+    pub peak_learning_rate: Option<f64>,
+    /// Learning rate at the end of the run; without it [`TrainingConfig::floor_rate`] takes a share of the peak.
+    pub min_learning_rate: Option<f64>,
+    /// Steps of linear warm-up; without it 5 % of the run.
+    pub warmup_steps: Option<u64>,
+    /// Decoupled weight decay of AdamW.
+    pub weight_decay: f64,
+    /// Decay of AdamW's first moment.
+    pub beta1: f64,
+    /// Decay of AdamW's second moment.
+    pub beta2: f64,
+    /// Added to the square root of AdamW's corrected second moment.
+    pub adam_eps: f64,
+    /// Weight of the feature loss after its ramp; 0 turns the feature branch and the teacher off.
+    pub feature_weight: f64,
+    /// How the teacher follows the student.
+    pub ema: Ema,
+    /// Steps between two checkpoints.
+    pub save_every_steps: u64,
+}
+
+/// The decay of the teacher's moving average over the run. In a file: `ema = "scaled"` or
+/// `ema = { fixed = { decay = 0.999 } }`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ema {
+    /// The published averaging times as shares of this run: 0.4 %, 4 % at an eighth, 40 % from the middle on.
+    Scaled,
+    /// As `Scaled`, but staying at 4 % (what the published ViT-L run does).
+    ScaledConstant,
+    /// The published constants: 0.999 rising to 0.9999, then to 0.99999, at absolute epochs.
+    Published {
+        /// Steps of an epoch; the decay changes once an epoch.
+        steps_per_epoch: u64,
+        /// Epoch at which the decay reaches 0.9999.
+        #[serde(default = "published_first_mark")]
+        first_mark_epochs: u64,
+        /// Epoch at which the decay reaches 0.99999.
+        #[serde(default = "published_second_mark")]
+        second_mark_epochs: u64,
+        /// Whether the decay rises after the first mark: true for the published ViT-B run, false for ViT-L.
+        #[serde(default = "published_dynamic")]
+        dynamic: bool,
+    },
+    /// One decay throughout.
+    Fixed {
+        /// Share of the teacher that a step keeps.
+        decay: f64,
+    },
+}
+
+fn published_first_mark() -> u64 {
+    100
+}
+
+fn published_second_mark() -> u64 {
+    400
+}
+
+fn published_dynamic() -> bool {
+    true
+}
+
+/// Where images come from and how they are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The collection: a path, or a name that the image sources know. Empty until chosen.
+    pub source: String,
+    /// Largest share of unreadable images that a run puts up with, 0 to 1.
+    pub max_bad_fraction: f64,
+    /// Threads that decode and augment images; 0 lets the loader choose.
+    pub loader_threads: usize,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> TrainingConfig {
+        TrainingConfig {
+            seed: 0,
+            steps: 10_000,
+            epochs: None,
+            batch_size: 64,
+            micro_batches: 1,
+            peak_learning_rate: None,
+            min_learning_rate: None,
+            warmup_steps: None,
+            weight_decay: 0.05,
+            beta1: 0.9,
+            beta2: 0.95,
+            adam_eps: 1e-8,
+            feature_weight: 1.0,
+            ema: Ema::Scaled,
+            save_every_steps: 500,
+        }
+    }
+}
+
+impl Default for DataConfig {
+    fn default() -> DataConfig {
+        DataConfig { source: String::new(), max_bad_fraction: 0.01, loader_threads: 0 }
+    }
+}
+
+impl RunConfig {
+    /// The defaults of a preset: `nano` and `tiny` peak at a learning rate of 1e-3, which suits short runs of small
+    /// networks; `large` keeps the teacher's averaging time at 4 % of the run. Refuses an unknown name.
+    pub fn preset(name: &str) -> Result<RunConfig> {
+        let model = ModelConfig::preset(name)?;
+        let mut training = TrainingConfig::default();
+        match name {
+            "nano" | "tiny" => training.peak_learning_rate = Some(1e-3),
+            "large" => training.ema = Ema::ScaledConstant,
+            _ => {}
+        }
+        Ok(RunConfig { model, training, data: DataConfig::default() })
+    }
+
+    /// Refuses settings that are out of range or contradict each other, naming the first one.
+    pub fn check(&self) -> Result<()> {
+        self.model.check()?;
+        self.training.check()?;
+        let share = self.data.max_bad_fraction;
+        require((0.0..=1.0).contains(&share), || format!("max_bad_fraction must be 0 to 1, not {share}"))?;
+        require(self.model.feature_branch == (self.training.feature_weight > 0.0), || {
+            "feature_branch and a positive feature_weight go together: set both or neither".into()
+        })
+    }
+
+    /// The settings as TOML that [`resolve`] reads back to the same value.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).map_err(|e| Error::Config(format!("settings cannot be written as TOML: {e}")))
+    }
+}
+
+impl TrainingConfig {
+    /// The highest learning rate: the setting, or 1.5e-4 × batch_size / 256 (the published rule).
+    pub fn peak_rate(&self) -> f64 {
+        self.peak_learning_rate.unwrap_or(1.5e-4 * self.batch_size as f64 / 256.0)
+    }
+
+    /// The learning rate at the end: the setting, or 1/24 of the peak (2.4e-3 to 1e-4 in the published ViT-B run).
+    pub fn floor_rate(&self) -> f64 {
+        self.min_learning_rate.unwrap_or(self.peak_rate() / 24.0)
+    }
+
+    /// Steps of warm-up: the setting, or 5 % of the run, rounded.
+    pub fn warmup(&self) -> u64 {
+        self.warmup_steps.unwrap_or((self.steps as f64 * 0.05).round() as u64)
+    }
+
+    /// Images of one micro-batch.
+    pub fn micro_batch_size(&self) -> usize {
+        self.batch_size / self.micro_batches
+    }
+
+    /// Turns `epochs` into `steps` for a collection of `images`, rounding up to whole steps; does nothing without
+    /// `epochs`. Refuses an empty collection, and settings that do not fit the resulting length.
+    pub fn settle_epochs(&mut self, images: usize) -> Result<()> {
+        let Some(epochs) = self.epochs else { return Ok(()) };
+        require(images > 0, || "epochs of an empty collection have no steps".into())?;
+        self.steps = (epochs * images as f64 / self.batch_size as f64).ceil().max(1.0) as u64;
+        self.epochs = None;
+        self.check()
+    }
+
+    /// Refuses values out of range, naming the setting.
+    pub fn check(&self) -> Result<()> {
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let (peak, floor) = (self.peak_rate(), self.floor_rate());
+        require(self.seed <= i64::MAX as u64, || format!("seed must be at most {}, not {}", i64::MAX, self.seed))?;
+        require((1..=i64::MAX as u64).contains(&self.steps), || {
+            format!("steps must be at least 1, not {}", self.steps)
+        })?;
+        if let Some(epochs) = self.epochs {
+            require(positive(epochs), || format!("epochs must be positive, not {epochs}"))?;
+        } else {
+            let (warmup, steps) = (self.warmup(), self.steps);
+            require(warmup <= steps, || format!("warmup_steps {warmup} exceed the {steps} steps of the run"))?;
+        }
+        self.check_batch()?;
+        require(positive(peak), || format!("peak_learning_rate must be positive, not {peak}"))?;
+        require((0.0..=peak).contains(&floor), || {
+            format!("min_learning_rate must be 0 to the peak of {peak}, not {floor}")
+        })?;
+        for (name, value) in [("weight_decay", self.weight_decay), ("feature_weight", self.feature_weight)] {
+            require(value.is_finite() && value >= 0.0, || format!("{name} must be 0 or more, not {value}"))?;
+        }
+        for (name, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            require((0.0..1.0).contains(&value), || format!("{name} must be 0 or more and less than 1, not {value}"))?;
+        }
+        require(positive(self.adam_eps), || format!("adam_eps must be positive, not {}", self.adam_eps))?;
+        require(self.save_every_steps > 0, || "save_every_steps must be at least 1".into())?;
+        self.ema.check()
+    }
+
+    /// Refuses a batch that does not fall into equal micro-batches, naming the nearest number that divides it.
+    fn check_batch(&self) -> Result<()> {
+        let (batch, parts) = (self.batch_size, self.micro_batches);
+        require(batch > 0, || "batch_size must be at least 1".into())?;
+        require(parts > 0 && batch % parts == 0, || {
+            let near = (1..=batch).filter(|q| batch % q == 0).min_by_key(|q| q.abs_diff(parts)).unwrap_or(1);
+            format!("micro_batches {parts} do not divide batch_size {batch}; {near} would")
+        })
+    }
+}
+
+impl Ema {
+    /// Refuses a decay outside 0 to 1 and epoch marks out of order.
+    fn check(&self) -> Result<()> {
+        match *self {
+            Ema::Scaled | Ema::ScaledConstant => Ok(()),
+            Ema::Fixed { decay } => {
+                require((0.0..=1.0).contains(&decay), || format!("ema decay must be 0 to 1, not {decay}"))
+            }
+            Ema::Published { steps_per_epoch, first_mark_epochs: first, second_mark_epochs: second, .. } => {
+                require(steps_per_epoch > 0, || "ema steps_per_epoch must be at least 1".into())?;
+                require(0 < first && first < second, || format!("ema marks {first} and {second} must rise from 1"))
+            }
+        }
+    }
+}
+
+fn require(holds: bool, reason: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Config(reason())) }
+}
+
+/// The settings in which two runs differ, each as `section.key: value in a against value in b`.
+pub fn differences(a: &RunConfig, b: &RunConfig) -> Vec<String> {
+    let tree = |run| serde_json::to_value(run).unwrap_or_default();
+    let mut found = Vec::new();
+    compare("", &tree(a), &tree(b), &mut found);
+    found
+}
+
+fn compare(path: &str, a: &serde_json::Value, b: &serde_json::Value, found: &mut Vec<String>) {
+    match (a.as_object(), b.as_object()) {
+        (Some(x), Some(y)) if x.keys().eq(y.keys()) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            x.iter().for_each(|(key, value)| compare(&format!("{path}{dot}{key}"), value, &y[key], found));
+        }
+        _ if a == b => {}
+        _ => found.push(format!("{path}: {} against {}", shown(a), shown(b))),
+    }
+}
+
+/// A value as a person would write it: an f32 without the digits that widening to f64 adds.
+fn shown(value: &serde_json::Value) -> String {
+    match value.as_f64() {
+        _ if value.is_null() => "unset".into(),
+        Some(x) if value.is_f64() && f64::from(x as f32) == x => (x as f32).to_string(),
+        _ => value.to_string(),
+    }
+}
+
+/// Preset, file and flags laid over each other.
+#[cfg(not(target_arch = "wasm32"))]
+mod layers {
+    use std::path::Path;
+
+    use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+    use toml::{Table, Value};
+
+    use super::{DEFAULT_PRESET, DataConfig, RunConfig, TrainingConfig};
+    use crate::error::{Error, Result};
+    use crate::model::config::{ModelConfig, nearest};
+
+    const SECTIONS: [&str; 3] = ["model", "training", "data"];
+
+    /// The settings of one origin: some keys of some sections.
+    struct Layer {
+        /// For messages: the path of the file, or `the command line`.
+        origin: String,
+        table: Table,
+    }
+
+    /// The configuration of a run: the preset's defaults, over them `file` (TOML with the sections `[model]`,
+    /// `[training]` and `[data]`), over that `flags` (a table of the same form).
+    ///
+    /// `[model]` also takes `preset`, used when the argument is none, and `image_size` for a square image. A layer that
+    /// changes image or patch size rescales the masking counts it does not set itself; one that changes the depth keeps
+    /// the feature tap on the last block. `feature_weight = 0` and `feature_branch = false` imply each other. Learning
+    /// rates that no layer sets follow from the batch size and are put down as numbers.
+    ///
+    /// Refuses unknown keys, naming the origin and the nearest known key, and whatever [`RunConfig::check`] refuses.
+    pub fn resolve(preset: Option<&str>, file: Option<&Path>, flags: Table) -> Result<RunConfig> {
+        let mut layers = Vec::new();
+        if let Some(path) = file {
+            layers.push(Layer::read(path)?);
+        }
+        layers.push(Layer { origin: "the command line".into(), table: flags });
+        for layer in &layers {
+            layer.check_keys()?;
+        }
+        let named = layers.iter().rev().find_map(|layer| layer.section("model")?.get("preset")?.as_str());
+        let preset = preset.or(named).unwrap_or(DEFAULT_PRESET);
+        let mut run = RunConfig::preset(preset)?;
+        for layer in &layers {
+            run = layer.over(&run)?;
+        }
+        if !run.model.feature_branch || run.training.feature_weight == 0.0 {
+            (run.model.feature_branch, run.training.feature_weight) = (false, 0.0);
+        }
+        settle_rates(preset, &mut run.training);
+        run.check()?;
+        Ok(run)
+    }
+
+    /// Puts both learning rates down as numbers, so that the written configuration depends on no preset any more. The
+    /// published ViT-L run ends ten times lower than ViT-B.
+    fn settle_rates(preset: &str, training: &mut TrainingConfig) {
+        let peak = training.peak_rate();
+        let floor = if preset == "large" { peak / 240.0 } else { training.floor_rate() };
+        training.peak_learning_rate = Some(peak);
+        training.min_learning_rate.get_or_insert(floor);
+    }
+
+    impl Layer {
+        fn read(path: &Path) -> Result<Layer> {
+            let origin = path.display().to_string();
+            let fail = |reason: String| Error::Config(format!("{origin}: {reason}"));
+            let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+            let table = text.parse::<Table>().map_err(|e| fail(e.to_string()))?;
+            Ok(Layer { origin, table })
+        }
+
+        fn section(&self, name: &str) -> Option<&Table> {
+            self.table.get(name)?.as_table()
+        }
+
+        /// Refuses sections and keys that no setting has, and pairs that contradict each other.
+        fn check_keys(&self) -> Result<()> {
+            let fail = |reason: String| Err(Error::Config(reason));
+            let hint = |near: Option<&str>| near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+            for (section, value) in &self.table {
+                if !SECTIONS.contains(&section.as_str()) {
+                    let home = home_of(section).map(|s| format!("; `{section}` belongs into [{s}]"));
+                    let hint = home.unwrap_or_else(|| hint(nearest(section, &SECTIONS)));
+                    return fail(format!("unknown section [{section}] in {}{hint}", self.origin));
+                }
+                let Some(table) = value.as_table() else {
+                    return fail(format!("`{section}` in {} must be a section of settings", self.origin));
+                };
+                let known = keys(section);
+                if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
+                    let home = home_of(key).map(|s| format!("; it belongs into [{s}]"));
+                    let hint = home.unwrap_or_else(|| hint(nearest(key, &known)));
+                    return fail(format!("unknown key `{key}` in [{section}] of {}{hint}", self.origin));
+                }
+                let both = |a: &str, b: &str| table.contains_key(a) && table.contains_key(b);
+                for (a, b) in [("image_size", "image_height"), ("image_size", "image_width")] {
+                    if both(a, b) {
+                        return fail(format!("[{section}] of {} sets both {a} and {b}; keep one", self.origin));
+                    }
+                }
+                if table.get("preset").is_some_and(|preset| !preset.is_str()) {
+                    return fail(format!("preset in [{section}] of {} must be a string", self.origin));
+                }
+            }
+            Ok(())
+        }
+
+        /// `run` with this layer's settings in place of its own.
+        fn over(&self, run: &RunConfig) -> Result<RunConfig> {
+            let fail = |e: &dyn std::fmt::Display| {
+                Error::Config(format!("{}: {}", self.origin, e.to_string().trim().replace('\n', " ")))
+            };
+            let mut settings = Table::try_from(run).map_err(|e| fail(&e))?;
+            for (section, values) in &self.table {
+                let (Some(Value::Table(into)), Value::Table(values)) = (settings.get_mut(section), values) else {
+                    continue;
+                };
+                for (key, value) in values {
+                    match key.as_str() {
+                        "preset" => {}
+                        "image_size" => {
+                            into.insert("image_height".into(), value.clone());
+                            into.insert("image_width".into(), value.clone());
+                        }
+                        // A length in steps replaces one in epochs of an earlier layer.
+                        "steps" if !values.contains_key("epochs") => {
+                            into.remove("epochs");
+                            into.insert(key.clone(), value.clone());
+                        }
+                        _ => drop(into.insert(key.clone(), value.clone())),
+                    }
+                }
+            }
+            let mut new: RunConfig = settings.try_into().map_err(|e: toml::de::Error| fail(&e))?;
+            self.follow(&run.model, &mut new.model);
+            Ok(new)
+        }
+
+        /// Lets masking counts and feature tap follow a changed grid and depth where this layer does not set them.
+        fn follow(&self, old: &ModelConfig, new: &mut ModelConfig) {
+            let sets = |key: &str| self.section("model").is_some_and(|model| model.contains_key(key));
+            let size = |model: &ModelConfig| (model.image_height, model.image_width, model.patch_size);
+            if size(old) != size(new) {
+                let given = new.clone();
+                new.scale_masking();
+                let keep = |key, given, scaled: &mut usize| {
+                    if sets(key) {
+                        *scaled = given;
+                    }
+                };
+                keep("masked", given.masked, &mut new.masked);
+                keep("block_target", given.block_target, &mut new.block_target);
+                keep("block_min", given.block_min, &mut new.block_min);
+                keep("block_max", given.block_max, &mut new.block_max);
+            }
+            if old.feature_tap + 1 == old.depth && !sets("feature_tap") {
+                new.feature_tap = new.depth.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The keys that a section of a file may have.
+    fn keys(section: &str) -> Vec<&'static str> {
+        match section {
+            "model" => [fields::<ModelConfig>(), &["preset", "image_size"]].concat(),
+            "training" => fields::<TrainingConfig>().to_vec(),
+            _ => fields::<DataConfig>().to_vec(),
+        }
+    }
+
+    /// The section that a key belongs to.
+    fn home_of(key: &str) -> Option<&'static str> {
+        SECTIONS.into_iter().find(|section| keys(section).contains(&key))
+    }
+
+    /// The names of a struct's fields as its `Deserialize` asks for them, so that no second list can go stale.
+    fn fields<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+        struct Probe<'a>(&'a mut &'static [&'static str]);
+
+        impl<'de> Deserializer<'de> for Probe<'_> {
+            type Error = serde::de::value::Error;
+
+            fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+                Err(Self::Error::custom("only field names are wanted"))
+            }
+
+            fn deserialize_struct<V: Visitor<'de>>(
+                self,
+                _: &'static str,
+                fields: &'static [&'static str],
+                visitor: V,
+            ) -> Result<V::Value, Self::Error> {
+                *self.0 = fields;
+                self.deserialize_any(visitor)
+            }
+
+            serde::forward_to_deserialize_any! {
+                bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+                newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+            }
+        }
+
+        let mut names: &'static [&'static str] = &[];
+        let _ = T::deserialize(Probe(&mut names));
+        names
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    fn flags(text: &str) -> toml::Table {
+        text.parse().unwrap()
+    }
+
+    fn with_flags(text: &str) -> Result<RunConfig> {
+        resolve(Some("nano"), None, flags(text))
+    }
+
+    fn refusal(text: &str) -> String {
+        with_flags(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn flags_override_the_file_which_overrides_the_preset() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, "[model]\npreset = \"small\"\nheads = 12\n[training]\nbatch_size = 8\nepochs = 2\n")
+            .unwrap();
+        let run = resolve(None, Some(&path), flags("training.batch_size = 16\ntraining.steps = 7")).unwrap();
+        assert_eq!((run.model.width, run.model.heads), (384, 12));
+        assert_eq!((run.training.batch_size, run.training.steps, run.training.epochs), (16, 7, None));
+        let run = resolve(Some("base"), Some(&path), flags("")).unwrap();
+        assert_eq!((run.model.width, run.model.heads, run.training.epochs), (768, 12, Some(2.0)));
+    }
+
+    #[test]
+    fn toml_of_a_resolved_configuration_resolves_to_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        for text in [
+            "model.image_size = 48\nmodel.masking = \"random\"\ntraining.seed = 9223372036854775807",
+            "training.ema = { published = { steps_per_epoch = 312, dynamic = false } }\ntraining.epochs = 0.3",
+            "training.ema.fixed.decay = 0.99\ntraining.feature_weight = 0\ndata.source = \"a \\\"b\\\"\"",
+        ] {
+            let run = resolve(Some("large"), None, flags(text)).unwrap();
+            std::fs::write(&path, run.to_toml().unwrap()).unwrap();
+            assert_eq!(resolve(None, Some(&path), flags("")).unwrap(), run, "{}", run.to_toml().unwrap());
+        }
+    }
+
+    #[test]
+    fn json_keeps_every_digit() {
+        let mut run = RunConfig::preset("nano").unwrap();
+        for i in 1..2000 {
+            run.training.peak_learning_rate = Some(1e-3 / f64::from(i));
+            let back: RunConfig = serde_json::from_str(&serde_json::to_string(&run).unwrap()).unwrap();
+            assert_eq!(back, run);
+        }
+    }
+
+    #[test]
+    fn masking_follows_a_changed_grid_unless_the_layer_sets_it() {
+        let model = with_flags("model.image_size = 64").unwrap().model;
+        assert_eq!((model.image_height, model.image_width, model.masked, model.block_target), (64, 64, 192, 157));
+        let model = with_flags("model.patch_size = 8\nmodel.masked = 10").unwrap().model;
+        assert_eq!((model.masked, model.block_target, model.block_max), (10, 10, 5));
+        let model = with_flags("model.masked = 40").unwrap().model;
+        assert_eq!((model.masked, model.block_target), (40, 39), "an unchanged grid leaves the other counts");
+    }
+
+    #[test]
+    fn the_feature_tap_stays_on_the_last_block() {
+        assert_eq!(with_flags("model.depth = 4").unwrap().model.feature_tap, 3);
+        assert_eq!(with_flags("model.depth = 4\nmodel.feature_tap = 1").unwrap().model.feature_tap, 1);
+    }
+
+    #[test]
+    fn no_feature_weight_means_no_feature_branch_and_the_reverse() {
+        assert!(!with_flags("training.feature_weight = 0").unwrap().model.feature_branch);
+        assert_eq!(with_flags("model.feature_branch = false").unwrap().training.feature_weight, 0.0);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_near_one_and_the_origin() {
+        let message = refusal("training.bach_size = 8");
+        assert!(message.contains("unknown key `bach_size` in [training] of the command line"), "{message}");
+        assert!(message.contains("did you mean `batch_size`"), "{message}");
+        assert!(refusal("training.warmup = 3").contains("unknown key `warmup`"));
+        assert!(refusal("training.peak_learning_rat = 1").contains("did you mean `peak_learning_rate`"));
+        assert!(refusal("model.loader_threads = 3").contains("belongs into [data]"));
+        assert!(refusal("batch_size = 3").contains("belongs into [training]"));
+        assert!(refusal("traning.seed = 3").contains("did you mean `training`"));
+        assert!(
+            refusal("training.ema = { fixed = { decya = 0.9 } }")
+                .contains("unknown field `decya`, expected `decay` in `training.ema`")
+        );
+    }
+
+    #[test]
+    fn a_bad_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        let refusal = || resolve(None, Some(&path), flags("")).unwrap_err();
+        assert!(refusal().to_string().contains("run.toml"));
+        for text in
+            ["[model", "[training]\nsteps = \"many\"", "[training]\nsteps = -1", "[model]\npreset = 3", "data = 3"]
+        {
+            std::fs::write(&path, text).unwrap();
+            let error = refusal();
+            assert!(error.to_string().contains("run.toml"), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        for (text, name) in [
+            ("training.steps = 0", "steps"),
+            ("training.epochs = nan", "epochs"),
+            ("training.batch_size = 0", "batch_size"),
+            ("training.micro_batches = 3", "micro_batches 3 do not divide batch_size 64; 2 would"),
+            ("training.micro_batches = 0", "micro_batches"),
+            ("training.peak_learning_rate = inf", "peak_learning_rate"),
+            ("training.min_learning_rate = 0.1", "min_learning_rate"),
+            ("training.steps = 10\ntraining.warmup_steps = 11", "warmup_steps"),
+            ("training.weight_decay = -1", "weight_decay"),
+            ("training.beta2 = 1", "beta2"),
+            ("training.adam_eps = 0", "adam_eps"),
+            ("training.feature_weight = nan", "feature_weight"),
+            ("training.save_every_steps = 0", "save_every_steps"),
+            ("training.ema.fixed.decay = 1.1", "decay"),
+            ("training.ema.published = { steps_per_epoch = 1, first_mark_epochs = 400 }", "marks"),
+            ("data.max_bad_fraction = 1.5", "max_bad_fraction"),
+            ("model.image_size = 0", "patch_size"),
+            ("model.patch_size = 0", "patch_size"),
+            ("model.image_size = 32\nmodel.image_width = 32", "image_size and image_width"),
+            ("model.depth = 0", "depth"),
+        ] {
+            let message = refusal(text);
+            assert!(message.contains(name), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn published_rates_follow_from_the_published_batch() {
+        let rates = |preset| {
+            let run = resolve(Some(preset), None, flags("training.batch_size = 4096")).unwrap();
+            (run.training.peak_rate(), run.training.floor_rate())
+        };
+        let close = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).abs() < 1e-15 && (a.1 - b.1).abs() < 1e-15;
+        assert!(close(rates("base"), (2.4e-3, 1e-4)), "{:?}", rates("base"));
+        assert!(close(rates("large"), (2.4e-3, 1e-5)), "{:?}", rates("large"));
+    }
+
+    #[test]
+    fn epochs_become_whole_steps() {
+        let mut training = TrainingConfig { epochs: Some(1.5), batch_size: 64, ..TrainingConfig::default() };
+        training.settle_epochs(1000).unwrap();
+        assert_eq!((training.steps, training.epochs), (24, None), "1500 images are 23.4 batches");
+        let mut training = TrainingConfig { epochs: Some(1.0), ..TrainingConfig::default() };
+        assert!(training.settle_epochs(0).is_err());
+    }
+
+    #[test]
+    fn differences_name_the_key_and_both_values() {
+        let a = RunConfig::preset("nano").unwrap();
+        let mut b = a.clone();
+        assert_eq!(differences(&a, &b), Vec::<String>::new());
+        b.model.block_aspect_min = 0.5;
+        b.training.warmup_steps = Some(3);
+        b.training.ema = Ema::Fixed { decay: 0.9 };
+        let expected = [
+            "model.block_aspect_min: 0.3 against 0.5",
+            "training.ema: \"scaled\" against {\"fixed\":{\"decay\":0.9}}",
+            "training.warmup_steps: unset against 3",
+        ];
+        assert_eq!(differences(&a, &b), expected);
+    }
+}

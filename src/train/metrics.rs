@@ -1,0 +1,187 @@
+//! The measurements of a run: `metrics.jsonl`, one JSON object a line, readable while the run goes on.
+
+use serde::{Deserialize, Serialize};
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use log::MetricsLog;
+
+/// The file's name inside a run folder.
+pub const FILE_NAME: &str = "metrics.jsonl";
+
+/// Version of the lines' form; grows when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+/// What one step measured. JSON has no NaN: a value that is not finite is written as `null` and reads back as NaN.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// [`SCHEMA`] of the program that wrote the line.
+    pub schema: u32,
+    /// Steps completed, this one included.
+    pub step: u64,
+    /// `loss_pixel` + `feature_weight` × `loss_feature`.
+    #[serde(deserialize_with = "nullable")]
+    pub loss: f64,
+    /// Mean weighted squared error of the masked patches' normalised pixels.
+    #[serde(deserialize_with = "nullable")]
+    pub loss_pixel: f64,
+    /// Mean weighted squared error of the masked patches' normalised features; 0 without the feature branch.
+    #[serde(deserialize_with = "nullable")]
+    pub loss_feature: f64,
+    /// Weight of the feature loss in this step.
+    pub feature_weight: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Share of the teacher that this step kept.
+    pub ema_decay: f64,
+    /// Euclidean length of the gradient over all weights.
+    #[serde(deserialize_with = "nullable")]
+    pub gradient_norm: f64,
+    /// 1 − ‖mean of the normalised targets‖² / mean ‖normalised target‖²; towards 0 the teacher collapses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_spread: Option<f64>,
+    /// Images trained on a second, recently.
+    pub images_per_s: f64,
+    /// Seconds that this step waited for its images.
+    pub data_wait_s: f64,
+    /// Seconds since this process began to train.
+    pub elapsed_s: f64,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            schema: SCHEMA,
+            step: 0,
+            loss: 0.0,
+            loss_pixel: 0.0,
+            loss_feature: 0.0,
+            feature_weight: 0.0,
+            learning_rate: 0.0,
+            ema_decay: 0.0,
+            gradient_norm: 0.0,
+            teacher_spread: None,
+            images_per_s: 0.0,
+            data_wait_s: 0.0,
+            elapsed_s: 0.0,
+        }
+    }
+}
+
+fn nullable<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+/// The file and its upkeep.
+#[cfg(not(target_arch = "wasm32"))]
+mod log {
+    use std::fs::{self, File, OpenOptions};
+    use std::io::{ErrorKind, Write};
+    use std::path::{Path, PathBuf};
+
+    use serde::Deserialize;
+
+    use super::Metrics;
+    use crate::error::{Error, Result};
+    use crate::train::checkpoint::write_atomically;
+
+    /// An open `metrics.jsonl`. Each line reaches the operating system in one piece before the next step begins.
+    #[derive(Debug)]
+    pub struct MetricsLog {
+        path: PathBuf,
+        file: File,
+    }
+
+    impl MetricsLog {
+        /// Opens `path` for a run that continues after `completed` steps, 0 for a new one. Lines past that step, and a
+        /// line cut short by a crash, are dropped first; that replaces the file as a whole or not at all.
+        pub fn open(path: &Path, completed: u64) -> Result<MetricsLog> {
+            let held = match fs::read(path) {
+                Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
+                other => other.map_err(Error::io(path))?,
+            };
+            let kept: Vec<&[u8]> =
+                held.split_inclusive(|&byte| byte == b'\n').filter(|l| keeps(l, completed)).collect();
+            let kept = kept.concat();
+            if kept.len() < held.len() {
+                write_atomically(path, |to| to.write_all(&kept))?;
+            }
+            let file = OpenOptions::new().append(true).create(true).open(path).map_err(Error::io(path))?;
+            Ok(MetricsLog { path: path.to_owned(), file })
+        }
+
+        /// Appends one line.
+        pub fn write(&mut self, metrics: &Metrics) -> Result<()> {
+            let mut line = serde_json::to_vec(metrics).map_err(|e| Error::io(&self.path)(e.into()))?;
+            line.push(b'\n');
+            self.file.write_all(&line).and_then(|()| self.file.flush()).map_err(Error::io(&self.path))
+        }
+    }
+
+    /// Whether a line is whole and belongs to the first `completed` steps.
+    fn keeps(line: &[u8], completed: u64) -> bool {
+        #[derive(Deserialize)]
+        struct Stepped {
+            step: u64,
+        }
+        line.ends_with(b"\n")
+            && serde_json::from_slice::<Stepped>(line).is_ok_and(|line| line.step <= completed && line.step > 0)
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    fn at(step: u64) -> Metrics {
+        Metrics { step, loss: 1.0 / step as f64, teacher_spread: Some(0.125), ..Metrics::default() }
+    }
+
+    fn steps(path: &std::path::Path) -> Vec<u64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str::<Metrics>(line).unwrap().step).collect()
+    }
+
+    #[test]
+    fn lines_read_back_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        let mut log = MetricsLog::open(&path, 0).unwrap();
+        log.write(&at(1)).unwrap();
+        log.write(&at(3)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let read: Vec<Metrics> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(read, [at(1), at(3)]);
+        assert!(text.starts_with("{\"schema\":1,\"step\":1,\"loss\":1.0,"), "{text}");
+    }
+
+    #[test]
+    fn a_loss_that_is_not_a_number_still_reads_back() {
+        let line = serde_json::to_string(&Metrics { loss: f64::NAN, gradient_norm: f64::INFINITY, ..at(1) }).unwrap();
+        let read: Metrics = serde_json::from_str(&line).unwrap();
+        assert!(read.loss.is_nan() && read.gradient_norm.is_nan() && read.loss_pixel == 0.0);
+    }
+
+    #[test]
+    fn resuming_drops_lines_past_the_restored_step_and_broken_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        let mut log = MetricsLog::open(&path, 0).unwrap();
+        (1..=5).for_each(|step| log.write(&at(step)).unwrap());
+        let cut = [&std::fs::read(&path).unwrap()[..], b"{\"schema\":1,\"step\":2,\"lo"].concat();
+        std::fs::write(&path, &cut).unwrap();
+        let mut log = MetricsLog::open(&path, 3).unwrap();
+        assert_eq!(steps(&path), [1, 2, 3]);
+        log.write(&at(4)).unwrap();
+        assert_eq!(steps(&path), [1, 2, 3, 4]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_run_starts_with_an_empty_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        MetricsLog::open(&path, 0).unwrap().write(&at(1)).unwrap();
+        MetricsLog::open(&path, 0).unwrap();
+        assert_eq!(steps(&path), [0; 0]);
+    }
+}

@@ -1,0 +1,35 @@
+//! What the GPU tests share: the adapters to run on.
+
+use std::io::Write;
+
+use bootmae::{
+    device::{Device, DeviceOptions, adapters},
+    ops::Tuning,
+};
+
+/// Runs `test` on every adapter of this machine, with checked and with trusted shader modules, naming each. Fails when
+/// there is none, or when one that `BOOTMAE_EXPECT_ADAPTERS` (comma-separated parts of names) lists is missing.
+#[allow(dead_code)]
+pub fn on_each_adapter(mut test: impl FnMut(&Device, Tuning)) {
+    let found = pollster::block_on(adapters());
+    assert!(!found.is_empty(), "no adapter: install a Vulkan driver (mesa-vulkan-drivers holds a software one)");
+    let expected = std::env::var("BOOTMAE_EXPECT_ADAPTERS").unwrap_or_default();
+    for name in expected.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        assert!(found.iter().any(|a| a.name.contains(name)), "adapter `{name}` is expected but not among {found:#?}");
+    }
+    for (index, adapter) in found.iter().enumerate() {
+        for checked in [true, false] {
+            let options = DeviceOptions { adapter: Some(index.to_string()), checked, ..Default::default() };
+            let device = pollster::block_on(Device::open(&options)).expect("an adapter that opens");
+            let modules = if checked { "checked" } else { "trusted" };
+            writeln!(std::io::stderr(), "on {adapter}, {modules} shaders").expect("stderr");
+            test(&device, Tuning::for_device(&device));
+        }
+    }
+}
+
+/// The first adapter, for tests of behaviour rather than of arithmetic.
+#[allow(dead_code)]
+pub fn first_device() -> Device {
+    pollster::block_on(Device::open(&DeviceOptions::default())).expect("an adapter")
+}
