@@ -34,7 +34,8 @@ fn main() {
 /// Validates `shaders/{name}.wgsl` as it stands and with its loops unrolled, then writes its module.
 fn emit(name: &str, rust: &mut String) -> Vec<String> {
     let path = format!("shaders/{name}.wgsl");
-    let read = |p: &str| fs::read_to_string(Path::new("shaders").join(p)).unwrap_or_else(|e| panic!("shaders/{p}: {e}"));
+    let read =
+        |p: &str| fs::read_to_string(Path::new("shaders").join(p)).unwrap_or_else(|e| panic!("shaders/{p}: {e}"));
     let source = specialise::include(&read(&format!("{name}.wgsl")), &read);
     let (module, info) = validate(&path, &specialise::unroll(&source));
     // A subgroup's lanes are named by constants, which the loops only yield once unrolled.
@@ -43,14 +44,17 @@ fn emit(name: &str, rust: &mut String) -> Vec<String> {
     }
 
     let bound = |class: &dyn Fn(AddressSpace) -> bool| {
-        let mut list: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.binding.is_some() && class(v.space)).collect();
+        let mut list: Vec<_> =
+            module.global_variables.iter().filter(|(_, v)| v.binding.is_some() && class(v.space)).collect();
         list.sort_by_key(|(_, v)| v.binding.as_ref().map(|b| b.binding));
         list
     };
     writeln!(rust, "/// The shader `{path}`.\npub mod {name} {{\nuse super::*;").unwrap();
     writeln!(rust, "const SOURCE: &str = {source:?};").unwrap();
     for (_, variable) in bound(&|space| space == AddressSpace::Uniform) {
-        let TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else { panic!("{path}: params is not a struct") };
+        let TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else {
+            panic!("{path}: params is not a struct")
+        };
         writeln!(rust, "/// The uniform parameters of `{path}`.\n#[repr(C)]\n#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]\n#[allow(missing_docs)]\npub struct Params {{").unwrap();
         for member in members {
             let kind = match module.types[member.ty].inner {
@@ -73,7 +77,12 @@ fn emit(name: &str, rust: &mut String) -> Vec<String> {
             let AddressSpace::Storage { access } = variable.space else { unreachable!() };
             let binding = variable.binding.as_ref().map(|b| b.binding).expect("bound");
             let write = access.contains(StorageAccess::STORE);
-            write!(bindings, "Binding {{ index: {binding}, name: {:?}, write: {write} }}, ", variable.name.as_deref().unwrap_or("")).unwrap();
+            write!(
+                bindings,
+                "Binding {{ index: {binding}, name: {:?}, write: {write} }}, ",
+                variable.name.as_deref().unwrap_or("")
+            )
+            .unwrap();
         }
         let constant = entry.name.to_uppercase();
         writeln!(rust, "/// Entry point `{}` of `{path}`.\npub static {constant}: Kernel = Kernel {{ file: {name:?}, entry: {:?}, source: SOURCE, bindings: &[{bindings}] }};", entry.name, entry.name).unwrap();
@@ -84,8 +93,10 @@ fn emit(name: &str, rust: &mut String) -> Vec<String> {
 }
 
 fn validate(path: &str, source: &str) -> (naga::Module, valid::ModuleInfo) {
-    let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));
-    let capabilities = if path.ends_with(SUBGROUP_FILE) { valid::Capabilities::SUBGROUP } else { valid::Capabilities::empty() };
+    let module =
+        naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));
+    let capabilities =
+        if path.ends_with(SUBGROUP_FILE) { valid::Capabilities::SUBGROUP } else { valid::Capabilities::empty() };
     let info = valid::Validator::new(valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));

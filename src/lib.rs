@@ -3,9 +3,20 @@
 //! The modules in layer order; imports go down only.
 
 pub mod error;
-
 pub mod rng;
+
 pub mod device;
+
 pub mod kernels;
+
 pub mod graph;
+
 pub mod ops;
+
+pub mod nn;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod data;
+pub mod model;
+
+pub mod train;

@@ -28,5 +28,7 @@ fn every_product_tile_agrees_with_the_oracle() {
         Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 },
         Tile::Register { rows: 3, cols: 5, group_rows: 2, group_cols: 16 },
     ];
-    common::on_each_adapter(|device, tuning| tiles.iter().for_each(|tile| check(device, Tuning { product: *tile, ..tuning })));
+    common::on_each_adapter(|device, tuning| {
+        tiles.iter().for_each(|tile| check(device, Tuning { product: *tile, ..tuning }))
+    });
 }

@@ -91,6 +91,11 @@ impl Device {
         self.raw.limits().max_compute_workgroups_per_dimension
     }
 
+    /// Whether shaders are compiled with bounds checks.
+    pub fn is_checked(&self) -> bool {
+        self.checked
+    }
+
     /// Whether the adapter is a software rasterizer.
     pub fn is_software(&self) -> bool {
         self.raw.adapter_info().device_type == wgpu::DeviceType::Cpu

@@ -36,7 +36,14 @@ impl Readback {
     }
 
     /// Records the copy of `bytes` bytes at `offset` of `source`.
-    pub(crate) fn copy(&self, encoder: &mut wgpu::CommandEncoder, source: &wgpu::Buffer, offset: u64, bytes: u64, to: u64) {
+    pub(crate) fn copy(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        source: &wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+        to: u64,
+    ) {
         encoder.copy_buffer_to_buffer(source, offset, &self.staging, to, bytes);
     }
 

@@ -47,7 +47,8 @@ impl Timer {
         self.readback.copy(&mut encoder, &self.resolved, 0, u64::from(self.passes) * 16, 0);
         self.readback.submit(device, encoder);
         let bytes = self.readback.take(device).await?;
-        let ticks: Vec<u64> = bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("8 bytes"))).collect();
+        let ticks: Vec<u64> =
+            bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("8 bytes"))).collect();
         let period = f64::from(device.queue.get_timestamp_period()) * 1e-9;
         Ok(ticks.chunks_exact(2).map(|t| t[1].saturating_sub(t[0]) as f64 * period).collect())
     }

@@ -100,7 +100,9 @@ impl Executor {
         let exhausted = memory.pop().await;
         if let Some(error) = exhausted {
             let bytes = plan.pool_bytes() + plan.input_bytes();
-            return Err(Error::Gpu(format!("out of memory while allocating {bytes} bytes; use a smaller batch ({error})")));
+            return Err(Error::Gpu(format!(
+                "out of memory while allocating {bytes} bytes; use a smaller batch ({error})"
+            )));
         }
         if let Some(error) = failed {
             return Err(Error::Gpu(format!("{} refused the plan: {error}", device.adapter().name)));
@@ -213,13 +215,18 @@ fn check_limits(device: &Device, plan: &Plan) -> Result<()> {
         if groups > device.max_groups() {
             return Err(Error::Gpu(format!(
                 "{} in `{}` needs {groups} workgroups on an axis; {name} allows max_compute_workgroups_per_dimension = {}",
-                d.kernel.name(), d.path, device.max_groups()
+                d.kernel.name(),
+                d.path,
+                device.max_groups()
             )));
         }
         if let Some(range) = d.ranges.iter().find(|r| r.bytes > device.max_binding_bytes()) {
             return Err(Error::Gpu(format!(
                 "{} in `{}` binds {} bytes; {name} allows max_storage_buffer_binding_size = {}. Use a smaller batch",
-                d.kernel.name(), d.path, range.bytes, device.max_binding_bytes()
+                d.kernel.name(),
+                d.path,
+                range.bytes,
+                device.max_binding_bytes()
             )));
         }
     }

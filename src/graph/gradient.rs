@@ -43,5 +43,7 @@ pub fn gradients<'g>(loss: Tensor<'g>, seed: Tensor<'g>, wrt: &[Tensor<'g>]) -> 
         });
     }
     let name = |t: &Tensor<'g>| graph.recorded.borrow().values[t.id.0].name.clone();
-    wrt.iter().map(|t| *gradient.get(&t.id).unwrap_or_else(|| panic!("the loss does not depend on `{}`", name(t)))).collect()
+    wrt.iter()
+        .map(|t| *gradient.get(&t.id).unwrap_or_else(|| panic!("the loss does not depend on `{}`", name(t))))
+        .collect()
 }

@@ -164,8 +164,7 @@ impl Graph {
         });
         let node = self.recorded.borrow().nodes.len();
         let name = if path.is_empty() { op.name().to_string() } else { format!("{path}.{}", op.name()) };
-        let outputs: Vec<_> =
-            outputs.into_iter().map(|ty| self.value(ty, Origin::Node(node), name.clone())).collect();
+        let outputs: Vec<_> = outputs.into_iter().map(|ty| self.value(ty, Origin::Node(node), name.clone())).collect();
         self.recorded.borrow_mut().nodes.push(Node {
             op,
             inputs: x.iter().map(|t| t.id).collect(),

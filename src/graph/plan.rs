@@ -247,7 +247,8 @@ impl Plan {
         let mut pool: Vec<(usize, u64, Vec<Lifetime>)> = Vec::new();
         for (id, lifetime) in open {
             let free = |held: &[Lifetime]| held.iter().all(|h| h.last < lifetime.first || lifetime.last < h.first);
-            let found = pool.iter_mut().filter(|(_, _, held)| !options.no_reuse && free(held)).min_by_key(|(_, b, _)| *b);
+            let found =
+                pool.iter_mut().filter(|(_, _, held)| !options.no_reuse && free(held)).min_by_key(|(_, b, _)| *b);
             let buffer = match found {
                 Some((buffer, _, held)) => {
                     held.push(lifetime);

@@ -46,9 +46,9 @@ impl Kernel {
 
     /// The text for the driver: constants set, loops unrolled.
     pub fn text(&self, constants: &[Constant]) -> String {
-        let text = constants.iter().fold(self.source.to_string(), |text, c| {
-            specialise::constant(&text, c.name, &format!("{}u", c.value))
-        });
+        let text = constants
+            .iter()
+            .fold(self.source.to_string(), |text, c| specialise::constant(&text, c.name, &format!("{}u", c.value)));
         specialise::unroll(&text)
     }
 }

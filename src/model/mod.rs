@@ -1,2 +1,10 @@
-//! The network.
+//! The network: its configuration, parameters, masks and recorded step.
+
+mod bootmae;
 pub mod config;
+mod inventory;
+pub mod masking;
+
+pub use bootmae::{FeatureBranch, Recorded, inputs, position_tables, record};
+pub use config::ModelConfig;
+pub use inventory::inventory;

@@ -95,7 +95,8 @@ impl Attention {
                 let key = |j: usize| (batch * at.lk + j) * at.kv_stride + at.k_first + h * head;
                 for i in 0..at.lq {
                     let row = (batch * at.q_rows + at.q_first + i) * at.q_stride + h * head;
-                    let score = |j: usize| (0..head).map(|c| q.data[row + c] * kv.data[key(j) + c]).sum::<f64>() * scale;
+                    let score =
+                        |j: usize| (0..head).map(|c| q.data[row + c] * kv.data[key(j) + c]).sum::<f64>() * scale;
                     let mut p: Vec<f64> = (0..at.lk).map(score).collect();
                     let largest = p.iter().copied().fold(f64::MIN, f64::max);
                     let total: f64 = p.iter().map(|s| (s - largest).exp()).sum();

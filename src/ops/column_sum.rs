@@ -62,6 +62,7 @@ impl Op for ColumnSum {
 }
 
 pub(super) fn samples() -> Vec<Sample> {
-    let of = |repeat, shape: &[usize]| Sample::new(ColumnSum { repeat }, vec![(TensorType::f32(shape), Content::Fixed)]);
+    let of =
+        |repeat, shape: &[usize]| Sample::new(ColumnSum { repeat }, vec![(TensorType::f32(shape), Content::Fixed)]);
     vec![of(1, &[131, 70]), of(16, &[2, 33, 48])]
 }

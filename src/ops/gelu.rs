@@ -66,8 +66,5 @@ impl Op for GeluBackward {
 pub(super) fn samples() -> Vec<Sample> {
     // From the flat tail through the polynomials' seam to the linear side.
     let sweep: Vec<f64> = (0..1001).map(|i| f64::from(((i - 500) as f32) * 0.02)).collect();
-    vec![
-        Sample::random(Gelu, &[&[5, 77]]),
-        Sample::new(Gelu, vec![(TensorType::f32(&[1001]), Content::Exact(sweep))]),
-    ]
+    vec![Sample::random(Gelu, &[&[5, 77]]), Sample::new(Gelu, vec![(TensorType::f32(&[1001]), Content::Exact(sweep))])]
 }

@@ -6,7 +6,7 @@ mod add;
 mod assemble_tokens;
 mod attention;
 mod attention_bias;
-mod column_sum;
+pub mod column_sum;
 mod gather_rows;
 mod gelu;
 mod layer_norm;
@@ -16,8 +16,8 @@ mod optimiser;
 mod patchify;
 mod product;
 mod reshape;
-mod slice_rows;
 pub mod self_test;
+mod slice_rows;
 
 pub use add::Add;
 pub use assemble_tokens::AssembleTokens;
@@ -56,10 +56,9 @@ impl Tuning {
     /// load across a subgroup; everything else takes the web-safe kernels in wider workgroups.
     pub fn for_device(device: &Device) -> Tuning {
         match device.fixed_subgroup() {
-            Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => Tuning {
-                product: Tile::Subgroup { lanes, rows: 32 / lanes, cols: 4 },
-                attention_group: lanes as usize,
-            },
+            Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => {
+                Tuning { product: Tile::Subgroup { lanes, rows: 32 / lanes, cols: 4 }, attention_group: lanes as usize }
+            }
             _ if device.is_software() => Tuning { attention_group: 8, ..Tuning::default() },
             _ => Tuning {
                 product: Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 },

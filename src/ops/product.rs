@@ -154,7 +154,8 @@ impl Op for Product {
 impl Tile {
     /// The kernel, the rows and columns that one workgroup computes, and the shader's constants.
     fn kernel(self) -> (&'static Kernel, (usize, usize), Vec<Constant>) {
-        let set = |list: &[(&'static str, u32)]| list.iter().map(|(name, value)| Constant { name, value: *value }).collect();
+        let set =
+            |list: &[(&'static str, u32)]| list.iter().map(|(name, value)| Constant { name, value: *value }).collect();
         match self {
             Tile::Plain => (&kernels::product_plain::FORWARD, (8, 8), Vec::new()),
             Tile::Register { rows, cols, group_rows, group_cols } => (

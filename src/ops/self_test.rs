@@ -4,7 +4,9 @@ use super::{Content, Sample, Tuning, samples};
 use crate::{
     device::Device,
     error::Result,
-    graph::{Arenas, Array, DType, Executor, Fetch, Graph, Plan, PlanOptions, Tensor, TensorType, gradients, interpret},
+    graph::{
+        Arenas, Array, DType, Executor, Fetch, Graph, Plan, PlanOptions, Tensor, TensorType, gradients, interpret,
+    },
 };
 
 /// The largest normalised mean square error, ‖got − want‖² / ‖want‖², that counts as agreement.
@@ -41,8 +43,7 @@ pub fn record<'g>(graph: &'g Graph, sample: &Sample) -> Recording<'g> {
     let x: Vec<_> = leaves.iter().map(|(t, _)| *t).collect();
     let y = graph.apply_rc(sample.op.clone(), &x);
     let mut results: Vec<_> = y.iter().enumerate().map(|(i, t)| (format!("output {i}"), *t)).collect();
-    let differentiated: Vec<usize> =
-        (0..x.len()).filter(|i| matches!(sample.inputs[*i].1, Content::Random)).collect();
+    let differentiated: Vec<usize> = (0..x.len()).filter(|i| matches!(sample.inputs[*i].1, Content::Random)).collect();
     if !differentiated.is_empty() {
         let slope = Sample { op: sample.op.clone(), inputs: vec![(y[0].ty(), Content::Fixed)] }.values(2).remove(0);
         let dy = graph.input("dy", y[0].ty());

@@ -1,0 +1,170 @@
+//! BootMAE recorded as a graph: encoder on the visible patches, momentum encoder on all of them, two decoders, two
+//! losses.
+//!
+//! Tokens stand in the order [class, visible, masked] throughout. Blocks treat tokens as a set, so nothing is ever put
+//! back into raster order: targets are gathered in the same order instead. The last block of each decoder and of the
+//! teacher computes the masked tokens only, since no loss looks at the others.
+
+use super::config::{ModelConfig, PixelTarget};
+use crate::{
+    graph::{Tensor, TensorType},
+    nn::{Params, Scope, Tail, decoder_block, encoder_block, layer_norm, linear, sincos},
+    ops::{AssembleTokens, Form, GatherRows, LayerNorm, MaskedMse, Multiply, Patchify, Product},
+};
+
+/// The inputs of a step, by the names that [`crate::graph::Executor::write`] takes.
+pub mod inputs {
+    /// Images `[batch, channels, height, width]`, normalised.
+    pub const IMAGES: &str = "images";
+    /// Patch indices `[batch, patches]`, visible ones first.
+    pub const ORDER: &str = "order";
+    /// Loss weights `[batch, masked]` in the order of the masked patches.
+    pub const WEIGHTS: &str = "loss_weights";
+    /// The feature loss's weight λ, `[1]`.
+    pub const FEATURE_WEIGHT: &str = "feature_weight";
+    /// The encoder's positions `[patches, width]`.
+    pub const POSITIONS: &str = "pos_embed";
+    /// The pixel decoder's positions `[patches, pixel decoder width]`.
+    pub const PIXEL_POSITIONS: &str = "decoder_pos_embed";
+}
+
+/// The values of a recorded step.
+pub struct Recorded<'g> {
+    /// Pixel loss plus weighted feature loss, `[1]`.
+    pub loss: Tensor<'g>,
+    /// The pixel loss, `[1]`.
+    pub loss_pixel: Tensor<'g>,
+    /// Predicted pixels of the masked patches, `[batch, masked, channels * patch * patch]`.
+    pub pixels: Tensor<'g>,
+    /// The feature branch, if the configuration has one.
+    pub features: Option<FeatureBranch<'g>>,
+}
+
+/// The values of the feature branch.
+pub struct FeatureBranch<'g> {
+    /// The feature loss, `[1]`.
+    pub loss: Tensor<'g>,
+    /// Predicted features of the masked patches, `[batch, masked, width]`, before normalisation.
+    pub predicted: Tensor<'g>,
+    /// The teacher's features of the masked patches, normalised.
+    pub target: Tensor<'g>,
+}
+
+struct Step<'a, 'g> {
+    config: &'a ModelConfig,
+    patches: Tensor<'g>,
+    order: Tensor<'g>,
+    positions: Tensor<'g>,
+}
+
+/// Records one forward pass of the student, and of the teacher where there is a feature branch, for a batch of `batch`
+/// images. The teacher's parameters are given exactly when the configuration has a feature branch.
+pub fn record<'g>(
+    config: &ModelConfig,
+    batch: usize,
+    student: &Params<'g>,
+    teacher: Option<&Params<'g>>,
+) -> Recorded<'g> {
+    assert_eq!(teacher.is_some(), config.feature_branch, "a teacher goes with the feature branch");
+    let graph = student.graph();
+    let (n, masked) = (config.patches(), config.masked);
+    let shape = [batch, config.channels, config.image_height, config.image_width];
+    let images = graph.input(inputs::IMAGES, TensorType::f32(&shape));
+    let order = graph.input(inputs::ORDER, TensorType::u32(&[batch, n]));
+    let weights = graph.input(inputs::WEIGHTS, TensorType::f32(&[batch, masked]));
+    let positions = graph.input(inputs::POSITIONS, TensorType::f32(&[n, config.width]));
+    let pixel_width = config.pixel_decoder_width;
+    let pixel_positions = graph.input(inputs::PIXEL_POSITIONS, TensorType::f32(&[n, pixel_width]));
+    let patches = graph.scope("targets", || images.then(Patchify { patch: config.patch_size }, &[]));
+    let step = Step { config, patches, order, positions };
+
+    let blocks = step.encode(&student.root(), config.visible(), Tail::All);
+    let last = *blocks.last().expect("at least one block");
+    let latent = layer_norm(&student.root().at("norm"), last, config.layer_norm_eps);
+
+    let decoder = student.root().at("pixel_decoder");
+    let decoded = step.decode(&decoder, latent, blocks[config.pixel_tap], pixel_positions);
+    let head = decoder.at("head");
+    let pixels = head.record(|| decoded.then(Product { form: Form::Nn }, &[head.get("weight"), head.get("bias")]));
+    let target = graph.scope("targets", || step.pixel_target());
+    let loss_pixel = graph.scope("loss_pixel", || pixels.then(MaskedMse, &[target, weights]));
+    let Some(teacher) = teacher else { return Recorded { loss: loss_pixel, loss_pixel, pixels, features: None } };
+
+    let seen = step.encode(&teacher.root(), n, Tail::From(1 + config.visible()));
+    let target = normalise(*seen.last().expect("at least one block"), config.layer_norm_eps);
+    let decoder = student.root().at("feature_decoder");
+    let decoded = step.decode(&decoder, latent, blocks[config.feature_tap], positions);
+    let predicted = linear(&decoder.at("head"), decoded);
+    let loss_feature =
+        graph.scope("loss_feature", || normalise(predicted, config.layer_norm_eps).then(MaskedMse, &[target, weights]));
+    let lambda = graph.input(inputs::FEATURE_WEIGHT, TensorType::f32(&[1]));
+    let loss = graph.scope("loss", || loss_pixel + loss_feature.then(Multiply, &[lambda]));
+    Recorded { loss, loss_pixel, pixels, features: Some(FeatureBranch { loss: loss_feature, predicted, target }) }
+}
+
+/// LayerNorm without gain and bias.
+fn normalise(x: Tensor<'_>, eps: f32) -> Tensor<'_> {
+    x.then(LayerNorm { eps, unbiased: false }, &[])
+}
+
+impl<'g> Step<'_, 'g> {
+    /// The outputs of every block for the class token and the first `count` patches of the order, `[batch, 1 + count,
+    /// width]`; the last block's may be cut to its tail.
+    fn encode(&self, at: &Scope<'_, 'g>, count: usize, tail: Tail) -> Vec<Tensor<'g>> {
+        let gather = GatherRows { first: 0, count };
+        let embedded = linear(&at.at("patch_embed.proj"), self.patches.then(gather, &[self.order]));
+        let positions = self.positions.then(gather, &[self.order]);
+        let mut x = at.get("cls_token").then(AssembleTokens, &[embedded, positions]);
+        let mut outputs = Vec::with_capacity(self.config.depth);
+        for i in 0..self.config.depth {
+            let tail = if i + 1 == self.config.depth { tail } else { Tail::All };
+            x = encoder_block(&at.at("blocks").at(i), x, self.config.heads, self.config.layer_norm_eps, tail);
+            outputs.push(x);
+        }
+        outputs
+    }
+
+    /// A branch's decoder: `latent [batch, 1 + visible, width]` and mask tokens in, `[batch, masked, branch width]` out.
+    /// Positions are added to mask tokens only; visible tokens carry theirs from the encoder.
+    fn decode(&self, at: &Scope<'_, 'g>, latent: Tensor<'g>, tap: Tensor<'g>, positions: Tensor<'g>) -> Tensor<'g> {
+        let (config, eps) = (self.config, self.config.layer_norm_eps);
+        let visible = linear(&at.at("embed"), latent);
+        let mut x = at.record(|| {
+            let holes = positions.then(GatherRows { first: config.visible(), count: config.masked }, &[self.order]);
+            visible.then(AssembleTokens, &[at.get("mask_token"), holes])
+        });
+        let memory = config.cross_attention.then_some(tap);
+        for i in 0..config.decoder_depth {
+            let last = i + 1 == config.decoder_depth;
+            let tail = if last { Tail::From(1 + config.visible()) } else { Tail::All };
+            x = decoder_block(&at.at("blocks").at(i), x, memory, config.heads, eps, tail);
+        }
+        layer_norm(&at.at("norm"), x, eps)
+    }
+
+    /// The masked patches' pixels, `[batch, masked, channels * patch * patch]`, normalised as the configuration says.
+    fn pixel_target(&self) -> Tensor<'g> {
+        let config = self.config;
+        let gather = GatherRows { first: config.visible(), count: config.masked };
+        let pixels = self.patches.then(gather, &[self.order]);
+        let shape = pixels.shape();
+        let (op, group) = match config.pixel_target {
+            PixelTarget::Raw => return pixels,
+            PixelTarget::PatchChannel => {
+                (LayerNorm { eps: config.pixel_eps, unbiased: false }, config.patch_size * config.patch_size)
+            }
+            PixelTarget::Patch => (LayerNorm { eps: config.pixel_eps, unbiased: true }, config.patch_values()),
+        };
+        let rows = pixels.ty().len() / group;
+        pixels.reshape(&[rows, group]).then(op, &[]).reshape(&shape)
+    }
+}
+
+/// The constant inputs: position tables for encoder and pixel decoder.
+pub fn position_tables(config: &ModelConfig) -> [(&'static str, Vec<f32>); 2] {
+    let (rows, cols) = config.grid();
+    [
+        (inputs::POSITIONS, sincos(rows, cols, config.width)),
+        (inputs::PIXEL_POSITIONS, sincos(rows, cols, config.pixel_decoder_width)),
+    ]
+}

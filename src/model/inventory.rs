@@ -1,0 +1,124 @@
+//! Every trainable tensor of a configuration, with the published initialisation.
+
+use super::config::ModelConfig;
+use crate::nn::{Init, Param};
+
+/// The parameters in the order of the forward pass. Names are timm's; `pixel_decoder` and `feature_decoder` are the two
+/// branches.
+pub fn inventory(config: &ModelConfig) -> Vec<Param> {
+    let mut list = List(Vec::new());
+    let (d, p, c) = (config.width, config.patch_size, config.channels);
+    let values = config.patch_values();
+    list.weight("patch_embed.proj.weight", &[d, c, p, p], xavier(values + d));
+    list.vector("patch_embed.proj.bias", d, Init::Zero);
+    list.vector("cls_token", d, Init::Normal(1e-6));
+    list.0.last_mut().expect("just added").shape = vec![1, 1, d];
+    for i in 0..config.depth {
+        list.block(&format!("blocks.{i}"), config, d, &["norm1", "norm2"]);
+    }
+    list.norm("norm", d);
+    let branches = [("pixel_decoder", config.pixel_decoder_width), ("feature_decoder", d)];
+    for (branch, w) in branches.into_iter().take(if config.feature_branch { 2 } else { 1 }) {
+        list.linear(&format!("{branch}.embed"), w, d);
+        list.weight(&format!("{branch}.mask_token"), &[1, 1, w], Init::CutNormal(0.02));
+        for i in 0..config.decoder_depth {
+            let at = format!("{branch}.blocks.{i}");
+            list.block(&at, config, w, &["norm1", "norm2"]);
+            if config.cross_attention {
+                list.cross_attention(&at, config, w);
+            }
+        }
+        list.norm(&format!("{branch}.norm"), w);
+    }
+    // The pixel head is a transposed convolution that keeps PyTorch's default start, bias included.
+    let bound = 1.0 / (values as f64).sqrt();
+    list.weight("pixel_decoder.head.weight", &[config.pixel_decoder_width, c, p, p], Init::Uniform(bound));
+    list.vector("pixel_decoder.head.bias", c, Init::Uniform(bound));
+    if config.feature_branch {
+        list.linear("feature_decoder.head", d, d);
+    }
+    list.0
+}
+
+/// Xavier-uniform for a matrix whose extents add up to `fans`.
+fn xavier(fans: usize) -> Init {
+    Init::Uniform((6.0 / fans as f64).sqrt())
+}
+
+struct List(Vec<Param>);
+
+impl List {
+    fn weight(&mut self, name: &str, shape: &[usize], init: Init) {
+        self.0.push(Param { name: name.into(), shape: shape.into(), init, decay: true });
+    }
+
+    fn vector(&mut self, name: &str, len: usize, init: Init) {
+        self.0.push(Param { name: name.into(), shape: vec![len], init, decay: false });
+    }
+
+    fn linear(&mut self, at: &str, outputs: usize, inputs: usize) {
+        self.weight(&format!("{at}.weight"), &[outputs, inputs], xavier(outputs + inputs));
+        self.vector(&format!("{at}.bias"), outputs, Init::Zero);
+    }
+
+    fn norm(&mut self, at: &str, width: usize) {
+        self.vector(&format!("{at}.weight"), width, Init::One);
+        self.vector(&format!("{at}.bias"), width, Init::Zero);
+    }
+
+    fn block(&mut self, at: &str, config: &ModelConfig, width: usize, norms: &[&str]) {
+        let inner = config.inner(width);
+        norms.iter().for_each(|norm| self.norm(&format!("{at}.{norm}"), width));
+        // q, k and v start as three matrices.
+        self.weight(&format!("{at}.attn.qkv.weight"), &[3 * inner, width], xavier(inner + width));
+        self.vector(&format!("{at}.attn.q_bias"), inner, Init::Zero);
+        self.vector(&format!("{at}.attn.v_bias"), inner, Init::Zero);
+        self.linear(&format!("{at}.attn.proj"), width, inner);
+        self.linear(&format!("{at}.mlp.fc1"), config.mlp_ratio * width, width);
+        self.linear(&format!("{at}.mlp.fc2"), width, config.mlp_ratio * width);
+    }
+
+    fn cross_attention(&mut self, at: &str, config: &ModelConfig, width: usize) {
+        let inner = config.inner(width);
+        self.norm(&format!("{at}.norm_q"), width);
+        self.norm(&format!("{at}.norm_kv"), config.width);
+        self.weight(&format!("{at}.cross_attn.q.weight"), &[inner, width], xavier(inner + width));
+        // k and v start as one fused matrix, unlike self-attention's.
+        self.weight(
+            &format!("{at}.cross_attn.kv.weight"),
+            &[2 * inner, config.width],
+            xavier(2 * inner + config.width),
+        );
+        self.vector(&format!("{at}.cross_attn.q_bias"), inner, Init::Zero);
+        self.vector(&format!("{at}.cross_attn.v_bias"), inner, Init::Zero);
+        self.linear(&format!("{at}.cross_attn.proj"), width, inner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(preset: &str) -> (usize, usize, usize) {
+        let params = inventory(&ModelConfig::preset(preset).unwrap());
+        let sum = |part: &dyn Fn(&str) -> bool| params.iter().filter(|p| part(&p.name)).map(Param::len).sum();
+        let pixel = sum(&|n| n.starts_with("pixel_decoder."));
+        let feature = sum(&|n| n.starts_with("feature_decoder."));
+        (sum(&|_| true) - pixel - feature, pixel, feature)
+    }
+
+    #[test]
+    fn parameter_counts_are_the_published_ones() {
+        assert_eq!(counts("base"), (85_638_144, 9_648_067, 20_087_040));
+        assert_eq!(counts("large"), (303_075_328, 10_378_243, 35_695_616));
+        assert_eq!(counts("small"), (21_585_408, 5_177_091, 5_030_016));
+    }
+
+    #[test]
+    fn mask_tokens_decay_and_the_class_token_does_not() {
+        let params = inventory(&ModelConfig::preset("nano").unwrap());
+        let decays = |name: &str| params.iter().find(|p| p.name == name).unwrap().decay;
+        assert!(decays("pixel_decoder.mask_token") && decays("feature_decoder.mask_token"));
+        assert!(!decays("cls_token") && !decays("blocks.0.attn.q_bias") && decays("pixel_decoder.head.weight"));
+    }
+}

@@ -1,0 +1,13 @@
+//! Layers over named parameters: the parts that encoder and decoders are made of.
+
+mod attention;
+mod block;
+mod layers;
+mod params;
+mod pos_embed;
+
+pub use attention::{cross_attention, self_attention};
+pub use block::{Tail, decoder_block, encoder_block};
+pub use layers::{layer_norm, linear, mlp};
+pub use params::{Init, Layout, Param, Params, Scope, Shard};
+pub use pos_embed::sincos;

@@ -1,0 +1,321 @@
+//! A model on a device: its arenas, the two plans of a training step and what comes back from them.
+
+use std::collections::VecDeque;
+
+use super::checkpoint::{MOMENT1, MOMENT2, NamedTensor, TEACHER};
+use crate::{
+    device::{Device, Readback},
+    error::Result,
+    graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
+    model::{ModelConfig, inputs, inventory, position_tables, record},
+    nn::{Layout, Params},
+    ops::{Accumulate, AdamW, Ema, Settings, Tuning, column_sum, health},
+};
+
+/// The trainable weights.
+pub const WEIGHTS: &str = "weights";
+/// The gradient of the last micro-batch.
+pub const GRADIENTS: &str = "gradients";
+/// Sums of micro-batches' gradients, where there are several.
+const SUMS: &str = "sums";
+
+/// No shard is larger than WebGPU's default storage binding.
+const SHARD_BYTES: u64 = 128 << 20;
+
+/// Bytes of a step's scalars in a readback; the teacher's mean follows.
+const SCALAR_BYTES: u64 = 32;
+
+/// How a [`Trainer`] is made.
+#[derive(Clone, Debug)]
+pub struct TrainerOptions {
+    /// Images of one forward and backward pass.
+    pub micro_batch: usize,
+    /// Passes whose gradients add up to one update.
+    pub micro_batches: usize,
+    /// Kernel variants.
+    pub tuning: Tuning,
+    /// Keep predictions and targets readable after a step, for verification.
+    pub inspect: bool,
+}
+
+/// One micro-batch as the GPU takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct MicroBatch<'a> {
+    /// Images `[batch, channels, height, width]`.
+    pub images: &'a [f32],
+    /// Patch indices `[batch, patches]`, visible ones first.
+    pub order: &'a [u32],
+    /// Loss weights `[batch, masked]`.
+    pub loss_weights: &'a [f32],
+}
+
+/// What a step reports, per micro-batch averages over the update.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepResult {
+    /// Pixel loss plus weighted feature loss.
+    pub loss: f64,
+    /// The pixel loss.
+    pub loss_pixel: f64,
+    /// The feature loss, 0 without a feature branch.
+    pub loss_feature: f64,
+    /// The gradient's Euclidean norm over all parameters.
+    pub gradient_norm: f64,
+    /// Gradient values that were not finite; with any, no update was made.
+    pub not_finite: u64,
+    /// How far the teacher's features of this batch are from one common vector: 1 − ‖mean‖² / mean ‖·‖²; towards 0 is
+    /// collapse.
+    pub teacher_spread: f64,
+}
+
+/// A model with its optimiser state on a device.
+pub struct Trainer {
+    device: Device,
+    config: ModelConfig,
+    options: TrainerOptions,
+    layout: Layout,
+    arenas: Arenas,
+    pass: Executor,
+    update: Executor,
+    idle: Vec<Vec<Readback>>,
+    pending: VecDeque<Vec<Readback>>,
+}
+
+impl Trainer {
+    /// Allocates and compiles everything for `config`; weights start at zero until [`Trainer::initialise`] or
+    /// [`Trainer::write`].
+    pub async fn new(device: Device, config: &ModelConfig, options: TrainerOptions) -> Result<Trainer> {
+        let layout = Layout::new(inventory(config), SHARD_BYTES.min(device.max_binding_bytes()));
+        let mut arenas = Arenas::default();
+        let teacher = config.feature_branch.then_some(TEACHER);
+        let sums = (options.micro_batches > 1).then_some(SUMS);
+        let names = [WEIGHTS, GRADIENTS, MOMENT1, MOMENT2].into_iter().chain(teacher).chain(sums);
+        for name in names {
+            for (index, shard) in layout.shards.iter().enumerate() {
+                arenas.add(&device, name, index, shard.len as u64 * 4)?;
+            }
+        }
+        let pass = Executor::new(&device, plan_pass(config, &layout, &options), &arenas).await?;
+        let update = Executor::new(&device, plan_update(config, &layout, &options), &arenas).await?;
+        for (name, table) in position_tables(config) {
+            if pass.has_input(name) {
+                pass.write(&device, name, bytemuck::cast_slice(&table));
+            }
+        }
+        pass.write(&device, "seed", bytemuck::bytes_of(&(1.0 / options.micro_batches as f32)));
+        let bytes = SCALAR_BYTES + config.width as u64 * 4;
+        let set = || (0..options.micro_batches).map(|_| Readback::new(&device, "losses", bytes)).collect();
+        let idle = vec![set(), set(), set()];
+        let config = config.clone();
+        Ok(Trainer { device, config, options, layout, arenas, pass, update, idle, pending: VecDeque::new() })
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Where parameters stand.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The plan of a forward and backward pass.
+    pub fn pass(&self) -> &Executor {
+        &self.pass
+    }
+
+    /// The plan of an update.
+    pub fn update(&self) -> &Executor {
+        &self.update
+    }
+
+    /// GPU memory held: arenas, inputs and scratch, in bytes.
+    pub fn gpu_bytes(&self) -> u64 {
+        let plans = [self.pass.plan(), self.update.plan()];
+        self.arenas.bytes() + plans.iter().map(|p| p.pool_bytes() + p.input_bytes()).sum::<u64>()
+    }
+
+    /// The least that any plan of this step could hold: parameters and their state, inputs and live activations.
+    pub fn least_bytes(&self) -> u64 {
+        let plans = [self.pass.plan(), self.update.plan()];
+        self.arenas.bytes() + plans.iter().map(|p| p.live_bytes + p.input_bytes()).sum::<u64>()
+    }
+
+    /// Gives weights and teacher their published start for a seed and clears the moments.
+    pub fn initialise(&self, seed: u64) {
+        for param in &self.layout.params {
+            let values = param.initial(seed);
+            self.write(WEIGHTS, &param.name, &values);
+            if self.config.feature_branch {
+                self.write(TEACHER, &param.name, &values);
+            }
+        }
+        for arena in [MOMENT1, MOMENT2] {
+            for (index, shard) in self.layout.shards.iter().enumerate() {
+                self.arenas.write(&self.device, arena, index, 0, &vec![0; shard.len * 4]);
+            }
+        }
+    }
+
+    /// Writes one tensor of an arena. Panics on an unknown name or a wrong length, programming errors.
+    pub fn write(&self, arena: &'static str, name: &str, values: &[f32]) {
+        let place = self.layout.place(arena, name);
+        let param = self.layout.params.iter().find(|p| p.name == name).expect("a placed parameter");
+        assert_eq!(values.len(), param.len(), "values of `{name}`");
+        self.arenas.write(&self.device, arena, place.shard, place.offset, bytemuck::cast_slice(values));
+    }
+
+    /// Reads every tensor of an arena back, in the layout's order.
+    pub async fn read(&self, arena: &'static str) -> Result<Vec<NamedTensor>> {
+        let mut shards = Vec::new();
+        for index in 0..self.layout.shards.len() {
+            shards.push(self.arenas.read(&self.device, arena, index).await?);
+        }
+        let tensor = |param: &crate::nn::Param| {
+            let place = self.layout.place(arena, &param.name);
+            let first = place.offset as usize;
+            let bytes = &shards[place.shard][first..first + param.len() * 4];
+            let data = bytemuck::pod_collect_to_vec(bytes);
+            NamedTensor { name: param.name.clone(), shape: param.shape.clone(), data }
+        };
+        Ok(self.layout.params.iter().map(tensor).collect())
+    }
+
+    /// Submits one training step: every micro-batch's forward and backward pass, then the update. With one micro-batch
+    /// this is one submit. Results come from [`Trainer::take`], in order, up to three steps later.
+    pub fn step(&mut self, batches: &[MicroBatch<'_>], feature_weight: f32, settings: Settings) {
+        assert_eq!(batches.len(), self.options.micro_batches, "micro-batches of a step");
+        let readbacks = self.idle.pop().expect("at most three steps in flight; take results first");
+        let write = |name: &str, bytes: &[u8]| {
+            if self.pass.has_input(name) {
+                self.pass.write(&self.device, name, bytes);
+            }
+        };
+        write(inputs::FEATURE_WEIGHT, bytemuck::bytes_of(&feature_weight));
+        self.update.write(&self.device, "settings", bytemuck::bytes_of(&settings));
+        for (index, (batch, readback)) in batches.iter().zip(&readbacks).enumerate() {
+            write(inputs::IMAGES, bytemuck::cast_slice(batch.images));
+            write(inputs::ORDER, bytemuck::cast_slice(batch.order));
+            write(inputs::WEIGHTS, bytemuck::cast_slice(batch.loss_weights));
+            write("keep_sum", bytemuck::bytes_of(&(index.min(1) as f32)));
+            let last = index + 1 == batches.len();
+            let mut encoder = self.device.raw.create_command_encoder(&Default::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                self.pass.record(&mut pass);
+                if last {
+                    self.update.record(&mut pass);
+                }
+            }
+            self.pass.copy_output(&mut encoder, "loss", readback, 0);
+            self.pass.copy_output(&mut encoder, "loss_pixel", readback, 4);
+            if self.config.feature_branch {
+                self.pass.copy_output(&mut encoder, "loss_feature", readback, 8);
+                self.pass.copy_output(&mut encoder, "teacher_sum", readback, SCALAR_BYTES);
+            }
+            if last {
+                self.update.copy_output(&mut encoder, "health", readback, 16);
+            }
+            readback.submit(&self.device, encoder);
+        }
+        self.pending.push_back(readbacks);
+    }
+
+    /// Steps submitted whose results were not taken yet.
+    pub fn in_flight(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Waits for the oldest step in flight and returns its results. Panics when none is, a programming error.
+    pub async fn take(&mut self) -> Result<StepResult> {
+        let readbacks = self.pending.pop_front().expect("a step in flight");
+        let mut result = StepResult::default();
+        let count = readbacks.len() as f64;
+        for readback in &readbacks {
+            let values: Vec<f32> = bytemuck::pod_collect_to_vec(&readback.take(&self.device).await?);
+            result.loss += f64::from(values[0]) / count;
+            result.loss_pixel += f64::from(values[1]) / count;
+            result.gradient_norm = f64::from(values[4]).sqrt();
+            result.not_finite = values[5] as u64;
+            if self.config.feature_branch {
+                result.loss_feature += f64::from(values[2]) / count;
+                let rows = (self.options.micro_batch * self.config.masked) as f64;
+                let sums = &values[(SCALAR_BYTES / 4) as usize..];
+                let square: f64 = sums.iter().map(|v| (f64::from(*v) / rows).powi(2)).sum();
+                result.teacher_spread += (1.0 - square / self.config.width as f64) / count;
+            }
+        }
+        self.idle.push(readbacks);
+        Ok(result)
+    }
+}
+
+/// Forward, teacher, losses and gradients of one micro-batch; gradients are written into their arena.
+fn plan_pass(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) -> Plan {
+    let graph = Graph::new();
+    let student = Params::new(&graph, layout, WEIGHTS);
+    let teacher = config.feature_branch.then(|| Params::new(&graph, layout, TEACHER));
+    let recorded = record(config, options.micro_batch, &student, teacher.as_ref());
+    let mut fetch = vec![Fetch::new("loss", recorded.loss), Fetch::new("loss_pixel", recorded.loss_pixel)];
+    if options.inspect {
+        fetch.push(Fetch::new("pixels", recorded.pixels));
+    }
+    if let Some(branch) = &recorded.features {
+        let sum = graph.scope("teacher_spread", || column_sum::columns(branch.target));
+        fetch.extend([Fetch::new("loss_feature", branch.loss), Fetch::new("teacher_sum", sum)]);
+        if options.inspect {
+            fetch.extend([Fetch::new("features", branch.predicted), Fetch::new("feature_target", branch.target)]);
+        }
+    }
+    let seed = graph.input("seed", TensorType::f32(&[1]));
+    let wrt: Vec<_> = layout.params.iter().map(|p| student.get(&p.name)).collect();
+    for (param, gradient) in layout.params.iter().zip(gradients(recorded.loss, seed, &wrt)) {
+        fetch.push(Fetch::into(&param.name, gradient, layout.place(GRADIENTS, &param.name)));
+    }
+    if options.micro_batches > 1 {
+        let keep = graph.input("keep_sum", TensorType::f32(&[1]));
+        for (index, sum) in shards(&graph, layout, SUMS).into_iter().enumerate() {
+            let gradient = shard(&graph, layout, GRADIENTS, index);
+            fetch.push(Fetch::new(format!("sum {index}"), sum.then(Accumulate, &[gradient, keep])));
+        }
+    }
+    Plan::new(&graph, &fetch, &PlanOptions { tuning: options.tuning, ..Default::default() })
+}
+
+/// Gradient norm and health, AdamW and the teacher's moving average, each one dispatch a shard.
+fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) -> Plan {
+    let graph = Graph::new();
+    let settings = graph.input("settings", TensorType::f32(&[Settings::LEN]));
+    let source = if options.micro_batches > 1 { SUMS } else { GRADIENTS };
+    let gradients = shards(&graph, layout, source);
+    let health = graph.scope("health", || health(&gradients));
+    let mut fetch = vec![Fetch::new("health", health)];
+    for (index, gradient) in gradients.into_iter().enumerate() {
+        let of = |arena| shard(&graph, layout, arena, index);
+        let state = [of(WEIGHTS), gradient, of(MOMENT1), of(MOMENT2), settings, health];
+        let adamw = AdamW { decayed: layout.shards[index].decayed };
+        let updated = graph.scope("optimiser", || graph.apply(adamw, &state));
+        let names = [WEIGHTS, MOMENT1, MOMENT2];
+        fetch.extend(names.iter().zip(&updated).map(|(name, t)| Fetch::new(format!("{name} {index}"), *t)));
+        if config.feature_branch {
+            let teacher = graph.scope("teacher", || of(TEACHER).then(Ema, &[updated[0], settings, health]));
+            fetch.push(Fetch::new(format!("{TEACHER} {index}"), teacher));
+        }
+    }
+    Plan::new(&graph, &fetch, &PlanOptions { tuning: options.tuning, ..Default::default() })
+}
+
+/// A whole shard of an arena as a vector.
+fn shard<'g>(graph: &'g Graph, layout: &Layout, arena: &'static str, index: usize) -> crate::graph::Tensor<'g> {
+    let place = crate::graph::Place { arena, shard: index, offset: 0 };
+    graph.external(&format!("{arena} {index}"), TensorType::f32(&[layout.shards[index].len]), place)
+}
+
+fn shards<'g>(graph: &'g Graph, layout: &Layout, arena: &'static str) -> Vec<crate::graph::Tensor<'g>> {
+    (0..layout.shards.len()).map(|index| shard(graph, layout, arena, index)).collect()
+}

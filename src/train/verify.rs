@@ -1,0 +1,341 @@
+//! A device against a fixture: one training step, or a trajectory of steps, that a float64 reference computed.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    GRADIENTS, MicroBatch, Trainer, TrainerOptions, WEIGHTS,
+    checkpoint::{NamedTensor, TEACHER},
+    tensors::{TensorFile, fixture_config},
+};
+use crate::{
+    device::Device,
+    error::{Error, Result},
+    model::{ModelConfig, masking},
+    ops::{Settings, Tuning},
+};
+
+/// The worst error of a group of tensors, and whether it is within the group's bar.
+#[derive(Clone, Debug, Serialize)]
+pub struct Group {
+    /// The worst error, relative unless the group says otherwise; NaN never passes.
+    pub worst: f64,
+    /// The tensor with the worst error.
+    pub tensor: String,
+    /// The largest error that passes.
+    pub bar: f64,
+    /// Whether the worst error is within the bar.
+    pub pass: bool,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The adapter it ran on.
+    pub adapter: String,
+    /// `step` or `trajectory`.
+    pub kind: String,
+    /// Whether every group passed.
+    pub pass: bool,
+    /// The groups by name.
+    pub groups: BTreeMap<String, Group>,
+}
+
+/// Largest relative error of a step's losses.
+const LOSS_BAR: f64 = 2e-6;
+/// Largest relative error of predictions and targets.
+const OUTPUT_BAR: f64 = 2e-5;
+/// Largest relative error of a tensor's gradient.
+const GRADIENT_BAR: f64 = 5e-5;
+/// Largest error of an updated weight in units of the learning rate, where the gradient exceeds 1e-6.
+const ADAMW_BAR: f64 = 1e-3;
+/// Largest relative error of a teacher's tensor.
+const EMA_BAR: f64 = 1e-6;
+/// Largest relative error of a trajectory's losses.
+const TRAJECTORY_LOSS_BAR: f64 = 2e-5;
+/// Largest error of final weights relative to their change.
+const FINAL_BAR: f64 = 1e-3;
+
+/// Runs a fixture on `device`. `Err` holds what is wrong with the fixture, or the device's error.
+pub async fn verify(device: Device, tuning: Tuning, file: &TensorFile) -> Result<Report> {
+    let kind: String = file.json("kind").map_err(bad)?;
+    match kind.as_str() {
+        "step" => Fixture::open(device, tuning, file, true).await?.step().await,
+        "trajectory" => Fixture::open(device, tuning, file, false).await?.trajectory().await,
+        other => Err(bad(format!("kind `{other}` is neither `step` nor `trajectory`"))),
+    }
+}
+
+/// A fixture whose weights are on the device.
+pub struct Fixture<'f> {
+    file: &'f TensorFile,
+    trainer: Trainer,
+    batch: usize,
+    groups: BTreeMap<String, Group>,
+}
+
+fn bad(reason: String) -> Error {
+    Error::checkpoint("fixture", reason)
+}
+
+impl<'f> Fixture<'f> {
+    /// Builds the fixture's model and writes its weights and teacher.
+    pub async fn open(device: Device, tuning: Tuning, file: &'f TensorFile, inspect: bool) -> Result<Fixture<'f>> {
+        let config = fixture_config(&file.metadata).map_err(bad)?;
+        config.check().map_err(|e| bad(e.to_string()))?;
+        let (shape, _) = file.f32("in/images").map_err(bad)?;
+        let lead = shape.len().saturating_sub(4);
+        let wanted = [config.channels, config.image_height, config.image_width];
+        if !(4..=5).contains(&shape.len()) || shape[lead + 1..] != wanted || shape[lead] == 0 {
+            return Err(bad(format!("in/images has shape {shape:?}; its configuration wants [.., {wanted:?}]")));
+        }
+        let batch = shape[lead];
+        let options = TrainerOptions { micro_batch: batch, micro_batches: 1, tuning, inspect };
+        let trainer = Trainer::new(device, &config, options).await?;
+        trainer.initialise(0);
+        let fixture = Fixture { file, trainer, batch, groups: BTreeMap::new() };
+        for (prefix, arena) in [("param", WEIGHTS), ("teacher", TEACHER)] {
+            for param in &fixture.trainer.layout().params {
+                fixture.trainer.write(arena, &param.name, fixture.values(prefix, &param.name, param.len())?);
+            }
+        }
+        Ok(fixture)
+    }
+
+    /// The trainer, its weights being the fixture's.
+    pub fn trainer(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+
+    fn values(&self, prefix: &str, name: &str, len: usize) -> Result<&'f [f32]> {
+        let key = format!("{prefix}/{}", fixture_name(name));
+        let (shape, values) = self.file.f32(&key).map_err(bad)?;
+        if values.len() != len {
+            return Err(bad(format!("{key} has shape {shape:?}; the configuration wants {len} values")));
+        }
+        Ok(values)
+    }
+
+    fn number(&self, key: &str) -> Result<f64> {
+        self.file.json(key).map_err(bad)
+    }
+
+    fn settings(&self, t: u64, lr: f64, ema: f64) -> Result<Settings> {
+        let betas: [f64; 2] = self.file.json("betas").map_err(bad)?;
+        Ok(Settings::new(t, lr, self.number("wd")?, (betas[0], betas[1]), self.number("adam_eps")?, ema))
+    }
+
+    /// The images, orders and loss weights of step `t`.
+    pub fn batch(&self, t: usize) -> Result<(&'f [f32], Vec<u32>, Vec<f32>)> {
+        let config = self.trainer.config();
+        let (pixels, n) = (config.channels * config.image_height * config.image_width, config.patches());
+        let images = self.file.f32("in/images").map_err(bad)?.1;
+        let order = self.file.i64("in/order").map_err(bad)?.1;
+        let part = |len: usize| t * self.batch * len..(t + 1) * self.batch * len;
+        let (Some(images), Some(order)) = (images.get(part(pixels)), order.get(part(n))) else {
+            return Err(bad(format!("in/images or in/order ends before step {t}")));
+        };
+        let order: Vec<u32> = order.iter().map(|i| u32::try_from(*i).unwrap_or(u32::MAX)).collect();
+        for row in order.chunks(n) {
+            let mut sorted = row.to_vec();
+            sorted.sort_unstable();
+            if !sorted.iter().copied().eq(0..n as u32) {
+                return Err(bad(format!("in/order is not a permutation of {n} patches")));
+            }
+        }
+        let weights = order.chunks(n).flat_map(|row| masking::loss_weights(config, row)).collect();
+        Ok((images, order, weights))
+    }
+
+    fn note(&mut self, group: &str, bar: f64, tensor: &str, error: f64) {
+        let entry = self.groups.entry(group.into());
+        let group = entry.or_insert_with(|| Group { worst: 0.0, tensor: tensor.into(), bar, pass: true });
+        if error.is_nan() || error > group.worst {
+            (group.worst, group.tensor) = (error, tensor.into());
+        }
+        group.pass = group.worst <= bar;
+    }
+
+    fn report(self, kind: &str) -> Report {
+        let adapter = self.trainer.device().adapter().name.clone();
+        Report { adapter, kind: kind.into(), pass: self.groups.values().all(|g| g.pass), groups: self.groups }
+    }
+
+    async fn step(mut self) -> Result<Report> {
+        let (images, order, loss_weights) = self.batch(0)?;
+        let (lr, lambda) = (self.number("lr")?, self.number("lambda")?);
+        let settings = self.settings(1, lr, self.number("ema_decay")?)?;
+        let batch = MicroBatch { images, order: &order, loss_weights: &loss_weights };
+        self.trainer.step(&[batch], lambda as f32, settings);
+        let result = self.trainer.take().await?;
+        let losses = [("loss", result.loss), ("loss_pix", result.loss_pixel), ("loss_feat", result.loss_feature)];
+        for (name, got) in losses {
+            let want = first(self.file.f64(&format!("out/{name}")).map_err(bad)?.1)?;
+            self.note("losses", LOSS_BAR, name, (got - want).abs() / want.abs());
+        }
+        let outputs = [("out/pix", "pixels"), ("out/feat", "features"), ("out/feat_target_ln", "feature_target")];
+        for (key, output) in outputs {
+            let got = self.trainer.pass().read(self.trainer.device(), output).await?;
+            let want = self.masked_rows(key, &order)?;
+            self.note("out", OUTPUT_BAR, key, relative(&got, &want));
+        }
+        self.check_gradients().await?;
+        for tensor in self.trainer.read(WEIGHTS).await? {
+            let want = self.values("after_adamw", &tensor.name, tensor.data.len())?;
+            let gradient = self.values("grad", &tensor.name, tensor.data.len())?;
+            let error = tensor.data.iter().zip(want).zip(gradient).filter(|(_, g)| g.abs() > 1e-6);
+            let error = error.map(|((a, b), _)| f64::from(a - b).abs() / lr).fold(0.0, f64::max);
+            let finite = tensor.data.iter().all(|v| v.is_finite());
+            self.note("after_adamw", ADAMW_BAR, &tensor.name, if finite { error } else { f64::NAN });
+        }
+        for tensor in self.trainer.read(TEACHER).await? {
+            let want = self.values("after_ema", &tensor.name, tensor.data.len())?;
+            self.note("after_ema", EMA_BAR, &tensor.name, relative(&tensor.data, want));
+        }
+        Ok(self.report("step"))
+    }
+
+    /// Gradients, tensor by tensor; one whose norm is under 1e-6 of the largest is compared absolutely.
+    async fn check_gradients(&mut self) -> Result<()> {
+        let tensors = self.trainer.read(GRADIENTS).await?;
+        let mut wanted = Vec::new();
+        for tensor in &tensors {
+            wanted.push(self.values("grad", &tensor.name, tensor.data.len())?);
+        }
+        let largest = wanted.iter().map(|want| norm(want)).fold(0.0, f64::max);
+        for (NamedTensor { name, data, .. }, want) in tensors.iter().zip(wanted) {
+            let error = relative(data, want);
+            let tiny = norm(want) < 1e-6 * largest;
+            self.note("grad", GRADIENT_BAR, name, if tiny { difference(data, want) } else { error });
+        }
+        Ok(())
+    }
+
+    /// The masked patches' rows of a fixture's output, in the order of the masked slots: the rows that the losses use
+    /// and that the model computes.
+    fn masked_rows(&self, key: &str, order: &[u32]) -> Result<Vec<f32>> {
+        let config: &ModelConfig = self.trainer.config();
+        let (n, visible) = (config.patches(), config.visible());
+        let (shape, values) = self.file.f32(key).map_err(bad)?;
+        if shape.len() < 3 || shape[..2] != [self.batch, n] {
+            return Err(bad(format!("{key} has shape {shape:?}; the configuration wants [{}, {n}, ..]", self.batch)));
+        }
+        let width = values.len() / (self.batch * n);
+        let masked = order.chunks(n).enumerate().flat_map(|(b, row)| row[visible..].iter().map(move |cell| (b, *cell)));
+        Ok(masked.flat_map(|(b, cell)| &values[(b * n + cell as usize) * width..][..width]).copied().collect())
+    }
+
+    async fn trajectory(mut self) -> Result<Report> {
+        let vector = |name: &str| self.file.f64(name).map(|(_, values)| values).map_err(bad);
+        let (lr, ema, lambda) = (vector("in/lr")?, vector("in/ema")?, vector("in/lambda")?);
+        let wanted = [vector("out/loss")?, vector("out/loss_pix")?, vector("out/loss_feat")?];
+        if [ema, lambda, wanted[0], wanted[1], wanted[2]].iter().any(|v| v.len() != lr.len()) {
+            return Err(bad(format!("schedules and losses must all have {} steps", lr.len())));
+        }
+        let initial = [self.trainer.read(WEIGHTS).await?, self.trainer.read(TEACHER).await?];
+        for t in 0..lr.len() {
+            let (images, order, loss_weights) = self.batch(t)?;
+            let settings = self.settings(t as u64 + 1, lr[t], ema[t])?;
+            let batch = MicroBatch { images, order: &order, loss_weights: &loss_weights };
+            self.trainer.step(&[batch], lambda[t] as f32, settings);
+            let result = self.trainer.take().await?;
+            let got = [result.loss, result.loss_pixel, result.loss_feature];
+            for ((name, got), want) in ["loss", "loss_pix", "loss_feat"].iter().zip(got).zip(&wanted) {
+                let error = (got - want[t]).abs() / want[t].abs();
+                self.note("losses", TRAJECTORY_LOSS_BAR, &format!("{name}, step {t}"), error);
+            }
+        }
+        for ((arena, group), before) in [(WEIGHTS, "param"), (TEACHER, "teacher")].into_iter().zip(&initial) {
+            for (after, before) in self.trainer.read(arena).await?.iter().zip(before) {
+                let want = self.values(&format!("final/{group}"), &after.name, after.data.len())?;
+                let change = difference(&before.data, want);
+                let error = difference(&after.data, want);
+                let error = if change == 0.0 { error } else { error / change };
+                self.note(&format!("final_{group}"), FINAL_BAR, &after.name, error);
+            }
+        }
+        Ok(self.report("trajectory"))
+    }
+}
+
+fn first(values: &[f64]) -> Result<f64> {
+    values.first().copied().ok_or_else(|| bad("a loss is empty".into()))
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
+}
+
+fn difference(got: &[f32], want: &[f32]) -> f64 {
+    got.iter().zip(want).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
+}
+
+/// ‖got − want‖ / ‖want‖, or ‖got − want‖ where nothing is wanted; NaN where lengths differ.
+fn relative(got: &[f32], want: &[f32]) -> f64 {
+    if got.len() != want.len() {
+        return f64::NAN;
+    }
+    let norm = norm(want);
+    if norm == 0.0 { difference(got, want) } else { difference(got, want) / norm }
+}
+
+/// The name of a parameter in fixtures: `blocks.0.norm1.weight` is `enc.0.ln1.g`.
+fn fixture_name(name: &str) -> String {
+    let mut parts: Vec<&str> = name.split('.').collect();
+    let norm = parts.len() >= 2 && parts[parts.len() - 2].starts_with("norm");
+    if let Some(leaf) = parts.last_mut() {
+        *leaf = match *leaf {
+            "weight" if norm => "g",
+            "weight" => "w",
+            "bias" => "b",
+            "cls_token" => "cls",
+            "mask_token" => "mask",
+            other => other,
+        };
+    }
+    let branch = parts[0].ends_with("_decoder");
+    let named = parts.iter().filter(|part| **part != "blocks").map(|part| match *part {
+        "pixel_decoder" => "pix",
+        "feature_decoder" => "feat",
+        "embed" => "in",
+        "patch_embed" => "patch",
+        "norm1" if branch => "ln_self",
+        "norm2" if branch => "ln_mlp",
+        "norm_q" => "ln_q",
+        "norm_kv" => "ln_kv",
+        "norm1" => "ln1",
+        "norm2" => "ln2",
+        "attn" if branch => "self",
+        "cross_attn" => "cross",
+        other => other,
+    });
+    let joined = named.collect::<Vec<_>>().join(".").replace("patch.proj", "patch");
+    if parts[0] == "blocks" || parts[0] == "norm" { format!("enc.{joined}") } else { joined }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture_name;
+
+    #[test]
+    fn names_map_to_the_fixtures_own() {
+        let pairs = [
+            ("patch_embed.proj.weight", "patch.w"),
+            ("cls_token", "cls"),
+            ("blocks.3.norm1.weight", "enc.3.ln1.g"),
+            ("blocks.0.attn.proj.bias", "enc.0.attn.proj.b"),
+            ("norm.bias", "enc.norm.b"),
+            ("pixel_decoder.embed.weight", "pix.in.w"),
+            ("pixel_decoder.mask_token", "pix.mask"),
+            ("feature_decoder.blocks.1.norm_kv.weight", "feat.1.ln_kv.g"),
+            ("pixel_decoder.blocks.0.attn.q_bias", "pix.0.self.q_bias"),
+            ("pixel_decoder.blocks.0.cross_attn.kv.weight", "pix.0.cross.kv.w"),
+            ("feature_decoder.norm.weight", "feat.norm.g"),
+            ("pixel_decoder.head.weight", "pix.head.w"),
+        ];
+        for (ours, theirs) in pairs {
+            assert_eq!(fixture_name(ours), theirs);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The whole model against fixtures that a float64 reference wrote, on every adapter.
+
+mod common;
+
+use bootmae::{
+    device::{Device, DeviceOptions},
+    train::{tensors, verify::verify},
+};
+
+fn check(name: &str) {
+    let bytes = std::fs::read(format!("{}/tests/fixtures/{name}.safetensors", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let file = tensors::parse(&bytes).unwrap();
+    common::on_each_adapter(|device, tuning| {
+        // `verify` takes a device of its own.
+        let options = DeviceOptions {
+            adapter: Some(device.adapter().name.clone()),
+            checked: device.is_checked(),
+            ..Default::default()
+        };
+        let own = pollster::block_on(Device::open(&options)).unwrap();
+        let report = pollster::block_on(verify(own, tuning, &file)).unwrap();
+        println!("{report:#?}");
+        assert!(report.pass, "{report:#?}");
+    });
+}
+
+#[test]
+fn a_step_with_floored_heads_equals_the_reference() {
+    check("step_tiny");
+}
+
+#[test]
+fn a_wider_step_equals_the_reference() {
+    check("step_wide");
+}
+
+#[test]
+fn twenty_steps_equal_the_reference() {
+    check("trajectory_tiny");
+}
