@@ -15,8 +15,12 @@ pub mod ops;
 
 pub mod nn;
 
-#[cfg(not(target_arch = "wasm32"))]
 pub mod data;
 pub mod model;
 
 pub mod train;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod cli;
+#[cfg(target_arch = "wasm32")]
+pub mod web;

@@ -36,8 +36,8 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// The generator of `stream` for item `index` of `epoch` under `seed`. The key is Philox of the stream and the epoch
-    /// under the seed; the counter holds the index and the number of the block.
+    /// The generator of `stream` for item `index` of `epoch` under `seed`. The key is Philox of the stream and the
+    /// epoch under the seed; the counter holds the index and the number of the block.
     pub fn new(seed: u64, stream: Stream, epoch: u64, index: u64) -> Rng {
         let [e0, e1] = halves(epoch);
         let [k0, k1, ..] = philox4x32_10([stream as u32, e0, e1, 0], halves(seed));

@@ -40,9 +40,9 @@ pub fn augment(picture: &Picture, height: usize, width: usize, rng: &mut Rng) ->
     view
 }
 
-/// The rectangle of torchvision's `RandomResizedCrop(scale=(0.2, 1), ratio=(3/4, 4/3))` in a picture of `height`×`width`
-/// pixels. Up to ten times: an area, a ratio (log-uniform), and if the rectangle fits, its top and left. After
-/// that the largest rectangle in the middle whose ratio is allowed.
+/// The rectangle of torchvision's `RandomResizedCrop(scale=(0.2, 1), ratio=(3/4, 4/3))` in a picture of
+/// `height`×`width` pixels. Up to ten times: an area, a ratio (log-uniform), and if the rectangle fits, its top and
+/// left. After that the largest rectangle in the middle whose ratio is allowed.
 pub fn random_crop(height: usize, width: usize, rng: &mut Rng) -> CropBox {
     let area = (height * width) as f64;
     for _ in 0..10 {
@@ -129,8 +129,8 @@ fn bicubic(x: f64) -> f64 {
     }
 }
 
-/// Scales a part of a picture: first along its rows, then along its columns, rounded to 8 bits in between and cut off at
-/// 0 and 255. That order is visible where sharp edges overshoot, and it is PIL's.
+/// Scales a part of a picture: first along its rows, then along its columns, rounded to 8 bits in between and cut off
+/// at 0 and 255. That order is visible where sharp edges overshoot, and it is PIL's.
 fn scale(picture: &Picture, part: CropBox, down: &[Kernel], across: &[Kernel]) -> Picture {
     let (rows, cols) = (part.top..part.top + part.height, part.left..part.left + part.width);
     assert!(rows.end <= picture.height && cols.end <= picture.width, "the crop lies in the picture");
@@ -152,12 +152,13 @@ fn along_rows<const C: usize>(from: &Picture, rows: Range<usize>, cols: Range<us
         let (row, _) = row[cols.start * C..cols.end * C].as_chunks::<C>();
         for kernel in kernels {
             let mut sums = [HALF; C];
-            for (pixel, weight) in row[kernel.first..].iter().zip(&kernel.weights) {
-                for (sum, &value) in sums.iter_mut().zip(pixel) {
-                    *sum += i32::from(value) * weight;
+            let window = &row[kernel.first..][..kernel.weights.len()];
+            for (pixel, weight) in window.iter().zip(&kernel.weights) {
+                for c in 0..C {
+                    sums[c] += i32::from(pixel[c]) * weight;
                 }
             }
-            pixels.extend(sums.map(eight_bits));
+            pixels.extend_from_slice(&sums.map(eight_bits));
         }
     }
     pixels

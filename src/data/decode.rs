@@ -22,8 +22,8 @@ pub const MAX_BYTES: u64 = 256 << 20;
 /// the first frame is taken. Sizes are compared with [`MAX_SIDE`] and [`MAX_BYTES`] before pixels are allocated.
 ///
 /// # Errors
-/// In words, without the path: the file cannot be read, is no such image, is too large, is damaged or cut short. A panic
-/// inside a decoder is such an error too.
+/// In words, without the path: the file cannot be read, is no such image, is too large, is damaged or cut short. A
+/// panic inside a decoder is such an error too.
 ///
 /// # Panics
 /// When `channels` is not 1 to 4.
@@ -121,10 +121,12 @@ mod tests {
             let expected = decode(&fixture(&format!("kinds/{name}.rgb.png")), 3).unwrap();
             assert_eq!((picture.height, picture.width), (expected.height, expected.width), "{name}");
             let worst = picture.pixels.iter().zip(&expected.pixels).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
-            assert!(worst <= 2, "{name} differs by {worst}");
+            // Where colour is stored at half the resolution, decoders differ in how they interpolate it.
+            let allowed = if name == "subsampled.jpg" { 4 } else { 2 };
+            assert!(worst <= allowed, "{name} differs by {worst}");
             kinds += 1;
         }
-        assert_eq!(kinds, 22);
+        assert_eq!(kinds, 23);
     }
 
     #[test]

@@ -53,8 +53,8 @@ impl Folder {
         reasons.truncate(3);
         let (root, found, reasons) = (self.root.display(), self.len(), reasons.join(", "));
         Err(Error::Images(format!(
-            "none of the {tried} images tried in {root} (of {found}) can be read: {reasons}; are they whole JPEG, PNG or \
-             WebP files?"
+            "none of the {tried} images tried in {root} (of {found}) can be read: {reasons}; are they whole JPEG, PNG \
+             or WebP files?"
         )))
     }
 }
@@ -187,7 +187,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = folder(&["a.png", "locked/b.png"]);
         let locked = folder.path().join("locked");
-        fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
         let result = Folder::open(folder.path(), 3);
         let readable_anyway = fs::read_dir(&locked).is_ok();
         fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();

@@ -1,15 +1,14 @@
-//! Images: where they come from, how they are decoded, cut and scaled, and how batches of them are made ahead of the GPU.
+//! Images: where they come from, how they are decoded, cut and scaled, and how batches are made ahead of the GPU.
 //!
 //! A [`Source`] is a numbered collection. [`open`] makes one from a folder or from CIFAR-10. [`Loader`] turns it into
-//! batches on worker threads. What a batch holds is a function of the seed and of the batch's number alone. In a browser
-//! the page decodes its own pictures, so only [`Picture`] exists there.
+//! batches on worker threads. What a batch holds is a function of the seed and of the batch's number alone. In a
+//! browser the page decodes its own pictures, so only [`Picture`] and [`augment`](mod@augment) exist there.
 
+pub mod augment;
 mod picture;
 
 pub use picture::Picture;
 
-#[cfg(not(target_arch = "wasm32"))]
-pub mod augment;
 #[cfg(not(target_arch = "wasm32"))]
 mod cifar10;
 #[cfg(not(target_arch = "wasm32"))]
@@ -19,11 +18,16 @@ mod folder;
 #[cfg(not(target_arch = "wasm32"))]
 mod loader;
 #[cfg(not(target_arch = "wasm32"))]
+mod order;
+#[cfg(not(target_arch = "wasm32"))]
 mod source;
+#[cfg(not(target_arch = "wasm32"))]
+mod worker;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
     decode::{MAX_BYTES, MAX_SIDE, decode},
-    loader::{Batch, Loader, LoaderOptions, permutation},
+    loader::{Batch, Loader, LoaderOptions},
+    order::permutation,
     source::{Source, open},
 };

@@ -70,8 +70,12 @@ impl Picture {
 
     /// The network's input: `[channels, height, width]`, every value v of 0 to 255 as (v/255 − 0.5) / 0.5, so −1 to 1.
     pub fn normalise(&self) -> Vec<f32> {
-        let channel = |c: usize| self.pixels.iter().skip(c).step_by(self.channels);
-        (0..self.channels).flat_map(channel).map(|&v| (f32::from(v) / 255.0 - 0.5) / 0.5).collect()
+        let values: [f32; 256] = std::array::from_fn(|v| (v as f32 / 255.0 - 0.5) / 0.5);
+        let mut normalised = Vec::with_capacity(self.pixels.len());
+        for c in 0..self.channels {
+            normalised.extend(self.pixels.chunks_exact(self.channels).map(|pixel| values[usize::from(pixel[c])]));
+        }
+        normalised
     }
 
     /// The picture whose [`Picture::normalise`] is nearest to `values`, `[channels, height, width]`; values outside −1

@@ -36,8 +36,8 @@ pub trait Source: Send + Sync {
 ///   five PNG files with an image per row (`data_batch_1.png` to `_5.png`), in the folder or one folder below it.
 ///
 /// # Errors
-/// [`Error::Config`] for an impossible number of channels, [`Error::Images`] with the path and what to do when the folder
-/// is missing, empty, cannot be read or holds no image that can be.
+/// [`Error::Config`] for an impossible number of channels, [`Error::Images`] with the path and what to do when the
+/// folder is missing, empty, cannot be read or holds no image that can be.
 pub fn open(spec: &str, channels: usize) -> Result<Arc<dyn Source>> {
     if !(1..=4).contains(&channels) {
         return Err(Error::Config(format!("channels must be 1 to 4, not {channels}")));

@@ -29,7 +29,9 @@ pub struct AdapterSummary {
 
 impl std::fmt::Display for AdapterSummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} [{}, {}, {}]", self.name, self.backend, self.kind, self.driver)
+        let known = [&self.backend, &self.kind, &self.driver].map(String::as_str);
+        let known: Vec<_> = known.into_iter().filter(|text| !text.is_empty()).collect();
+        write!(f, "{} [{}]", self.name, known.join(", "))
     }
 }
 

@@ -42,6 +42,7 @@ pub struct Device {
     pub(crate) raw: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     summary: AdapterSummary,
+    info: wgpu::AdapterInfo,
     checked: bool,
     pipelines: RefCell<HashMap<PipelineKey, Rc<wgpu::ComputePipeline>>>,
     lost: Arc<AtomicBool>,
@@ -72,7 +73,8 @@ impl Device {
             tracing::error!("{error}");
             flag.store(true, Ordering::Relaxed);
         }));
-        Ok(Device { raw, queue, summary, checked: options.checked, pipelines: RefCell::default(), lost })
+        let info = adapter.get_info();
+        Ok(Device { raw, queue, summary, info, checked: options.checked, pipelines: RefCell::default(), lost })
     }
 
     /// The adapter this device runs on.
@@ -98,14 +100,13 @@ impl Device {
 
     /// Whether the adapter is a software rasterizer.
     pub fn is_software(&self) -> bool {
-        self.raw.adapter_info().device_type == wgpu::DeviceType::Cpu
+        self.info.device_type == wgpu::DeviceType::Cpu
     }
 
     /// The number of invocations in a subgroup, where subgroup operations are at hand and it never varies.
     pub fn fixed_subgroup(&self) -> Option<u32> {
-        let info = self.raw.adapter_info();
-        let fixed = info.subgroup_min_size == info.subgroup_max_size;
-        (fixed && self.raw.features().contains(wgpu::Features::SUBGROUP)).then_some(info.subgroup_min_size)
+        let fixed = self.info.subgroup_min_size == self.info.subgroup_max_size;
+        (fixed && self.raw.features().contains(wgpu::Features::SUBGROUP)).then_some(self.info.subgroup_min_size)
     }
 
     /// Whether dispatches can be timed on the GPU.
@@ -187,5 +188,13 @@ impl Device {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
         self.raw.poll(poll).map_err(|e| Error::Gpu(format!("waiting failed: {e}")))?;
         self.check()
+    }
+}
+
+/// A browser frees a device's buffers only once it collects the device's JavaScript objects, which may be much later.
+#[cfg(target_arch = "wasm32")]
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.raw.destroy();
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     task::{Poll, Waker},
 };
 
@@ -82,7 +82,11 @@ impl Readback {
             }
         })
         .await;
-        mapped.map_err(|e| Error::Gpu(format!("reading back failed: {e}; the device may be lost")))?;
+        mapped.map_err(|e| {
+            // When a browser's GPU process dies, this is all that is heard of it.
+            device.lost.store(true, Ordering::Relaxed);
+            Error::Gpu(format!("reading back failed: {e}; the device may be lost"))
+        })?;
         let view = self.staging.slice(..).get_mapped_range();
         let bytes = view.map_err(|e| Error::Gpu(format!("reading back failed: {e}")))?.to_vec();
         self.staging.unmap();

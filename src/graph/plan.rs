@@ -88,6 +88,8 @@ pub struct Planned {
     pub ranges: Vec<Range>,
     /// Workgroups along x, y and z.
     pub groups: [u32; 3],
+    /// The operation's name.
+    pub op: &'static str,
     /// Path of the layer that recorded it.
     pub path: String,
     /// Floating-point operations of the node; on its first dispatch, 0 on the others.
@@ -150,6 +152,7 @@ impl Plan {
                     params: dispatch.params,
                     ranges: dispatch.slots.iter().map(range).collect(),
                     groups: dispatch.groups,
+                    op: node.op.name(),
                     path: node.path.clone(),
                     flops: std::mem::take(&mut flops),
                 });

@@ -153,7 +153,7 @@ impl<'g> Step<'_, 'g> {
             PixelTarget::PatchChannel => {
                 (LayerNorm { eps: config.pixel_eps, unbiased: false }, config.patch_size * config.patch_size)
             }
-            PixelTarget::Patch => (LayerNorm { eps: config.pixel_eps, unbiased: true }, config.patch_values()),
+            PixelTarget::Patch => (LayerNorm { eps: PixelTarget::MAE_EPS, unbiased: true }, config.patch_values()),
         };
         let rows = pixels.ty().len() / group;
         pixels.reshape(&[rows, group]).then(op, &[]).reshape(&shape)

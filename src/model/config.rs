@@ -26,6 +26,11 @@ pub enum PixelTarget {
     Raw,
 }
 
+impl PixelTarget {
+    /// MAE's epsilon under the root of its per-patch normalisation.
+    pub const MAE_EPS: f32 = 1e-6;
+}
+
 /// Everything that decides the network's parameters and its loss. All sizes are counts; images are in pixels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +61,7 @@ pub struct ModelConfig {
     pub feature_tap: usize,
     /// Epsilon inside the square root of every LayerNorm.
     pub layer_norm_eps: f32,
-    /// Epsilon inside the square root of the pixel target's normalisation.
+    /// Epsilon inside the square root of the pixel target's normalisation per patch and channel.
     pub pixel_eps: f32,
     /// Patches hidden from the encoder, of `patches()`.
     pub masked: usize,

@@ -34,7 +34,8 @@ pub fn block_mask(config: &ModelConfig, rng: &mut Rng) -> Vec<bool> {
     mask
 }
 
-/// One attempt at a rectangle: the cells that it would newly cover, or none if it does not fit or covers too few or many.
+/// One attempt at a rectangle: the cells that it would newly cover, or none if it does not fit or covers too few or
+/// too many.
 fn draw_block(config: &ModelConfig, mask: &[bool], room: usize, rng: &mut Rng) -> Option<Vec<usize>> {
     let (rows, cols) = config.grid();
     let area = rng.range(config.block_min as f64, room as f64);

@@ -4,7 +4,9 @@ mod bootmae;
 pub mod config;
 mod inventory;
 pub mod masking;
+mod reconstruct;
 
 pub use bootmae::{FeatureBranch, Recorded, inputs, position_tables, record};
 pub use config::ModelConfig;
 pub use inventory::inventory;
+pub use reconstruct::{Reconstruction, Reconstructor};

@@ -1,6 +1,7 @@
 //! Multi-head softmax attention (Vaswani et al., 2017), self and cross, over fused projections.
 
 use super::prelude::*;
+use crate::kernels::{attention as workgroup, attention_subgroup as subgroup};
 
 /// Attention of every head. One input `qkv [batch, tokens, 3 inner]` attends to itself (columns q, k, v); two inputs
 /// `q [batch, queries, inner]` and `kv [batch, keys, 2 inner]` attend across. Columns are head-major. The second output
@@ -17,6 +18,26 @@ pub struct Attention {
 /// `dkv`, and last the scratch `dy · y` of each query and head.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionBackward(Attention);
+
+/// How attention's rows are shared among invocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// A workgroup of this many rows, each invocation loading what it needs.
+    Workgroup(u32),
+    /// A subgroup of this many rows that shares each load.
+    Subgroup(u32),
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Forward,
+    BackwardQ,
+    BackwardKv,
+}
+
+/// The kernels in the order of [`Part`].
+static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &workgroup::BACKWARD_KV];
+static SUBGROUP: [&Kernel; 3] = [&subgroup::FORWARD, &subgroup::BACKWARD_Q, &subgroup::BACKWARD_KV];
 
 /// Where queries, keys and values stand, taken from the input types.
 #[derive(Clone, Copy)]
@@ -76,14 +97,20 @@ impl Attention {
         at.inner / self.heads
     }
 
-    fn one(&self, kernel: &'static Kernel, at: &Layout, rows: usize, slots: &[Slot], tuning: &Tuning) -> Dispatch {
-        let group = tuning.attention_group;
-        let groups = [rows.div_ceil(group) as u32, self.heads as u32, at.batch as u32];
-        let constants = vec![
-            Constant { name: "HEAD", value: self.head(at) as u32 },
-            Constant { name: "GROUP", value: group as u32 },
-        ];
-        Dispatch { constants, ..dispatch(kernel, self.params(at), slots, groups) }
+    /// One of the kernels over `rows` queries or keys.
+    fn one(&self, part: Part, at: &Layout, rows: usize, slots: &[Slot], tuning: &Tuning) -> Dispatch {
+        let head = self.head(at);
+        let (kernels, group, mut constants) = match tuning.attention {
+            Rows::Workgroup(group) => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
+            Rows::Subgroup(lanes) => {
+                let chunks = head.div_ceil(lanes as usize) as u32;
+                let sizes = [("LANES", lanes), ("CHUNKS", chunks), ("PADDED", chunks * lanes)];
+                (&SUBGROUP, lanes, sizes.map(|(name, value)| Constant { name, value }).to_vec())
+            }
+        };
+        constants.push(Constant { name: "HEAD", value: head as u32 });
+        let groups = [rows.div_ceil(group as usize) as u32, self.heads as u32, at.batch as u32];
+        Dispatch { constants, ..dispatch(kernels[part as usize], self.params(at), slots, groups) }
     }
 
     /// Calls `f(batch, head, query, key offsets, query offset, probabilities)` for every query of every head.
@@ -158,7 +185,7 @@ impl Op for Attention {
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let at = self.layout(x).expect("checked when recorded");
         let slots = [Slot::In(0), Slot::In(x.len() - 1), Slot::Out(0), Slot::Out(1)];
-        vec![self.one(&kernels::attention::FORWARD, &at, at.lq, &slots, tuning)]
+        vec![self.one(Part::Forward, &at, at.lq, &slots, tuning)]
     }
 
     fn flops(&self, x: &[TensorType], _: &[TensorType]) -> f64 {
@@ -218,8 +245,8 @@ impl Op for AttentionBackward {
         let q = [q_in, kv_in, Slot::In(0), Slot::In(2), Slot::In(1), out(0), out(delta)];
         let k = [q_in, kv_in, Slot::In(2), Slot::In(1), out(delta), out(dkv)];
         vec![
-            self.0.one(&kernels::attention::BACKWARD_Q, &at, at.q_rows, &q, tuning),
-            self.0.one(&kernels::attention::BACKWARD_KV, &at, at.lk, &k, tuning),
+            self.0.one(Part::BackwardQ, &at, at.q_rows, &q, tuning),
+            self.0.one(Part::BackwardKv, &at, at.lk, &k, tuning),
         ]
     }
 

@@ -21,7 +21,7 @@ mod slice_rows;
 
 pub use add::Add;
 pub use assemble_tokens::AssembleTokens;
-pub use attention::{Attention, AttentionBackward};
+pub use attention::{Attention, AttentionBackward, Rows};
 pub use attention_bias::{AttentionBias, SliceVector};
 pub use column_sum::ColumnSum;
 pub use gather_rows::{GatherRows, ScatterRows};
@@ -47,8 +47,8 @@ use crate::{
 pub struct Tuning {
     /// The matrix product's kernel.
     pub product: Tile,
-    /// Queries (or keys) that one workgroup of attention takes.
-    pub attention_group: usize,
+    /// How attention shares its rows.
+    pub attention: Rows,
 }
 
 impl Tuning {
@@ -56,10 +56,11 @@ impl Tuning {
     /// load across a subgroup; everything else takes the web-safe kernels in wider workgroups.
     pub fn for_device(device: &Device) -> Tuning {
         match device.fixed_subgroup() {
-            Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => {
-                Tuning { product: Tile::Subgroup { lanes, rows: 32 / lanes, cols: 4 }, attention_group: lanes as usize }
-            }
-            _ if device.is_software() => Tuning { attention_group: 8, ..Tuning::default() },
+            Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => Tuning {
+                product: Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 },
+                attention: Rows::Subgroup(lanes),
+            },
+            _ if device.is_software() => Tuning { attention: Rows::Workgroup(8), ..Tuning::default() },
             _ => Tuning {
                 product: Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 },
                 ..Tuning::default()
@@ -70,7 +71,7 @@ impl Tuning {
 
 impl Default for Tuning {
     fn default() -> Tuning {
-        Tuning { product: Tile::default(), attention_group: GROUP }
+        Tuning { product: Tile::default(), attention: Rows::Workgroup(GROUP as u32) }
     }
 }
 

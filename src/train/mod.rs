@@ -1,8 +1,11 @@
 //! Training: configuration and schedules, the trainer on a device, checkpoints, metrics and verification.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod config;
 pub mod metrics;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod pretrain;
 pub mod schedule;
 pub mod tensors;
 mod trainer;

@@ -179,11 +179,19 @@ struct ReferenceConfig {
     centre_weight: bool,
 }
 
+/// The largest size in a fixture's configuration: fixtures are small, and then no count of patches overflows.
+const LARGEST_SIZE: usize = 4096;
+
 /// The network that a fixture file was made with: a square RGB image, block masking and everything else as published,
-/// taps as given. Refuses fields that are missing or unknown and sizes that [`ModelConfig::check`] refuses.
+/// taps as given. Refuses fields that are missing or unknown, sizes that [`ModelConfig::check`] refuses and sizes above
+/// 4,096.
 pub fn fixture_config(metadata: &BTreeMap<String, String>) -> Result<ModelConfig, String> {
     let text = metadata.get("config").ok_or("no `config` in the metadata")?;
     let c: ReferenceConfig = serde_json::from_str(text).map_err(|e| format!("`config` in the metadata: {e}"))?;
+    let sizes = [c.image, c.patch, c.dim, c.depth, c.heads, c.pix_dim, c.dec_depth, c.mlp];
+    if let Some(size) = sizes.into_iter().find(|size| *size > LARGEST_SIZE) {
+        return Err(format!("`config` in the metadata: a size of {size}; at most {LARGEST_SIZE} are supported"));
+    }
     let config = ModelConfig {
         image_height: c.image,
         image_width: c.image,
@@ -306,6 +314,7 @@ mod tests {
         assert_eq!((tiny.layer_norm_eps, tiny.pixel_eps, tiny.block_aspect_min), (1e-6, 1e-5, 0.3));
         assert!(config(&text.replace("\"mlp\"", "\"mpl\"")).unwrap_err().contains("mpl"));
         assert!(config(&text.replace("\"patch\": 8", "\"patch\": 7")).unwrap_err().contains("patch_size 7"));
+        assert!(config(&text.replace("\"image\": 40", "\"image\": 5000000000")).unwrap_err().contains("5000000000"));
         assert!(fixture_config(&BTreeMap::new()).is_err());
     }
 }

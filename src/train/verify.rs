@@ -12,7 +12,7 @@ use super::{
 use crate::{
     device::Device,
     error::{Error, Result},
-    model::{ModelConfig, masking},
+    model::{ModelConfig, inventory, masking},
     ops::{Settings, Tuning},
 };
 
@@ -75,6 +75,29 @@ pub struct Fixture<'f> {
     groups: BTreeMap<String, Group>,
 }
 
+/// Refuses a configuration whose parameters are not in the file or whose activations no binding can hold, before
+/// anything is computed or allocated from its sizes.
+fn check_sizes(device: &Device, config: &ModelConfig, batch: usize, file: &TensorFile) -> Result<()> {
+    for param in inventory(config) {
+        let wanted: u64 = param.shape.iter().map(|extent| *extent as u64).product();
+        for prefix in ["param", "teacher"] {
+            let key = format!("{prefix}/{}", fixture_name(&param.name));
+            let (shape, values) = file.f32(&key).map_err(bad)?;
+            if values.len() as u64 != wanted {
+                return Err(bad(format!("{key} has shape {shape:?}; the configuration wants {wanted} values")));
+            }
+        }
+    }
+    let width = config.width.max(config.pixel_decoder_width);
+    let widest = (config.mlp_ratio.max(3) * width).max(config.patch_values());
+    let bytes = (batch * (config.patches() + 1)) as u64 * widest as u64 * 4;
+    if bytes > device.max_binding_bytes() {
+        let (name, most) = (&device.adapter().name, device.max_binding_bytes());
+        return Err(bad(format!("an activation would take up to {bytes} bytes; {name} binds at most {most}")));
+    }
+    Ok(())
+}
+
 fn bad(reason: String) -> Error {
     Error::checkpoint("fixture", reason)
 }
@@ -84,13 +107,14 @@ impl<'f> Fixture<'f> {
     pub async fn open(device: Device, tuning: Tuning, file: &'f TensorFile, inspect: bool) -> Result<Fixture<'f>> {
         let config = fixture_config(&file.metadata).map_err(bad)?;
         config.check().map_err(|e| bad(e.to_string()))?;
-        let (shape, _) = file.f32("in/images").map_err(bad)?;
+        let (shape, images) = file.f32("in/images").map_err(bad)?;
         let lead = shape.len().saturating_sub(4);
         let wanted = [config.channels, config.image_height, config.image_width];
-        if !(4..=5).contains(&shape.len()) || shape[lead + 1..] != wanted || shape[lead] == 0 {
+        if !(4..=5).contains(&shape.len()) || shape[lead + 1..] != wanted || images.is_empty() {
             return Err(bad(format!("in/images has shape {shape:?}; its configuration wants [.., {wanted:?}]")));
         }
         let batch = shape[lead];
+        check_sizes(&device, &config, batch, file)?;
         let options = TrainerOptions { micro_batch: batch, micro_batches: 1, tuning, inspect };
         let trainer = Trainer::new(device, &config, options).await?;
         trainer.initialise(0);

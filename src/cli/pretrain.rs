@@ -1,0 +1,139 @@
+//! `bootmae pretrain`: train on a collection of images.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{AdapterArguments, ModelArguments, progress::Progress};
+use crate::{
+    data,
+    error::{Error, Result},
+    train::{
+        checkpoint::Checkpoint,
+        config::{RunConfig, resolve},
+        pretrain::{Event, Run, RunFolder},
+    },
+};
+
+/// Pretrain on a folder of images or CIFAR-10.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// A folder of JPEG, PNG and WebP images, searched recursively, or cifar10:FOLDER.
+    #[arg(long, value_name = "DIR|cifar10:DIR")]
+    data: Option<String>,
+    /// The run's folder: configuration, metrics and checkpoint.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Settings in TOML; flags win over it, it wins over the preset.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Images of an update.
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Updates.
+    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    steps: Option<u64>,
+    /// Passes over the collection.
+    #[arg(long, value_name = "N")]
+    epochs: Option<f64>,
+    /// Decides weights, masks, crops and order.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Stop after this many updates of the run, with a checkpoint to resume from.
+    #[arg(long, value_name = "N")]
+    stop_after: Option<u64>,
+    #[command(flatten)]
+    adapter: AdapterArguments,
+    /// Continue the run in the folder from its checkpoint.
+    #[arg(long)]
+    resume: bool,
+}
+
+/// Trains to the end.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let folder = RunFolder::create(&arguments.out)?;
+    if !arguments.resume {
+        folder.must_be_new()?;
+    }
+    let (config, resumed) = arguments.settle(&folder)?;
+    let source = data::open(&config.data.source, config.model.channels)?;
+    let mut config = config;
+    config.training.settle_epochs(source.len())?;
+    if arguments.resume {
+        folder.resume(&config)?;
+    }
+    let device = arguments.adapter.open()?;
+    let (steps, batch) = (config.training.steps, config.training.batch_size);
+    eprintln!("{} images, {steps} steps of {batch} images", source.len());
+    let mut run = pollster::block_on(Run::new(config, folder, source, device, resumed))?;
+    eprintln!(
+        "{} parameters, {:.0} MiB of GPU memory",
+        run.trainer().layout().count(),
+        run.trainer().gpu_bytes() as f64 / f64::from(1 << 20)
+    );
+    let mut progress = Progress::new(steps, run.step());
+    let trained = pollster::block_on(run.train(arguments.stop_after, |event| match event {
+        Event::Step(metrics) => progress.update(metrics),
+        Event::BadImage(name) => progress.println(&format!("skipped: {name}")),
+        Event::Saved(_) => {}
+    }));
+    progress.finish();
+    trained?;
+    eprintln!("step {} of {steps}: {}", run.step(), arguments.out.join("checkpoint.safetensors").display());
+    Ok(())
+}
+
+impl Arguments {
+    /// The configuration of the run, and the checkpoint it resumes from. A resumed run takes its settings from the
+    /// checkpoint; flags that disagree are refused.
+    fn settle(&self, folder: &RunFolder) -> Result<(RunConfig, Option<Checkpoint>)> {
+        let flags = self.flags();
+        if !self.resume {
+            let config = resolve(self.model.model.as_deref(), self.config.as_deref(), flags)?;
+            if config.data.source.is_empty() {
+                return Err(Error::Config("no images: give --data DIR, or data.source in the configuration".into()));
+            }
+            return Ok((config, None));
+        }
+        let checkpoint = Checkpoint::load(&folder.checkpoint())?;
+        let config = match (&self.config, &self.model.model) {
+            (None, None) => {
+                let held: toml::Table =
+                    checkpoint.config.to_toml()?.parse().map_err(|e| Error::Config(format!("{e}")))?;
+                resolve(None, None, overlay(held, flags))?
+            }
+            (file, preset) => resolve(preset.as_deref(), file.as_deref(), flags)?,
+        };
+        Ok((config, Some(checkpoint)))
+    }
+
+    fn flags(&self) -> toml::Table {
+        let mut training = toml::Table::new();
+        let mut set = |key: &str, value: Option<toml::Value>| {
+            value.and_then(|value| training.insert(key.into(), value));
+        };
+        set("batch_size", self.batch_size.map(|n| (n as i64).into()));
+        set("steps", self.steps.map(|n| (n as i64).into()));
+        set("epochs", self.epochs.map(Into::into));
+        set("seed", self.seed.map(|n| (n as i64).into()));
+        let source = self.data.iter().map(|source| ("source".to_string(), source.clone().into()));
+        toml::Table::from_iter([
+            ("model".to_string(), self.model.table().into()),
+            ("training".to_string(), training.into()),
+            ("data".to_string(), toml::Table::from_iter(source).into()),
+        ])
+    }
+}
+
+/// `upper`'s sections laid over `lower`'s.
+fn overlay(mut lower: toml::Table, upper: toml::Table) -> toml::Table {
+    for (section, keys) in upper {
+        let (Some(toml::Value::Table(held)), toml::Value::Table(keys)) = (lower.get_mut(&section), keys) else {
+            continue;
+        };
+        held.extend(keys);
+    }
+    lower
+}

@@ -1,0 +1,47 @@
+//! `bootmae verify`: an adapter against a float64 reference.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::AdapterArguments;
+use crate::{
+    error::{Error, Result},
+    ops::Tuning,
+    train::{tensors, verify},
+};
+
+/// Run a fixture (one step, or a trajectory of steps) and compare losses, outputs, gradients and updated weights.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// A fixture in safetensors, e.g. tests/fixtures/step_tiny.safetensors.
+    fixture: PathBuf,
+    #[command(flatten)]
+    adapter: AdapterArguments,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `Ok(false)` when a group is outside its bar.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    let path = &arguments.fixture;
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let file = tensors::parse(&bytes).map_err(|reason| Error::checkpoint(path, reason))?;
+    let device = arguments.adapter.open()?;
+    let tuning = Tuning::for_device(&device);
+    let report = pollster::block_on(verify::verify(device, tuning, &file)).map_err(|error| match error {
+        Error::Checkpoint { reason, .. } => Error::checkpoint(path, reason),
+        other => other,
+    })?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
+        return Ok(report.pass);
+    }
+    println!("{} on {}", report.kind, report.adapter);
+    for (name, group) in &report.groups {
+        let mark = if group.pass { "ok    " } else { "FAILED" };
+        println!("  {mark} {name:<14} worst {:.2e} of {:.0e} allowed, in {}", group.worst, group.bar, group.tensor);
+    }
+    Ok(report.pass)
+}

@@ -1,0 +1,119 @@
+//! Masked reconstruction: what the pixel branch makes of the visible patches of an image.
+
+use super::{ModelConfig, config::PixelTarget, inputs, inventory, position_tables, record};
+use crate::{
+    device::Device,
+    error::Result,
+    graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions},
+    nn::{Layout, Params},
+    ops::Tuning,
+};
+
+const WEIGHTS: &str = "weights";
+
+/// Encoder and pixel decoder on a device, for one image at a time.
+pub struct Reconstructor {
+    device: Device,
+    config: ModelConfig,
+    layout: Layout,
+    arenas: Arenas,
+    executor: Executor,
+}
+
+/// A reconstructed image.
+pub struct Reconstruction {
+    /// The visible patches as they were, the others as predicted, `[channels, height, width]`, normalised like the input;
+    /// predictions carry the mean and contrast of the true patch where the target was normalised.
+    pub image: Vec<f32>,
+    /// Mean squared error of the masked patches in the units of the target.
+    pub target_error: f64,
+    /// Mean squared error of the masked patches' pixels, in the units of the input (−1 to 1).
+    pub pixel_error: f64,
+}
+
+impl Reconstructor {
+    /// Allocates and compiles the pixel branch of `config`; weights come with [`Reconstructor::write`].
+    pub async fn new(device: Device, config: &ModelConfig) -> Result<Reconstructor> {
+        let config = ModelConfig { feature_branch: false, ..config.clone() };
+        let layout = Layout::new(inventory(&config), device.max_binding_bytes().min(128 << 20));
+        let mut arenas = Arenas::default();
+        for (index, shard) in layout.shards.iter().enumerate() {
+            arenas.add(&device, WEIGHTS, index, shard.len as u64 * 4)?;
+        }
+        let plan = {
+            let graph = Graph::new();
+            let recorded = record(&config, 1, &Params::new(&graph, &layout, WEIGHTS), None);
+            let options = PlanOptions { tuning: Tuning::for_device(&device), ..Default::default() };
+            Plan::new(&graph, &[Fetch::new("pixels", recorded.pixels)], &options)
+        };
+        let executor = Executor::new(&device, plan, &arenas).await?;
+        for (name, table) in position_tables(&config) {
+            executor.write(&device, name, bytemuck::cast_slice(&table));
+        }
+        Ok(Reconstructor { device, config, layout, arenas, executor })
+    }
+
+    /// The parameters that the pixel branch needs.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Writes one parameter.
+    pub fn write(&self, name: &str, values: &[f32]) {
+        let place = self.layout.place(WEIGHTS, name);
+        self.arenas.write(&self.device, WEIGHTS, place.shard, place.offset, bytemuck::cast_slice(values));
+    }
+
+    /// Reconstructs `image [channels, height, width]` from the visible patches of `order`.
+    pub async fn run(&self, image: &[f32], order: &[u32]) -> Result<Reconstruction> {
+        self.executor.write(&self.device, inputs::IMAGES, bytemuck::cast_slice(image));
+        self.executor.write(&self.device, inputs::ORDER, bytemuck::cast_slice(order));
+        self.executor.run(&self.device);
+        let predicted = self.executor.read(&self.device, "pixels").await?;
+        Ok(self.place(image, order, &predicted))
+    }
+
+    /// Puts predictions back into the image, with each true patch's own statistics.
+    fn place(&self, image: &[f32], order: &[u32], predicted: &[f32]) -> Reconstruction {
+        let config = &self.config;
+        let (values, per_channel) = (config.patch_values(), config.patch_size * config.patch_size);
+        let mut out = image.to_vec();
+        let (mut target_error, mut pixel_error) = (0.0, 0.0);
+        for (cell, row) in order[config.visible()..].iter().zip(predicted.chunks(values)) {
+            let at: Vec<usize> = (0..values).map(|i| self.pixel(*cell as usize, i)).collect();
+            let group = if config.pixel_target == PixelTarget::PatchChannel { per_channel } else { values };
+            for (at, row) in at.chunks(group).zip(row.chunks(group)) {
+                let truth: Vec<f64> = at.iter().map(|i| f64::from(image[*i])).collect();
+                let (mean, deviation) = self.statistics(&truth);
+                for ((at, truth), predicted) in at.iter().zip(&truth).zip(row) {
+                    let pixel = f64::from(*predicted) * deviation + mean;
+                    target_error += ((pixel - truth) / deviation).powi(2);
+                    pixel_error += (pixel - truth).powi(2);
+                    out[*at] = pixel as f32;
+                }
+            }
+        }
+        let count = predicted.len() as f64;
+        Reconstruction { image: out, target_error: target_error / count, pixel_error: pixel_error / count }
+    }
+
+    /// Mean and deviation that the target was normalised with.
+    fn statistics(&self, truth: &[f64]) -> (f64, f64) {
+        let n = truth.len() as f64;
+        let mean = truth.iter().sum::<f64>() / n;
+        let square: f64 = truth.iter().map(|v| (v - mean).powi(2)).sum();
+        match self.config.pixel_target {
+            PixelTarget::PatchChannel => (mean, (square / n + f64::from(self.config.pixel_eps)).sqrt()),
+            PixelTarget::Patch => (mean, (square / (n - 1.0) + f64::from(PixelTarget::MAE_EPS)).sqrt()),
+            PixelTarget::Raw => (0.0, 1.0),
+        }
+    }
+
+    /// Index into `[channels, height, width]` of value `i` of a patch.
+    fn pixel(&self, cell: usize, i: usize) -> usize {
+        let (p, width) = (self.config.patch_size, self.config.image_width);
+        let columns = self.config.grid().1;
+        let (channel, row, column) = (i / (p * p), i / p % p, i % p);
+        (channel * self.config.image_height + cell / columns * p + row) * width + cell % columns * p + column
+    }
+}

@@ -1,0 +1,201 @@
+//! How fast a training step is on an adapter, beside the best matrix product found there.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{MicroBatch, Trainer, TrainerOptions};
+use crate::{
+    device::Device,
+    error::Result,
+    graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions, TensorType},
+    model::{ModelConfig, masking},
+    ops::{Form, Product, Settings, Tile, Tuning},
+    rng::{Rng, Stream},
+};
+
+/// A clock in seconds; the browser's and the system's differ.
+pub type Clock<'a> = &'a dyn Fn() -> f64;
+
+/// What a benchmark measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Bench {
+    /// The adapter.
+    pub adapter: String,
+    /// Images of a step.
+    pub batch_size: usize,
+    /// Median time of a step in milliseconds, from writing its inputs to reading its losses.
+    pub step_ms: f64,
+    /// Images a second at the median.
+    pub images_per_s: f64,
+    /// Rate of the published computation (see [`ModelConfig::step_flops`]), GFLOP/s.
+    pub gflops: f64,
+    /// Rate of the best matrix product found, over tiles and the step's largest shapes, GFLOP/s.
+    pub best_product_gflops: f64,
+    /// Rate of the product that computes one output an invocation, at 256³, GFLOP/s.
+    pub plain_product_gflops: f64,
+    /// The step's rate over the best product's.
+    pub share_of_best_product: f64,
+    /// GPU memory held, in bytes.
+    pub peak_bytes: u64,
+    /// The least that a plan of this step could hold, in bytes.
+    pub least_bytes: u64,
+    /// Dispatches of a step.
+    pub dispatches: usize,
+    /// Time per kernel of a profiled step, the longest first; empty unless asked for or without timestamps.
+    pub profile: Vec<KernelTime>,
+}
+
+/// The time that a step spends in one kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct KernelTime {
+    /// Shader and entry point.
+    pub kernel: String,
+    /// Dispatches.
+    pub calls: usize,
+    /// Milliseconds altogether.
+    pub ms: f64,
+    /// Share of the step's GPU time.
+    pub share: f64,
+    /// GFLOP/s of products and attention, 0 for others.
+    pub gflops: f64,
+}
+
+/// Times `steps` steps of `config` on random images after one that compiles and warms up.
+pub async fn bench(
+    device: Device,
+    config: &ModelConfig,
+    batch: usize,
+    steps: usize,
+    profile: bool,
+    clock: Clock<'_>,
+) -> Result<Bench> {
+    let tuning = Tuning::for_device(&device);
+    let options = TrainerOptions { micro_batch: batch, micro_batches: 1, tuning, inspect: false };
+    let mut trainer = Trainer::new(device, config, options).await?;
+    trainer.initialise(0);
+    let mut rng = Rng::new(0, Stream::Augment, 0, 0);
+    let pixels = config.channels * config.image_height * config.image_width;
+    let images: Vec<f32> = (0..batch * pixels).map(|_| rng.range(-1.0, 1.0) as f32).collect();
+    let order: Vec<u32> = (0..batch).flat_map(|_| masking::patch_order(config, &mut rng, 0)).collect();
+    let weights: Vec<f32> = order.chunks(config.patches()).flat_map(|row| masking::loss_weights(config, row)).collect();
+    let micro = MicroBatch { images: &images, order: &order, loss_weights: &weights };
+    let mut times = Vec::new();
+    for t in 0..=steps.max(1) {
+        let began = clock();
+        trainer.step(&[micro], 1.0, Settings::new(t as u64 + 1, 1e-4, 0.05, (0.9, 0.95), 1e-8, 0.999));
+        trainer.take().await?;
+        if t > 0 {
+            times.push(clock() - began);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    let seconds = times[times.len() / 2];
+    let gflops = config.step_flops() * batch as f64 / seconds / 1e9;
+    let plans = [trainer.pass(), trainer.update()];
+    let profile = if profile { kernel_times(trainer.device(), &plans).await? } else { Vec::new() };
+    let best = best_product(trainer.device(), config, batch, clock).await?;
+    let plain = product_rate(trainer.device(), Tile::Plain, Form::Nt, (256, 256, 256), clock).await?;
+    Ok(Bench {
+        adapter: trainer.device().adapter().name.clone(),
+        batch_size: batch,
+        step_ms: seconds * 1e3,
+        images_per_s: batch as f64 / seconds,
+        gflops,
+        best_product_gflops: best,
+        plain_product_gflops: plain,
+        share_of_best_product: gflops / best,
+        peak_bytes: trainer.gpu_bytes(),
+        least_bytes: trainer.least_bytes(),
+        dispatches: plans.iter().map(|e| e.plan().dispatches.len()).sum(),
+        profile,
+    })
+}
+
+/// Runs each plan with a pass per dispatch and adds up the times by kernel.
+async fn kernel_times(device: &Device, plans: &[&Executor]) -> Result<Vec<KernelTime>> {
+    let mut sums: BTreeMap<String, KernelTime> = BTreeMap::new();
+    for executor in plans {
+        let Some(seconds) = executor.profile(device).await? else { return Ok(Vec::new()) };
+        for (planned, seconds) in executor.plan().dispatches.iter().zip(seconds) {
+            let kernel = format!("{} ({})", planned.kernel.name(), planned.op);
+            let entry = sums.entry(kernel.clone());
+            let sum = entry.or_insert(KernelTime { kernel, calls: 0, ms: 0.0, share: 0.0, gflops: 0.0 });
+            sum.calls += 1;
+            sum.ms += seconds * 1e3;
+            sum.gflops += planned.flops / 1e6;
+        }
+    }
+    let mut list: Vec<_> = sums.into_values().collect();
+    let total: f64 = list.iter().map(|k| k.ms).sum();
+    for kernel in &mut list {
+        kernel.share = kernel.ms / total;
+        kernel.gflops /= kernel.ms;
+    }
+    list.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    Ok(list)
+}
+
+/// The best rate over tiles at the shapes of the step's largest products, GFLOP/s.
+async fn best_product(device: &Device, config: &ModelConfig, batch: usize, clock: Clock<'_>) -> Result<f64> {
+    let (w, hidden) = (config.width, config.mlp_ratio * config.width);
+    let rows = (batch * (config.patches() + 1)).min(4096);
+    let shapes = [
+        (Form::Nt, (rows, hidden, w)),
+        (Form::Nt, (rows, w, hidden)),
+        (Form::Nn, (rows, hidden, w)),
+        (Form::Tn, (hidden, w, rows)),
+        (Form::Nt, (512, 512, 512)),
+    ];
+    let mut tiles = vec![Tuning::for_device(device).product, Tile::default()];
+    tiles.push(Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 });
+    if let Some(lanes) = device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes)) {
+        tiles.extend([(32, 4), (64, 4), (32, 8)].map(|(rows, cols)| Tile::Subgroup {
+            lanes,
+            rows: rows / lanes,
+            cols,
+        }));
+    }
+    let mut best: f64 = 0.0;
+    for tile in tiles {
+        for (form, shape) in shapes {
+            best = best.max(product_rate(device, tile, form, shape, clock).await?);
+        }
+    }
+    Ok(best)
+}
+
+/// GFLOP/s of one product `m × n × k`, the better of two runs after one that warms up.
+async fn product_rate(
+    device: &Device,
+    tile: Tile,
+    form: Form,
+    (m, n, k): (usize, usize, usize),
+    clock: Clock<'_>,
+) -> Result<f64> {
+    let graph = Graph::new();
+    let (a, b) = match form {
+        Form::Nt => ([m, k], [n, k]),
+        Form::Nn => ([m, k], [k, n]),
+        Form::Tn => ([k, m], [k, n]),
+    };
+    let (a_type, b_type) = (TensorType::f32(&a), TensorType::f32(&b));
+    let y = Product::of(form, graph.input("a", a_type.clone()), graph.input("b", b_type.clone()));
+    let corner = y.reshape(&[m * n]).then(crate::ops::SliceVector { first: 0, len: 1 }, &[]);
+    let options = PlanOptions { tuning: Tuning { product: tile, ..Tuning::for_device(device) }, no_reuse: false };
+    let plan = Plan::new(&graph, &[Fetch::new("corner", corner)], &options);
+    let executor = Executor::new(device, plan, &Arenas::default()).await?;
+    let ramp = |len: usize| (0..len).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect::<Vec<f32>>();
+    executor.write(device, "a", bytemuck::cast_slice(&ramp(a_type.len())));
+    executor.write(device, "b", bytemuck::cast_slice(&ramp(b_type.len())));
+    let mut best = f64::INFINITY;
+    for run in 0..3 {
+        let began = clock();
+        executor.run(device);
+        executor.read(device, "corner").await?;
+        if run > 0 {
+            best = best.min(clock() - began);
+        }
+    }
+    Ok(2.0 * m as f64 * n as f64 * k as f64 / best / 1e9)
+}

@@ -1,0 +1,114 @@
+//! What the library offers to JavaScript: each function opens the browser's GPU, works on bytes handed over by the page
+//! and answers with JSON text. Nothing here touches the document or the network.
+//!
+//! Whatever is wrong with the bytes or the GPU rejects the promise with a message.
+
+use wasm_bindgen::prelude::*;
+
+use crate::{
+    device::{Device, DeviceOptions, adapters},
+    error::Error,
+    ops::{Settings, Tuning, self_test},
+    train::{
+        MicroBatch,
+        tensors::{self, TensorFile},
+        verify::{self, Fixture},
+    },
+};
+
+/// The learning rate of [`train`], constant: a few steps from a fixture's weights need no warm-up.
+const LEARNING_RATE: f64 = 1e-3;
+/// The feature loss's weight in [`train`].
+const FEATURE_WEIGHT: f32 = 0.75;
+/// What else AdamW and the teacher take in [`train`].
+const WEIGHT_DECAY: f64 = 0.05;
+const BETAS: (f64, f64) = (0.9, 0.95);
+const ADAM_EPS: f64 = 1e-8;
+const EMA_DECAY: f64 = 0.99;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn console_error(message: &str);
+}
+
+/// What [`self_test()`] found.
+#[derive(serde::Serialize)]
+struct SelfTest {
+    adapter: String,
+    operations: Vec<self_test::Outcome>,
+}
+
+/// The losses of [`train`], one entry a step.
+#[derive(Default, serde::Serialize)]
+struct Losses {
+    losses: Vec<f64>,
+    loss_pixel: Vec<f64>,
+    loss_feature: Vec<f64>,
+}
+
+/// Runs once when the page loads the library. A panic is a programming error that leaves its promise pending, so what
+/// it says has to reach the console: by itself wasm only reports that `unreachable` was executed.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|info| console_error(&info.to_string())));
+}
+
+/// The adapter that the other functions run on, in words.
+#[wasm_bindgen]
+pub async fn adapter_info() -> Result<String, JsError> {
+    let found = adapters().await;
+    let adapter = found.first().ok_or_else(|| JsError::new("this browser offers no WebGPU adapter"))?;
+    Ok(adapter.to_string())
+}
+
+/// Compares a fixture's step or trajectory with what this GPU computes: a [`verify::Report`] as JSON.
+#[wasm_bindgen]
+pub async fn verify(bytes: Vec<u8>) -> Result<String, JsError> {
+    let file = fixture(bytes)?;
+    let (device, tuning) = open().await?;
+    json(&verify::verify(device, tuning, &file).await?)
+}
+
+/// Trains a fixture's model for `steps` steps on its first batch: `{losses, loss_pixel, loss_feature}` as JSON.
+#[wasm_bindgen]
+pub async fn train(bytes: Vec<u8>, steps: u32) -> Result<String, JsError> {
+    let file = fixture(bytes)?;
+    let (device, tuning) = open().await?;
+    let mut fixture = Fixture::open(device, tuning, &file, false).await?;
+    let (images, order, loss_weights) = fixture.batch(0)?;
+    let trainer = fixture.trainer();
+    let mut curve = Losses::default();
+    for t in 1..=u64::from(steps) {
+        let settings = Settings::new(t, LEARNING_RATE, WEIGHT_DECAY, BETAS, ADAM_EPS, EMA_DECAY);
+        let batch = MicroBatch { images, order: &order, loss_weights: &loss_weights };
+        trainer.step(&[batch], FEATURE_WEIGHT, settings);
+        let result = trainer.take().await?;
+        curve.losses.push(result.loss);
+        curve.loss_pixel.push(result.loss_pixel);
+        curve.loss_feature.push(result.loss_feature);
+    }
+    json(&curve)
+}
+
+/// Compares every operation with its reference, forward and gradient: `{adapter, operations}` as JSON.
+#[wasm_bindgen]
+pub async fn self_test() -> Result<String, JsError> {
+    let (device, tuning) = open().await?;
+    let operations = self_test::self_test(&device, tuning).await?;
+    json(&SelfTest { adapter: device.adapter().name.clone(), operations })
+}
+
+async fn open() -> Result<(Device, Tuning), Error> {
+    let device = Device::open(&DeviceOptions::default()).await?;
+    let tuning = Tuning::for_device(&device);
+    Ok((device, tuning))
+}
+
+fn fixture(bytes: Vec<u8>) -> Result<TensorFile, Error> {
+    tensors::parse(&bytes).map_err(|reason| Error::checkpoint("fixture", reason))
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, JsError> {
+    Ok(serde_json::to_string(value)?)
+}
