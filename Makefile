@@ -3,8 +3,8 @@
 
 # The demo: what it trains on, for how long, and what it reconstructs afterwards. `make demo STEPS=2000` trains longer.
 MODEL   ?= nano
-STEPS   ?= 300
-BATCH   ?= 32
+STEPS   ?= 100
+BATCH   ?= 8
 TRAIN   ?= examples/photos/train
 IMAGE   ?= examples/photos/held-out/coffee.jpg
 

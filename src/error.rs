@@ -20,10 +20,20 @@ pub enum Error {
     Diverged(String),
     /// A checkpoint or fixture cannot be read, or does not belong to this configuration.
     #[error("{}: {reason}", path.display())]
-    Checkpoint { path: PathBuf, reason: String },
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The operating system refused to read or write a path.
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
 }
 
 /// Shorthand for a result with the library's [`enum@Error`].

@@ -2,6 +2,8 @@
 //!
 //! The modules in layer order; imports go down only.
 
+#![warn(missing_docs)]
+
 pub mod error;
 pub mod rng;
 

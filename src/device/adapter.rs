@@ -75,6 +75,22 @@ pub(super) async fn choose(selector: Option<&str>) -> Result<(wgpu::Adapter, Ada
     Ok((found.swap_remove(index), summary))
 }
 
+/// What the web-safe kernels need of an adapter; WebGPU's own minimum is at least this.
+pub(super) fn check_limits(limits: &wgpu::Limits, name: &str) -> Result<()> {
+    let needed = [
+        ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage, 7),
+        ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup, 64),
+        ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size, 256),
+        ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension, 32768),
+    ];
+    match needed.iter().find(|(_, present, needed)| present < needed) {
+        Some((limit, present, needed)) => Err(Error::Gpu(format!(
+            "{name} offers {limit} = {present}; {needed} is needed. Choose another with --adapter (see `bootmae doctor`)"
+        ))),
+        None => Ok(()),
+    }
+}
+
 async fn enumerate() -> Vec<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     #[cfg(not(target_arch = "wasm32"))]
@@ -111,5 +127,18 @@ fn summarise(adapter: &wgpu::Adapter) -> AdapterSummary {
         max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
         max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
         features: interesting.iter().filter(|(_, f)| offered.contains(*f)).map(|(n, _)| n.to_string()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_too_low_is_named() {
+        check_limits(&wgpu::Limits::default(), "an adapter").unwrap();
+        let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..Default::default() };
+        let message = check_limits(&limits, "an adapter").unwrap_err().to_string();
+        assert!(message.contains("max_storage_buffers_per_shader_stage = 4; 7 is needed"), "{message}");
     }
 }

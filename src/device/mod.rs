@@ -54,6 +54,7 @@ impl Device {
         let (adapter, summary) = adapter::choose(options.adapter.as_deref()).await?;
         let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP;
         let limits = if options.web_limits { wgpu::Limits::default() } else { adapter.limits() };
+        adapter::check_limits(&limits, &summary.name)?;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bootmae"),
             required_features: adapter.features() & wanted,

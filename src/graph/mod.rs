@@ -225,6 +225,6 @@ impl<'g> Add for Tensor<'g> {
     type Output = Tensor<'g>;
     #[track_caller]
     fn add(self, other: Tensor<'g>) -> Tensor<'g> {
-        self.then(ops::Add, &[other])
+        self.then(ops::Elementwise::Add, &[other])
     }
 }

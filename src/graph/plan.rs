@@ -57,11 +57,24 @@ pub struct PlanOptions {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Storage {
     /// Written by the host before a run.
-    Input { name: String, bytes: u64 },
+    Input {
+        /// The name the host writes it by.
+        name: String,
+        /// Its size.
+        bytes: u64,
+    },
     /// A shard of an arena, owned by the caller.
-    Arena { arena: &'static str, shard: usize },
+    Arena {
+        /// The arena's name.
+        arena: &'static str,
+        /// Which of its buffers.
+        shard: usize,
+    },
     /// Scratch, reused by values whose lifetimes do not overlap.
-    Pool { bytes: u64 },
+    Pool {
+        /// Its size.
+        bytes: u64,
+    },
 }
 
 /// A range of one of the plan's buffers.

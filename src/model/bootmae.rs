@@ -9,7 +9,7 @@ use super::config::{ModelConfig, PixelTarget};
 use crate::{
     graph::{Tensor, TensorType},
     nn::{Params, Scope, Tail, decoder_block, encoder_block, layer_norm, linear, sincos},
-    ops::{AssembleTokens, Form, GatherRows, LayerNorm, MaskedMse, Multiply, Patchify, Product},
+    ops::{AssembleTokens, Elementwise, Form, GatherRows, LayerNorm, MaskedMse, Patchify, Product},
 };
 
 /// The inputs of a step, by the names that [`crate::graph::Executor::write`] takes.
@@ -98,7 +98,7 @@ pub fn record<'g>(
     let loss_feature =
         graph.scope("loss_feature", || normalise(predicted, config.layer_norm_eps).then(MaskedMse, &[target, weights]));
     let lambda = graph.input(inputs::FEATURE_WEIGHT, TensorType::f32(&[1]));
-    let loss = graph.scope("loss", || loss_pixel + loss_feature.then(Multiply, &[lambda]));
+    let loss = graph.scope("loss", || loss_pixel + loss_feature.then(Elementwise::Multiply, &[lambda]));
     Recorded { loss, loss_pixel, pixels, features: Some(FeatureBranch { loss: loss_feature, predicted, target }) }
 }
 

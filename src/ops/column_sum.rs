@@ -37,7 +37,7 @@ impl Op for ColumnSum {
     }
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        ensure_shape!(x[0].cols() % self.repeat == 0, "columns must be whole runs of {}", self.repeat);
+        ensure_shape!(x[0].cols().is_multiple_of(self.repeat), "columns must be whole runs of {}", self.repeat);
         Ok(vec![TensorType::f32(&[x[0].rows().div_ceil(CHUNK), x[0].cols() / self.repeat])])
     }
 

@@ -2,16 +2,15 @@
 //!
 //! Adding one takes a file here, a shader of the same name and a word in [`samples`]; CONTRIBUTING shows it step by step.
 
-mod add;
 mod assemble_tokens;
 mod attention;
 mod attention_bias;
 pub mod column_sum;
+mod elementwise;
 mod gather_rows;
 mod gelu;
 mod layer_norm;
 mod masked_mse;
-mod multiply;
 mod optimiser;
 mod patchify;
 mod product;
@@ -19,16 +18,15 @@ mod reshape;
 pub mod self_test;
 mod slice_rows;
 
-pub use add::Add;
 pub use assemble_tokens::AssembleTokens;
 pub use attention::{Attention, AttentionBackward, Rows};
 pub use attention_bias::{AttentionBias, SliceVector};
 pub use column_sum::ColumnSum;
+pub use elementwise::Elementwise;
 pub use gather_rows::{GatherRows, ScatterRows};
 pub use gelu::{Gelu, GeluBackward};
 pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGain};
 pub use masked_mse::{MaskedMse, MaskedMseBackward};
-pub use multiply::Multiply;
 pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, health};
 pub use patchify::Patchify;
 pub use product::{Form, Product, Tile};
@@ -151,16 +149,15 @@ fn permutation(n: usize, rng: &mut crate::rng::Rng) -> Vec<f64> {
 /// against the oracle, forward and gradient.
 pub fn samples() -> Vec<Sample> {
     let lists = [
-        add::samples(),
         assemble_tokens::samples(),
         attention::samples(),
         attention_bias::samples(),
         column_sum::samples(),
+        elementwise::samples(),
         gather_rows::samples(),
         gelu::samples(),
         layer_norm::samples(),
         masked_mse::samples(),
-        multiply::samples(),
         optimiser::samples(),
         patchify::samples(),
         product::samples(),

@@ -26,9 +26,25 @@ pub enum Tile {
     /// One output an invocation: the yardstick.
     Plain,
     /// A register tile of `rows × cols` an invocation, `group_rows × group_cols` invocations a workgroup.
-    Register { rows: u32, cols: u32, group_rows: u32, group_cols: u32 },
+    Register {
+        /// Rows of an invocation.
+        rows: u32,
+        /// Columns of an invocation.
+        cols: u32,
+        /// Invocations of a workgroup along the rows.
+        group_rows: u32,
+        /// Invocations of a workgroup along the columns.
+        group_cols: u32,
+    },
     /// One subgroup of `lanes` invocations a workgroup; each lane loads `rows` rows and `cols` columns.
-    Subgroup { lanes: u32, rows: u32, cols: u32 },
+    Subgroup {
+        /// Invocations of a subgroup.
+        lanes: u32,
+        /// Rows that a lane loads.
+        rows: u32,
+        /// Columns that a lane computes.
+        cols: u32,
+    },
 }
 
 impl Default for Tile {

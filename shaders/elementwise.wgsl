@@ -1,4 +1,4 @@
-// y = a * b, element by element.
+// Two tensors of one shape, element by element.
 //   a, b, y  [len]
 #include "common/grid.wgsl"
 struct Params { len: u32 }
@@ -8,7 +8,13 @@ struct Params { len: u32 }
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(64)
-fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+fn add(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = grid_index(id, groups);
+    if i < params.len { y[i] = a[i] + b[i]; }
+}
+
+@compute @workgroup_size(64)
+fn multiply(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = grid_index(id, groups);
     if i < params.len { y[i] = a[i] * b[i]; }
 }

@@ -1,0 +1,179 @@
+//! The command line: runs, resumption, and clear errors with their exit codes.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/photos/train");
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/step_tiny.safetensors");
+
+fn bootmae(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bootmae")).args(arguments).output().expect("the program starts")
+}
+
+fn says(output: &Output, code: i32, parts: &[&str]) {
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    parts.iter().for_each(|part| assert!(text.contains(part), "no `{part}` in: {text}"));
+}
+
+fn pretrain(out: &Path, rest: &[&str]) -> Output {
+    let folder = out.ancestors().skip(1).find(|path| path.is_dir()).unwrap();
+    let config = folder.join("small.toml");
+    let text =
+        "[model]\npreset = \"nano\"\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n";
+    fs::write(&config, text).unwrap();
+    let (out, config) = (out.to_str().unwrap(), config.to_str().unwrap());
+    let fixed = ["pretrain", "--out", out, "--config", config, "--batch-size", "4", "--seed", "3"];
+    bootmae(&fixed.iter().chain(rest).copied().collect::<Vec<_>>())
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    says(&pretrain(&whole, &["--data", PHOTOS, "--steps", "20"]), 0, &["adapter: "]);
+    says(&pretrain(&parts, &["--data", PHOTOS, "--steps", "20", "--stop-after", "10"]), 0, &["step 10 of 20"]);
+    says(&pretrain(&parts, &["--data", PHOTOS, "--steps", "20", "--resume"]), 0, &["step 20 of 20"]);
+    let read = |run: &Path| fs::read(run.join("checkpoint.safetensors")).unwrap();
+    assert!(read(&whole) == read(&parts), "checkpoints differ");
+    let losses = |run: &Path| -> Vec<(u64, f64, f64)> {
+        let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let number =
+            |line: &str, key: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()[key].as_f64().unwrap();
+        text.lines().map(|l| (number(l, "step") as u64, number(l, "loss_pixel"), number(l, "gradient_norm"))).collect()
+    };
+    assert_eq!(losses(&whole).len(), 20);
+    assert_eq!(losses(&whole), losses(&parts));
+}
+
+#[test]
+fn a_checkpoint_reconstructs_a_photo() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, png) = (folder.path().join("run"), folder.path().join("out.png"));
+    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "2"]), 0, &[]);
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/photos/held-out/coffee.jpg");
+    let checkpoint = run.join("checkpoint.safetensors");
+    let checkpoint = checkpoint.to_str().unwrap();
+    let arguments = ["reconstruct", "--checkpoint", checkpoint, "--image", photo, "--out", png.to_str().unwrap()];
+    says(&bootmae(&arguments), 0, &["hidden patches", "out.png"]);
+    let picture = image::open(&png).unwrap();
+    assert!(picture.width() > 3 * 256 && picture.height() > 256);
+}
+
+#[test]
+fn a_run_is_not_overwritten_nor_resumed_with_other_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1"]), 0, &[]);
+    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1"]), 2, &["--resume"]);
+    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "2", "--resume"]), 6, &["training.steps", "1", "2"]);
+    let checkpoint = run.join("checkpoint.safetensors");
+    let bytes = fs::read(&checkpoint).unwrap();
+    fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
+    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1", "--resume"]), 6, &["checkpoint.safetensors"]);
+}
+
+#[test]
+fn a_corrupt_image_is_skipped_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    for entry in fs::read_dir(PHOTOS).unwrap().map(|e| e.unwrap().path()).take(6) {
+        fs::copy(&entry, photos.join(entry.file_name().unwrap())).unwrap();
+    }
+    fs::write(photos.join("broken.jpg"), b"not a picture").unwrap();
+    let run = folder.path().join("run");
+    says(&pretrain(&run, &["--data", photos.to_str().unwrap(), "--steps", "4"]), 0, &["skipped: ", "broken.jpg"]);
+}
+
+#[test]
+fn unusable_images_exit_with_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, run) = (folder.path().join("empty"), folder.path().join("run"));
+    fs::create_dir(&empty).unwrap();
+    says(&pretrain(&run, &["--data", empty.to_str().unwrap(), "--steps", "1"]), 3, &["empty"]);
+    says(&pretrain(&run, &["--data", "/no/such/folder", "--steps", "1"]), 3, &["/no/such/folder"]);
+    fs::write(empty.join("a.png"), b"no").unwrap();
+    says(&pretrain(&run, &["--data", empty.to_str().unwrap(), "--steps", "1"]), 3, &["a.png"]);
+}
+
+#[test]
+fn wrong_settings_exit_with_2_and_name_the_near_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let out = out.to_str().unwrap();
+    let start = ["pretrain", "--data", PHOTOS, "--out", out];
+    let with = |rest: &[&str]| bootmae(&start.iter().chain(rest).copied().collect::<Vec<_>>());
+    says(&with(&["--model", "tniy"]), 2, &["did you mean `tiny`"]);
+    says(&with(&["--model", "nano", "--patch-size", "5"]), 2, &["patch_size 5 does not divide"]);
+    let config = folder.path().join("c.toml");
+    fs::write(&config, "[training]\nbatchsize = 3\n").unwrap();
+    says(&with(&["--config", config.to_str().unwrap()]), 2, &["batchsize", "batch_size"]);
+    says(&with(&["--steps", "0"]), 2, &["steps"]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_found_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"").unwrap();
+    says(&pretrain(&file.join("run"), &["--data", PHOTOS, "--steps", "1"]), 6, &["file"]);
+}
+
+#[test]
+fn without_an_adapter_the_way_to_a_driver_is_named() {
+    let output = Command::new(env!("CARGO_BIN_EXE_bootmae"))
+        .args(["verify", FIXTURE])
+        .env("VK_DRIVER_FILES", "/dev/null")
+        .env("VK_ICD_FILENAMES", "/dev/null")
+        .output()
+        .unwrap();
+    if cfg!(target_os = "linux") {
+        says(&output, 4, &["no adapter found", "mesa-vulkan-drivers"]);
+    }
+    says(&bootmae(&["verify", FIXTURE, "--adapter", "no such adapter"]), 4, &["no such adapter"]);
+}
+
+#[test]
+fn verify_reports_json_and_refuses_a_damaged_fixture() {
+    let output = bootmae(&["verify", FIXTURE, "--json"]);
+    says(&output, 0, &[]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["kind"], &report["pass"]), (&"step".into(), &true.into()));
+    for group in ["losses", "out", "grad", "after_adamw", "after_ema"] {
+        assert!(report["groups"][group]["worst"].as_f64().unwrap() >= 0.0, "{group}");
+        assert!(report["groups"][group]["tensor"].is_string(), "{group}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = fs::read(FIXTURE).unwrap();
+    let damaged = folder.path().join("damaged.safetensors");
+    for length in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(&damaged, &bytes[..length]).unwrap();
+        says(&bootmae(&["verify", damaged.to_str().unwrap()]), 6, &["damaged.safetensors"]);
+    }
+    // Another value in the answers: the check fails, without an error.
+    let mut wrong = bytes;
+    let last = wrong.len() - 1;
+    wrong[last - 4000..].iter_mut().for_each(|b| *b ^= 0x10);
+    fs::write(&damaged, &wrong).unwrap();
+    assert_ne!(bootmae(&["verify", damaged.to_str().unwrap()]).status.code(), Some(0));
+}
+
+#[test]
+fn doctor_and_bench_report_json() {
+    let output = bootmae(&["doctor", "--json", "--adapter", "0"]);
+    says(&output, 0, &[]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["pass"].as_bool().unwrap() && report["adapters"][0]["operations"].as_array().unwrap().len() > 20);
+    let arguments = "bench --json --model nano --image-size 16 --batch-size 1 --steps 1 --adapter 0";
+    let output = bootmae(&arguments.split(' ').collect::<Vec<_>>());
+    says(&output, 0, &[]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for key in ["step_ms", "images_per_s", "gflops", "best_product_gflops", "peak_bytes"] {
+        assert!(report[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    assert!(report["adapter"].is_string());
+}
