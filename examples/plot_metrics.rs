@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let text = std::fs::read_to_string(metrics)?;
     let steps: Vec<Metrics> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let last = steps.last().ok_or("no steps in the file")?.step as f64;
-    let losses: [(&str, RGBColor, fn(&Metrics) -> f64); 2] = [
+    type Value = fn(&Metrics) -> f64;
+    let losses: [(&str, RGBColor, Value); 2] = [
         ("pixel loss", RGBColor(31, 119, 180), |m| m.loss_pixel),
         ("feature loss", RGBColor(214, 39, 40), |m| m.loss_feature),
     ];

@@ -7,9 +7,9 @@
 pub mod error;
 pub mod rng;
 
-pub mod device;
-
 pub mod kernels;
+
+pub mod device;
 
 pub mod graph;
 

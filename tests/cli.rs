@@ -22,8 +22,8 @@ fn says(output: &Output, code: i32, parts: &[&str]) {
 fn pretrain(out: &Path, rest: &[&str]) -> Output {
     let folder = out.ancestors().skip(1).find(|path| path.is_dir()).unwrap();
     let config = folder.join("small.toml");
-    let text =
-        "[model]\npreset = \"nano\"\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n";
+    let text = "[model]\npreset = \"nano\"\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n\
+                [training]\nsave_every_steps = 6\n";
     fs::write(&config, text).unwrap();
     let (out, config) = (out.to_str().unwrap(), config.to_str().unwrap());
     let fixed = ["pretrain", "--out", out, "--config", config, "--batch-size", "4", "--seed", "3"];

@@ -13,12 +13,12 @@ fn check(device: &bootmae::device::Device, tuning: Tuning) {
 
 #[test]
 fn every_operation_agrees_with_the_oracle() {
-    common::on_each_adapter(check);
+    common::on_each_adapter(|device, tuning| check(&device, tuning));
 }
 
 #[test]
 fn the_web_safe_kernels_agree_with_the_oracle() {
-    common::on_each_adapter(|device, _| check(device, Tuning::default()));
+    common::on_each_adapter(|device, _| check(&device, Tuning::default()));
 }
 
 #[test]
@@ -29,6 +29,6 @@ fn every_product_tile_agrees_with_the_oracle() {
         Tile::Register { rows: 3, cols: 5, group_rows: 2, group_cols: 16 },
     ];
     common::on_each_adapter(|device, tuning| {
-        tiles.iter().for_each(|tile| check(device, Tuning { product: *tile, ..tuning }))
+        tiles.iter().for_each(|tile| check(&device, Tuning { product: *tile, ..tuning }))
     });
 }

@@ -2,23 +2,13 @@
 
 mod common;
 
-use bootmae::{
-    device::{Device, DeviceOptions},
-    train::{tensors, verify::verify},
-};
+use bootmae::train::{tensors, verify::verify};
 
 fn check(name: &str) {
     let bytes = std::fs::read(format!("{}/tests/fixtures/{name}.safetensors", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let file = tensors::parse(&bytes).unwrap();
     common::on_each_adapter(|device, tuning| {
-        // `verify` takes a device of its own.
-        let options = DeviceOptions {
-            adapter: Some(device.adapter().name.clone()),
-            checked: device.is_checked(),
-            ..Default::default()
-        };
-        let own = pollster::block_on(Device::open(&options)).unwrap();
-        let report = pollster::block_on(verify(own, tuning, &file)).unwrap();
+        let report = pollster::block_on(verify(device, tuning, &file)).unwrap();
         println!("{report:#?}");
         assert!(report.pass, "{report:#?}");
     });

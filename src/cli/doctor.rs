@@ -43,12 +43,8 @@ struct Tested {
 /// `Ok(false)` when an operation on a tested adapter disagrees.
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let all = pollster::block_on(adapters());
-    let wanted = |index: usize, a: &AdapterSummary| match &arguments.adapter {
-        None => true,
-        Some(text) => match text.parse::<usize>() {
-            Ok(number) => number == index,
-            Err(_) => a.name.to_lowercase().contains(&text.to_lowercase()),
-        },
+    let wanted = |index: usize, a: &AdapterSummary| {
+        arguments.adapter.as_ref().is_none_or(|text| a.matches(index, all.len(), text))
     };
     let chosen: Vec<_> = all.iter().enumerate().filter(|(index, a)| wanted(*index, a)).collect();
     if chosen.is_empty() {

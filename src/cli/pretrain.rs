@@ -42,7 +42,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Stop after this many updates of the run, with a checkpoint to resume from.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     stop_after: Option<u64>,
     #[command(flatten)]
     adapter: AdapterArguments,
@@ -61,8 +61,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let source = data::open(&config.data.source, config.model.channels)?;
     let mut config = config;
     config.training.settle_epochs(source.len())?;
-    if arguments.resume {
-        folder.resume(&config)?;
+    if let Some(checkpoint) = &resumed {
+        folder.check_resumable(checkpoint, &config)?;
+        let began_with = &checkpoint.config.data.source;
+        if *began_with != config.data.source {
+            eprintln!("images now come from {} (the run began with {began_with})", config.data.source);
+        }
     }
     let device = arguments.adapter.open()?;
     let (steps, batch) = (config.training.steps, config.training.batch_size);
@@ -98,14 +102,16 @@ impl Arguments {
             return Ok((config, None));
         }
         let checkpoint = Checkpoint::load(&folder.checkpoint())?;
-        let config = match (&self.config, &self.model.model) {
+        let mut config = match (&self.config, &self.model.model) {
             (None, None) => {
-                let held: toml::Table =
-                    checkpoint.config.to_toml()?.parse().map_err(|e| Error::Config(format!("{e}")))?;
+                let held = checkpoint.config.to_toml()?.parse().map_err(|e| Error::Config(format!("{e}")))?;
                 resolve(None, None, overlay(held, flags))?
             }
             (file, preset) => resolve(preset.as_deref(), file.as_deref(), flags)?,
         };
+        if config.data.source.is_empty() {
+            config.data.source.clone_from(&checkpoint.config.data.source);
+        }
         Ok((config, Some(checkpoint)))
     }
 
@@ -127,12 +133,15 @@ impl Arguments {
     }
 }
 
-/// `upper`'s sections laid over `lower`'s.
+/// `upper`'s sections laid over `lower`'s; an image size there takes the place of both sides here.
 fn overlay(mut lower: toml::Table, upper: toml::Table) -> toml::Table {
     for (section, keys) in upper {
         let (Some(toml::Value::Table(held)), toml::Value::Table(keys)) = (lower.get_mut(&section), keys) else {
             continue;
         };
+        if keys.contains_key("image_size") {
+            held.retain(|key, _| key != "image_height" && key != "image_width");
+        }
         held.extend(keys);
     }
     lower

@@ -35,6 +35,17 @@ impl std::fmt::Display for AdapterSummary {
     }
 }
 
+impl AdapterSummary {
+    /// Whether `selector` means this adapter, number `index` of `count`: a number below the count is an index, anything
+    /// else part of a name, in any case.
+    pub fn matches(&self, index: usize, count: usize, selector: &str) -> bool {
+        match selector.parse::<usize>() {
+            Ok(number) if number < count => number == index,
+            _ => self.name.to_lowercase().contains(&selector.to_lowercase()),
+        }
+    }
+}
+
 const NO_ADAPTER: &str = "no adapter found. Install a driver: on Debian or Ubuntu `apt-get install mesa-vulkan-drivers \
     libvulkan1` (includes the software rasterizer lavapipe), on Windows and macOS update the system";
 
@@ -61,10 +72,7 @@ pub(super) async fn choose(selector: Option<&str>) -> Result<(wgpu::Adapter, Ada
             };
             (0..found.len()).min_by_key(rank)
         }
-        Some(text) => match text.parse::<usize>() {
-            Ok(index) => Some(index).filter(|i| *i < found.len()),
-            Err(_) => summaries.iter().position(|s| s.name.to_lowercase().contains(&text.to_lowercase())),
-        },
+        Some(text) => (0..found.len()).find(|index| summaries[*index].matches(*index, found.len(), text)),
     };
     let Some(index) = index else {
         let list: Vec<_> = summaries.iter().enumerate().map(|(i, s)| format!("{i}: {}", s.name)).collect();

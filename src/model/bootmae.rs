@@ -3,7 +3,7 @@
 //!
 //! Tokens stand in the order [class, visible, masked] throughout. Blocks treat tokens as a set, so nothing is ever put
 //! back into raster order: targets are gathered in the same order instead. The last block of each decoder and of the
-//! teacher computes the masked tokens only, since no loss looks at the others.
+//! teacher asks for, and passes on, the masked tokens only, since no loss looks at the others.
 
 use super::config::{ModelConfig, PixelTarget};
 use crate::{

@@ -149,7 +149,7 @@ async fn best_product(device: &Device, config: &ModelConfig, batch: usize, clock
     ];
     let mut tiles = vec![Tuning::for_device(device).product, Tile::default()];
     tiles.push(Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 });
-    if let Some(lanes) = device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes)) {
+    if let Tile::Subgroup { lanes, .. } = tiles[0] {
         tiles.extend([(32, 4), (64, 4), (32, 8)].map(|(rows, cols)| Tile::Subgroup {
             lanes,
             rows: rows / lanes,

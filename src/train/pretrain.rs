@@ -51,20 +51,18 @@ impl RunFolder {
         self.path.join(checkpoint::FILE_NAME)
     }
 
-    /// The checkpoint to resume from. Fails when there is none, or when `config` differs from the run's in anything but
-    /// where its images are and how it is saved.
-    pub fn resume(&self, config: &RunConfig) -> Result<Checkpoint> {
-        let path = self.checkpoint();
-        let found = Checkpoint::load(&path)?;
+    /// Refuses to resume `checkpoint` with a configuration that differs in anything but where images are and how the run
+    /// is saved.
+    pub fn check_resumable(&self, checkpoint: &Checkpoint, config: &RunConfig) -> Result<()> {
         let mut comparable = config.clone();
-        comparable.data = found.config.data.clone();
-        comparable.training.save_every_steps = found.config.training.save_every_steps;
-        let differing = differences(&found.config, &comparable);
-        if !differing.is_empty() {
-            let list = differing.join("; ");
-            return Err(Error::checkpoint(path, format!("belongs to a run with other settings: {list}")));
+        comparable.data = checkpoint.config.data.clone();
+        comparable.training.save_every_steps = checkpoint.config.training.save_every_steps;
+        let differing = differences(&checkpoint.config, &comparable);
+        if differing.is_empty() {
+            return Ok(());
         }
-        Ok(found)
+        let reason = format!("belongs to a run with other settings: {}", differing.join("; "));
+        Err(Error::checkpoint(self.checkpoint(), reason))
     }
 
     /// Refuses a folder that already holds a run.
@@ -161,25 +159,25 @@ impl Run {
         let mut waits = std::collections::VecDeque::new();
         let mut arrivals = std::collections::VecDeque::from([began]);
         while self.step < last {
-            if submitted < last {
+            // No step is in flight when a checkpoint is due.
+            let limit = last.min(self.next_save(saved));
+            while submitted < limit && self.trainer.in_flight() < 2 {
                 let asked = Instant::now();
                 let batch = self.loader.next()?;
                 waits.push_back(asked.elapsed().as_secs_f64());
                 batch.bad.iter().for_each(|name| on(Event::BadImage(name)));
                 self.submit(submitted, &batch);
                 submitted += 1;
-                if self.trainer.in_flight() < 2 && submitted < last && submitted < self.next_save(saved) {
-                    continue;
-                }
             }
             let result = self.trainer.take().await?;
             if result.not_finite > 0 || !result.loss.is_finite() {
+                let kept = if result.not_finite > 0 { "; no update was made" } else { "" };
                 return Err(Error::Diverged(format!(
-                    "step {} has {} gradient values that are not finite and loss {}; no update was made. The last \
-                     checkpoint holds step {saved}; lower training.peak_learning_rate and start again",
+                    "step {} has loss {} and {} gradient values that are not finite{kept}. The last checkpoint holds step \
+                     {saved}; lower training.peak_learning_rate and start again",
                     self.step + 1,
-                    result.not_finite,
-                    result.loss
+                    result.loss,
+                    result.not_finite
                 )));
             }
             arrivals.push_back(Instant::now());
@@ -194,7 +192,7 @@ impl Run {
             self.log.write(&metrics)?;
             self.step += 1;
             on(Event::Step(&metrics));
-            if self.step == last || self.step == self.next_save(saved) {
+            if self.step == limit {
                 self.save().await?;
                 saved = self.step;
                 on(Event::Saved(saved));

@@ -208,10 +208,10 @@ impl<'f> Fixture<'f> {
         for tensor in self.trainer.read(WEIGHTS).await? {
             let want = self.values("after_adamw", &tensor.name, tensor.data.len())?;
             let gradient = self.values("grad", &tensor.name, tensor.data.len())?;
-            let error = tensor.data.iter().zip(want).zip(gradient).filter(|(_, g)| g.abs() > 1e-6);
-            let error = error.map(|((a, b), _)| f64::from(a - b).abs() / lr).fold(0.0, f64::max);
-            let finite = tensor.data.iter().all(|v| v.is_finite());
-            self.note("after_adamw", ADAMW_BAR, &tensor.name, if finite { error } else { f64::NAN });
+            let compared = tensor.data.iter().zip(want).zip(gradient).filter(|(_, g)| g.is_nan() || g.abs() > 1e-6);
+            for ((got, want), _) in compared {
+                self.note("after_adamw", ADAMW_BAR, &tensor.name, f64::from(got - want).abs() / lr);
+            }
         }
         for tensor in self.trainer.read(TEACHER).await? {
             let want = self.values("after_ema", &tensor.name, tensor.data.len())?;
@@ -254,7 +254,8 @@ impl<'f> Fixture<'f> {
         let vector = |name: &str| self.file.f64(name).map(|(_, values)| values).map_err(bad);
         let (lr, ema, lambda) = (vector("in/lr")?, vector("in/ema")?, vector("in/lambda")?);
         let wanted = [vector("out/loss")?, vector("out/loss_pix")?, vector("out/loss_feat")?];
-        if [ema, lambda, wanted[0], wanted[1], wanted[2]].iter().any(|v| v.len() != lr.len()) {
+        let norms = vector("out/grad_norm")?;
+        if [ema, lambda, norms, wanted[0], wanted[1], wanted[2]].iter().any(|v| v.len() != lr.len()) {
             return Err(bad(format!("schedules and losses must all have {} steps", lr.len())));
         }
         let initial = [self.trainer.read(WEIGHTS).await?, self.trainer.read(TEACHER).await?];
@@ -269,6 +270,8 @@ impl<'f> Fixture<'f> {
                 let error = (got - want[t]).abs() / want[t].abs();
                 self.note("losses", TRAJECTORY_LOSS_BAR, &format!("{name}, step {t}"), error);
             }
+            let error = (result.gradient_norm - norms[t]).abs() / norms[t];
+            self.note("gradient_norm", GRADIENT_BAR, &format!("step {t}"), error);
         }
         for ((arena, group), before) in [(WEIGHTS, "param"), (TEACHER, "teacher")].into_iter().zip(&initial) {
             for (after, before) in self.trainer.read(arena).await?.iter().zip(before) {

@@ -10,7 +10,7 @@ use bootmae::{
 /// Runs `test` on every adapter of this machine, with checked and with trusted shader modules, naming each. Fails when
 /// there is none, or when one that `BOOTMAE_EXPECT_ADAPTERS` (comma-separated parts of names) lists is missing.
 #[allow(dead_code)]
-pub fn on_each_adapter(mut test: impl FnMut(&Device, Tuning)) {
+pub fn on_each_adapter(mut test: impl FnMut(Device, Tuning)) {
     let found = pollster::block_on(adapters());
     assert!(!found.is_empty(), "no adapter: install a Vulkan driver (mesa-vulkan-drivers holds a software one)");
     let expected = std::env::var("BOOTMAE_EXPECT_ADAPTERS").unwrap_or_default();
@@ -23,7 +23,8 @@ pub fn on_each_adapter(mut test: impl FnMut(&Device, Tuning)) {
             let device = pollster::block_on(Device::open(&options)).expect("an adapter that opens");
             let modules = if checked { "checked" } else { "trusted" };
             writeln!(std::io::stderr(), "on {adapter}, {modules} shaders").expect("stderr");
-            test(&device, Tuning::for_device(&device));
+            let tuning = Tuning::for_device(&device);
+            test(device, tuning);
         }
     }
 }
