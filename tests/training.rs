@@ -3,7 +3,7 @@
 mod common;
 
 use bootmae::{
-    device::{Device, DeviceOptions},
+    device::DeviceOptions,
     graph::{Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
     model::{ModelConfig, config::PixelTarget, inventory, masking, record},
     nn::{Layout, Params},
@@ -26,10 +26,17 @@ struct Images {
     weights: Vec<f32>,
 }
 
+/// Slanted waves, smooth enough to be predicted from a quarter of their patches.
 fn images(config: &ModelConfig, batch: usize, seed: u64) -> Images {
     let mut rng = Rng::new(seed, Stream::Augment, 0, 0);
-    let count = batch * config.channels * config.image_height * config.image_width;
-    let pixels = (0..count).map(|_| rng.range(-1.0, 1.0) as f32).collect();
+    let mut pixels = Vec::new();
+    for _ in 0..batch * config.channels {
+        let (down, right, phase) = (rng.range(0.1, 0.5), rng.range(0.1, 0.5), rng.range(0.0, 6.3));
+        for i in 0..config.image_height * config.image_width {
+            let (y, x) = ((i / config.image_width) as f64, (i % config.image_width) as f64);
+            pixels.push((down * y + right * x + phase).sin() as f32);
+        }
+    }
     let order: Vec<u32> = (0..batch).flat_map(|_| masking::patch_order(config, &mut rng, 1)).collect();
     let weights = order.chunks(config.patches()).flat_map(|row| masking::loss_weights(config, row)).collect();
     Images { pixels, order, weights }
@@ -47,7 +54,7 @@ impl Images {
 }
 
 fn trainer(config: &ModelConfig, batch: usize, micro_batches: usize) -> Trainer {
-    let device = common::first_device();
+    let device = common::one_device(DeviceOptions::default());
     let tuning = Tuning::for_device(&device);
     let options = TrainerOptions { micro_batch: batch / micro_batches, micro_batches, tuning, inspect: false };
     let trainer = pollster::block_on(Trainer::new(device, config, options)).unwrap();
@@ -86,17 +93,17 @@ fn losses_fall_on_one_batch() {
     let config = small();
     let (mut trainer, images) = (trainer(&config, 4, 1), images(&small(), 4, 9));
     let first = step(&mut trainer, &images, 1, 1);
-    let last = (2..=30).map(|t| step(&mut trainer, &images, t, 1)).last().unwrap();
-    assert!(last.loss_pixel < 0.9 * first.loss_pixel, "{first:?} {last:?}");
-    assert!(last.loss_feature < 0.9 * first.loss_feature, "{first:?} {last:?}");
+    let last = (2..=100).map(|t| step(&mut trainer, &images, t, 1)).last().unwrap();
+    assert!(last.loss_pixel < 0.8 * first.loss_pixel, "{first:?} {last:?}");
+    assert!(last.loss_feature < 0.5 * first.loss_feature, "{first:?} {last:?}");
 }
 
 #[test]
 fn losses_at_the_start_are_in_the_expected_band() {
-    // ViT-B at its start has 2.19 and 3.51 on smooth images; a fresh network predicts nothing, whatever its size.
+    // ViT-B at its start has 2.19 and 3.51 on smooth images, nano on CIFAR-10 3.54 and about as much.
     let config = ModelConfig::preset("nano").unwrap();
     let result = step(&mut trainer(&config, 2, 1), &images(&config, 2, 3), 1, 1);
-    assert!((1.6..3.5).contains(&result.loss_pixel) && (3.0..4.0).contains(&result.loss_feature), "{result:?}");
+    assert!((1.8..4.2).contains(&result.loss_pixel) && (3.0..4.0).contains(&result.loss_feature), "{result:?}");
     assert!((0.0..0.5).contains(&result.teacher_spread), "{result:?}");
 }
 
@@ -198,7 +205,7 @@ fn scratch_stays_near_the_least_possible() {
 #[test]
 fn vit_base_takes_a_step_within_the_default_limits() {
     let options = DeviceOptions { web_limits: true, ..Default::default() };
-    let device = pollster::block_on(Device::open(&options)).unwrap();
+    let device = common::one_device(options);
     let config = ModelConfig::preset("base").unwrap();
     let tuning = Tuning::for_device(&device);
     let options = TrainerOptions { micro_batch: 1, micro_batches: 1, tuning, inspect: false };

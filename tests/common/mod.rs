@@ -29,8 +29,15 @@ pub fn on_each_adapter(mut test: impl FnMut(Device, Tuning)) {
     }
 }
 
-/// The first adapter, for tests of behaviour rather than of arithmetic.
+/// One adapter, for tests of behaviour rather than of arithmetic: lavapipe where it is present, being the faster of the
+/// software rasterizers, else the strongest.
 #[allow(dead_code)]
-pub fn first_device() -> Device {
-    pollster::block_on(Device::open(&DeviceOptions::default())).expect("an adapter")
+pub fn one_device(options: DeviceOptions) -> Device {
+    let lavapipe = DeviceOptions { adapter: Some("llvmpipe".into()), ..options.clone() };
+    pollster::block_on(async {
+        match Device::open(&lavapipe).await {
+            Ok(device) => device,
+            Err(_) => Device::open(&options).await.expect("an adapter"),
+        }
+    })
 }
