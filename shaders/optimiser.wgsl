@@ -36,13 +36,22 @@ fn square_sum(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
 fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let first = grid_index(id, groups) * 4u;
     if first >= params.len || health[1] > 0.0 { return; }
+    let rate = settings[0];
+    let decay = rate * settings[1];
+    let keep1 = settings[2];
+    let keep2 = settings[3];
+    let rest1 = settings[4];
+    let rest2 = settings[5];
+    let eps = settings[6];
+    let step = rate * settings[7];
+    let correction2 = settings[8];
     for (var i = first; i < min(first + 4u, params.len); i++) {
         let g = gradient[i];
         var w = weights[i];
-        if i < params.decayed { w -= settings[0] * settings[1] * w; }
-        let m = fma(settings[2], moment1[i], settings[4] * g);
-        let v = fma(settings[3], moment2[i], settings[5] * g * g);
-        weights[i] = w - settings[0] * settings[7] * m / (sqrt(v) * settings[8] + settings[6]);
+        if i < params.decayed { w -= decay * w; }
+        let m = fma(keep1, moment1[i], rest1 * g);
+        let v = fma(keep2, moment2[i], rest2 * g * g);
+        weights[i] = w - step * m / (sqrt(v) * correction2 + eps);
         moment1[i] = m;
         moment2[i] = v;
     }
@@ -53,8 +62,10 @@ fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
 fn ema(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let first = grid_index(id, groups) * 4u;
     if first >= params.len || health[1] > 0.0 { return; }
+    let rest = settings[9];
     for (var i = first; i < min(first + 4u, params.len); i++) {
-        weights[i] = fma(settings[9], gradient[i] - weights[i], weights[i]);
+        let teacher = weights[i];
+        weights[i] = fma(rest, gradient[i] - teacher, teacher);
     }
 }
 
@@ -63,7 +74,8 @@ fn ema(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) gr
 fn accumulate(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let first = grid_index(id, groups) * 4u;
     if first >= params.len { return; }
+    let anew = settings[0] == 0.0;
     for (var i = first; i < min(first + 4u, params.len); i++) {
-        if settings[0] == 0.0 { weights[i] = gradient[i]; } else { weights[i] += gradient[i]; }
+        if anew { weights[i] = gradient[i]; } else { weights[i] += gradient[i]; }
     }
 }

@@ -25,6 +25,11 @@ fn a_wider_step_equals_the_reference() {
 }
 
 #[test]
+fn a_step_with_inner_taps_and_three_decoder_blocks_equals_the_reference() {
+    check("step_taps");
+}
+
+#[test]
 fn twenty_steps_equal_the_reference() {
     check("trajectory_tiny");
 }

@@ -8,10 +8,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 pub use adapter::{AdapterSummary, adapters};
@@ -37,6 +34,20 @@ pub struct DeviceOptions {
 
 type PipelineKey = (&'static str, &'static str, Vec<Constant>);
 
+/// The first thing that went wrong with a device; what follows is mostly its consequence.
+#[derive(Clone, Default)]
+pub(crate) struct Fault(Arc<Mutex<Option<String>>>);
+
+impl Fault {
+    pub(crate) fn note(&self, message: &str) {
+        self.0.lock().expect("no panic while held").get_or_insert_with(|| message.to_string());
+    }
+
+    fn first(&self) -> Option<String> {
+        self.0.lock().expect("no panic while held").clone()
+    }
+}
+
 /// An open device with its queue and the pipelines compiled so far.
 pub struct Device {
     pub(crate) raw: wgpu::Device,
@@ -45,7 +56,7 @@ pub struct Device {
     info: wgpu::AdapterInfo,
     checked: bool,
     pipelines: RefCell<HashMap<PipelineKey, Rc<wgpu::ComputePipeline>>>,
-    lost: Arc<AtomicBool>,
+    fault: Fault,
 }
 
 impl Device {
@@ -66,16 +77,13 @@ impl Device {
             .request_device(&descriptor)
             .await
             .map_err(|e| Error::Gpu(format!("{} refused to open: {e}", summary.name)))?;
-        let lost = Arc::new(AtomicBool::new(false));
-        let flag = lost.clone();
-        raw.set_device_lost_callback(move |_, _| flag.store(true, Ordering::Relaxed));
-        let flag = lost.clone();
-        raw.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            tracing::error!("{error}");
-            flag.store(true, Ordering::Relaxed);
-        }));
+        let fault = Fault::default();
+        let lost = fault.clone();
+        raw.set_device_lost_callback(move |reason, message| lost.note(&format!("device lost ({reason:?}): {message}")));
+        let reported = fault.clone();
+        raw.on_uncaptured_error(Arc::new(move |error: wgpu::Error| reported.note(&error.to_string())));
         let info = adapter.get_info();
-        Ok(Device { raw, queue, summary, info, checked: options.checked, pipelines: RefCell::default(), lost })
+        Ok(Device { raw, queue, summary, info, checked: options.checked, pipelines: RefCell::default(), fault })
     }
 
     /// The adapter this device runs on.
@@ -115,12 +123,12 @@ impl Device {
         self.raw.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
-    /// Fails when the device was lost or reported an error since it was opened.
+    /// Fails, with the driver's words, when the device was lost or reported an error since it was opened.
     pub fn check(&self) -> Result<()> {
-        if self.lost.load(Ordering::Relaxed) {
-            return Err(Error::Gpu(format!("{} was lost or reported an error; see the log above", self.summary.name)));
+        match self.fault.first() {
+            Some(message) => Err(Error::Gpu(format!("{} failed: {message}", self.summary.name))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// A zeroed storage buffer of at least `bytes` bytes that can be copied to and from. Fails when it does not fit.
