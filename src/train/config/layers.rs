@@ -1,0 +1,205 @@
+//! Preset, file and flags laid over each other.
+
+use std::path::Path;
+
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use toml::{Table, Value};
+
+use super::{DEFAULT_PRESET, DataConfig, RunConfig, TrainingConfig};
+use crate::error::{Error, Result};
+use crate::model::config::{ModelConfig, nearest};
+
+const SECTIONS: [&str; 3] = ["model", "training", "data"];
+
+/// The settings of one origin: some keys of some sections.
+struct Layer {
+    /// For messages: the path of the file, or `the command line`.
+    origin: String,
+    table: Table,
+}
+
+/// The configuration of a run: the preset's defaults, over them `file` (TOML with the sections `[model]`,
+/// `[training]` and `[data]`), over that `flags` (a table of the same form).
+///
+/// `[model]` also takes `preset`, used when the argument is none, and `image_size` for a square image. A layer that
+/// changes image or patch size rescales the masking counts it does not set itself; one that changes the depth keeps
+/// the feature tap on the last block. `feature_weight = 0` and `feature_branch = false` imply each other. Learning
+/// rates that no layer sets follow from the batch size and are put down as numbers.
+///
+/// Refuses unknown keys, naming the origin and the nearest known key, and whatever [`RunConfig::check`] refuses.
+pub fn resolve(preset: Option<&str>, file: Option<&Path>, flags: Table) -> Result<RunConfig> {
+    let mut layers = Vec::new();
+    if let Some(path) = file {
+        layers.push(Layer::read(path)?);
+    }
+    layers.push(Layer { origin: "the command line".into(), table: flags });
+    for layer in &layers {
+        layer.check_keys()?;
+    }
+    let named = layers.iter().rev().find_map(|layer| layer.section("model")?.get("preset")?.as_str());
+    let preset = preset.or(named).unwrap_or(DEFAULT_PRESET);
+    let mut run = RunConfig::preset(preset)?;
+    for layer in &layers {
+        run = layer.over(&run)?;
+    }
+    if !run.model.feature_branch || run.training.feature_weight == 0.0 {
+        (run.model.feature_branch, run.training.feature_weight) = (false, 0.0);
+    }
+    settle_rates(preset, &mut run.training);
+    run.check()?;
+    Ok(run)
+}
+
+/// Puts both learning rates down as numbers, so that the written configuration depends on no preset any more. The
+/// published ViT-L run ends ten times lower than ViT-B.
+fn settle_rates(preset: &str, training: &mut TrainingConfig) {
+    let peak = training.peak_rate();
+    let floor = if preset == "large" { peak / 240.0 } else { training.floor_rate() };
+    training.peak_learning_rate = Some(peak);
+    training.min_learning_rate.get_or_insert(floor);
+}
+
+impl Layer {
+    fn read(path: &Path) -> Result<Layer> {
+        let origin = path.display().to_string();
+        let fail = |reason: String| Error::Config(format!("{origin}: {reason}"));
+        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        let table = text.parse::<Table>().map_err(|e| fail(e.to_string()))?;
+        Ok(Layer { origin, table })
+    }
+
+    fn section(&self, name: &str) -> Option<&Table> {
+        self.table.get(name)?.as_table()
+    }
+
+    /// Refuses sections and keys that no setting has, and pairs that contradict each other.
+    fn check_keys(&self) -> Result<()> {
+        let fail = |reason: String| Err(Error::Config(reason));
+        let hint = |near: Option<&str>| near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+        for (section, value) in &self.table {
+            if !SECTIONS.contains(&section.as_str()) {
+                let home = home_of(section).map(|s| format!("; `{section}` belongs into [{s}]"));
+                let hint = home.unwrap_or_else(|| hint(nearest(section, &SECTIONS)));
+                return fail(format!("unknown section [{section}] in {}{hint}", self.origin));
+            }
+            let Some(table) = value.as_table() else {
+                return fail(format!("`{section}` in {} must be a section of settings", self.origin));
+            };
+            let known = keys(section);
+            if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
+                let home = home_of(key).map(|s| format!("; it belongs into [{s}]"));
+                let hint = home.unwrap_or_else(|| hint(nearest(key, &known)));
+                return fail(format!("unknown key `{key}` in [{section}] of {}{hint}", self.origin));
+            }
+            let both = |a: &str, b: &str| table.contains_key(a) && table.contains_key(b);
+            for (a, b) in [("image_size", "image_height"), ("image_size", "image_width")] {
+                if both(a, b) {
+                    return fail(format!("[{section}] of {} sets both {a} and {b}; keep one", self.origin));
+                }
+            }
+            if table.get("preset").is_some_and(|preset| !preset.is_str()) {
+                return fail(format!("preset in [{section}] of {} must be a string", self.origin));
+            }
+        }
+        Ok(())
+    }
+
+    /// `run` with this layer's settings in place of its own.
+    fn over(&self, run: &RunConfig) -> Result<RunConfig> {
+        let fail = |e: &dyn std::fmt::Display| {
+            Error::Config(format!("{}: {}", self.origin, e.to_string().trim().replace('\n', " ")))
+        };
+        let mut settings = Table::try_from(run).map_err(|e| fail(&e))?;
+        for (section, values) in &self.table {
+            let (Some(Value::Table(into)), Value::Table(values)) = (settings.get_mut(section), values) else {
+                continue;
+            };
+            for (key, value) in values {
+                match key.as_str() {
+                    "preset" => {}
+                    "image_size" => {
+                        into.insert("image_height".into(), value.clone());
+                        into.insert("image_width".into(), value.clone());
+                    }
+                    // A length in steps replaces one in epochs of an earlier layer.
+                    "steps" if !values.contains_key("epochs") => {
+                        into.remove("epochs");
+                        into.insert(key.clone(), value.clone());
+                    }
+                    _ => drop(into.insert(key.clone(), value.clone())),
+                }
+            }
+        }
+        let mut new: RunConfig = settings.try_into().map_err(|e: toml::de::Error| fail(&e))?;
+        self.follow(&run.model, &mut new.model);
+        Ok(new)
+    }
+
+    /// Lets masking counts and feature tap follow a changed grid and depth where this layer does not set them.
+    fn follow(&self, old: &ModelConfig, new: &mut ModelConfig) {
+        let sets = |key: &str| self.section("model").is_some_and(|model| model.contains_key(key));
+        let size = |model: &ModelConfig| (model.image_height, model.image_width, model.patch_size);
+        if size(old) != size(new) {
+            let given = new.clone();
+            new.scale_masking();
+            let keep = |key, given, scaled: &mut usize| {
+                if sets(key) {
+                    *scaled = given;
+                }
+            };
+            keep("masked", given.masked, &mut new.masked);
+            keep("block_target", given.block_target, &mut new.block_target);
+            keep("block_min", given.block_min, &mut new.block_min);
+            keep("block_max", given.block_max, &mut new.block_max);
+        }
+        if old.feature_tap + 1 == old.depth && !sets("feature_tap") {
+            new.feature_tap = new.depth.saturating_sub(1);
+        }
+    }
+}
+
+/// The keys that a section of a file may have.
+fn keys(section: &str) -> Vec<&'static str> {
+    match section {
+        "model" => [fields::<ModelConfig>(), &["preset", "image_size"]].concat(),
+        "training" => fields::<TrainingConfig>().to_vec(),
+        _ => fields::<DataConfig>().to_vec(),
+    }
+}
+
+/// The section that a key belongs to.
+fn home_of(key: &str) -> Option<&'static str> {
+    SECTIONS.into_iter().find(|section| keys(section).contains(&key))
+}
+
+/// The names of a struct's fields as its `Deserialize` asks for them, so that no second list can go stale.
+fn fields<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+    struct Probe<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Probe<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(Self::Error::custom("only field names are wanted"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut names: &'static [&'static str] = &[];
+    let _ = T::deserialize(Probe(&mut names));
+    names
+}
