@@ -33,7 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let series = chart.draw_series(LineSeries::new(line, colour.stroke_width(1)))?;
         series.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
     }
-    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .border_style(BLACK)
+        .background_style(WHITE)
+        .draw()?;
     area.present()?;
     Ok(())
 }
