@@ -9,7 +9,7 @@ use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner, valid};
 #[allow(dead_code)]
 mod specialise;
 
-/// Files named so may use subgroup operations; all others stay within WebGPU's core.
+/// Files named so may use subgroup operations and 64-bit integers; all others stay within WebGPU's core.
 const SUBGROUP_FILE: &str = "_subgroup.wgsl";
 
 fn main() {
@@ -95,8 +95,11 @@ fn emit(name: &str, rust: &mut String) -> Vec<String> {
 fn validate(path: &str, source: &str) -> (naga::Module, valid::ModuleInfo) {
     let module =
         naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));
-    let capabilities =
-        if path.ends_with(SUBGROUP_FILE) { valid::Capabilities::SUBGROUP } else { valid::Capabilities::empty() };
+    let capabilities = if path.ends_with(SUBGROUP_FILE) {
+        valid::Capabilities::SUBGROUP | valid::Capabilities::SHADER_INT64
+    } else {
+        valid::Capabilities::empty()
+    };
     let info = valid::Validator::new(valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));

@@ -24,7 +24,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
         for (var t = 0u; t < CHUNKS; t++) {
             let own = kv[k + min(t * LANES + local.x, HEAD - 1u)];
             // unroll
-            for (var l = 0u; l < LANES; l++) { score = fma(query[t * LANES + l], subgroupBroadcast(own, l), score); }
+            for (var l = 0u; l < LANES; l++) { score = fma(query[t * LANES + l], subgroupShuffle(own, l), score); }
         }
         let top = max(largest, score);
         let keep = exp(largest - top);
@@ -36,7 +36,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
             let own = kv[v + min(t * LANES + local.x, HEAD - 1u)];
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                sum[t * LANES + l] = fma(p, subgroupBroadcast(own, l), sum[t * LANES + l] * keep);
+                sum[t * LANES + l] = fma(p, subgroupShuffle(own, l), sum[t * LANES + l] * keep);
             }
         }
     }
@@ -80,8 +80,8 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
             let own = kv[v + min(t * LANES + local.x, HEAD - 1u)];
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                score = fma(query[t * LANES + l], subgroupBroadcast(key[t], l), score);
-                change = fma(slope[t * LANES + l], subgroupBroadcast(own, l), change);
+                score = fma(query[t * LANES + l], subgroupShuffle(key[t], l), score);
+                change = fma(slope[t * LANES + l], subgroupShuffle(own, l), change);
             }
         }
         let d = exp(score - largest) * scale * (change - dot);
@@ -89,7 +89,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
         for (var t = 0u; t < CHUNKS; t++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                sum[t * LANES + l] = fma(d, subgroupBroadcast(key[t], l), sum[t * LANES + l]);
+                sum[t * LANES + l] = fma(d, subgroupShuffle(key[t], l), sum[t * LANES + l]);
             }
         }
     }
@@ -130,18 +130,18 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             slope[t] = dy[from_y + min(t * LANES + local.x, HEAD - 1u)];
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                score = fma(subgroupBroadcast(query[t], l), key[t * LANES + l], score);
-                change = fma(subgroupBroadcast(slope[t], l), value[t * LANES + l], change);
+                score = fma(subgroupShuffle(query[t], l), key[t * LANES + l], score);
+                change = fma(subgroupShuffle(slope[t], l), value[t * LANES + l], change);
             }
         }
-        let p = exp(score - subgroupBroadcast(stat, 0u)) * subgroupBroadcast(stat, 1u);
+        let p = exp(score - subgroupShuffle(stat, 0u)) * subgroupShuffle(stat, 1u);
         let d = p * (change - delta_in[at]) * params.scale;
         // unroll
         for (var t = 0u; t < CHUNKS; t++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                value_sum[t * LANES + l] = fma(p, subgroupBroadcast(slope[t], l), value_sum[t * LANES + l]);
-                key_sum[t * LANES + l] = fma(d, subgroupBroadcast(query[t], l), key_sum[t * LANES + l]);
+                value_sum[t * LANES + l] = fma(p, subgroupShuffle(slope[t], l), value_sum[t * LANES + l]);
+                key_sum[t * LANES + l] = fma(d, subgroupShuffle(query[t], l), key_sum[t * LANES + l]);
             }
         }
     }

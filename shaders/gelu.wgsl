@@ -1,7 +1,7 @@
 // GELU with the exact error function: y = x * Phi(x), dx = dy * (Phi(x) + x * phi(x)).
 //   x, y, dy, dx  [len]
 #include "common/grid.wgsl"
-#include "common/erf.wgsl"
+#include "common/gelu.wgsl"
 struct Params { len: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -12,15 +12,12 @@ struct Params { len: u32 }
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = grid_index(id, groups);
     if i >= params.len { return; }
-    let v = x[i];
-    y[i] = v * normal_cdf(v);
+    y[i] = gelu(x[i]);
 }
 
 @compute @workgroup_size(64)
 fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = grid_index(id, groups);
     if i >= params.len { return; }
-    let v = x[i];
-    let density = 0.3989422804014327 * exp(-0.5 * v * v);
-    y[i] = dy[i] * fma(v, density, normal_cdf(v));
+    y[i] = dy[i] * gelu_slope(x[i]);
 }

@@ -29,6 +29,10 @@ fn every_product_tile_agrees_with_the_oracle() {
         Tile::Register { rows: 3, cols: 5, group_rows: 2, group_cols: 16 },
     ];
     common::on_each_adapter(|device, tuning| {
-        tiles.iter().for_each(|tile| check(&device, Tuning { product: *tile, ..tuning }))
+        tiles.iter().for_each(|tile| check(&device, Tuning { product: *tile, ..tuning }));
+        if let Tile::Pairs { lanes, .. } = tuning.product {
+            let unpaired = Tile::Subgroup { lanes, rows: 32 / lanes, cols: 4 };
+            check(&device, Tuning { product: unpaired, ..tuning });
+        }
     });
 }

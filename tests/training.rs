@@ -54,9 +54,14 @@ impl Images {
 }
 
 fn trainer(config: &ModelConfig, batch: usize, micro_batches: usize) -> Trainer {
+    trainer_with(config, batch, micro_batches, false)
+}
+
+fn trainer_with(config: &ModelConfig, batch: usize, micro_batches: usize, no_fusion: bool) -> Trainer {
     let device = common::one_device(DeviceOptions::default());
     let tuning = Tuning::for_device(&device);
-    let options = TrainerOptions { micro_batch: batch / micro_batches, micro_batches, tuning, inspect: false };
+    let options =
+        TrainerOptions { micro_batch: batch / micro_batches, micro_batches, tuning, inspect: false, no_fusion };
     let trainer = pollster::block_on(Trainer::new(device, config, options)).unwrap();
     trainer.initialise(5);
     trainer
@@ -208,7 +213,7 @@ fn vit_base_takes_a_step_within_the_default_limits() {
     let device = common::one_device(options);
     let config = ModelConfig::preset("base").unwrap();
     let tuning = Tuning::for_device(&device);
-    let options = TrainerOptions { micro_batch: 1, micro_batches: 1, tuning, inspect: false };
+    let options = TrainerOptions { micro_batch: 1, micro_batches: 1, tuning, inspect: false, no_fusion: false };
     let mut trainer = pollster::block_on(Trainer::new(device, &config, options)).unwrap();
     trainer.initialise(0);
     assert_eq!(trainer.layout().count(), 115_373_251);
@@ -217,4 +222,21 @@ fn vit_base_takes_a_step_within_the_default_limits() {
     let result = step(&mut trainer, &images(&config, 1, 0), 1, 1);
     assert!(result.loss.is_finite() && result.not_finite == 0, "{result:?}");
     println!("GPU memory {} bytes, {ratio:.3} times the least; {result:?}", trainer.gpu_bytes());
+}
+
+#[test]
+fn fusion_changes_no_result_and_saves_dispatches() {
+    let config = small();
+    let batch = images(&config, 3, 11);
+    let [mut fused, mut plain] = [false, true].map(|no_fusion| trainer_with(&config, 3, 1, no_fusion));
+    let dispatches = |t: &Trainer| t.pass().plan().dispatches.len();
+    assert!(dispatches(&fused) < dispatches(&plain), "{} of {}", dispatches(&fused), dispatches(&plain));
+    for t in 1..=3 {
+        let (a, b) = (step(&mut fused, &batch, t, 1), step(&mut plain, &batch, t, 1));
+        for (a, b) in
+            [(a.loss_pixel, b.loss_pixel), (a.loss_feature, b.loss_feature), (a.gradient_norm, b.gradient_norm)]
+        {
+            assert!((a - b).abs() <= 2e-6 * b.abs(), "step {t}: {a} with fusion, {b} without");
+        }
+    }
 }

@@ -63,7 +63,7 @@ impl Device {
     /// Opens an adapter. [`Error::Gpu`] says which adapters there are and how to install a driver when there is none.
     pub async fn open(options: &DeviceOptions) -> Result<Device> {
         let (adapter, summary) = adapter::choose(options.adapter.as_deref()).await?;
-        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP;
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
         let limits = if options.web_limits { wgpu::Limits::default() } else { adapter.limits() };
         adapter::check_limits(&limits, &summary.name)?;
         let descriptor = wgpu::DeviceDescriptor {
@@ -116,6 +116,11 @@ impl Device {
     pub fn fixed_subgroup(&self) -> Option<u32> {
         let fixed = self.info.subgroup_min_size == self.info.subgroup_max_size;
         (fixed && self.raw.features().contains(wgpu::Features::SUBGROUP)).then_some(self.info.subgroup_min_size)
+    }
+
+    /// Whether shaders may use 64-bit integers.
+    pub fn has_int64(&self) -> bool {
+        self.raw.features().contains(wgpu::Features::SHADER_INT64)
     }
 
     /// Whether dispatches can be timed on the GPU.

@@ -4,10 +4,11 @@
 mod executor;
 mod gradient;
 mod interpret;
+mod passes;
 mod plan;
 mod types;
 
-use std::{cell::RefCell, fmt::Debug, ops::Add, rc::Rc};
+use std::{any::Any, cell::RefCell, fmt::Debug, ops::Add, rc::Rc};
 
 pub use executor::{Arenas, Executor};
 pub use gradient::gradients;
@@ -49,7 +50,7 @@ pub enum Slot {
 }
 
 /// An operation: what it does to shapes, its gradient, its meaning in f64 and how it runs.
-pub trait Op: Debug + 'static {
+pub trait Op: Debug + Any {
     /// The operation's name as errors and profiles show it.
     fn name(&self) -> &'static str;
     /// Shapes and element types of the outputs.
@@ -68,6 +69,13 @@ pub trait Op: Debug + 'static {
     fn overwrites(&self) -> &[(usize, usize)] {
         &[]
     }
+    /// The operation that does the work of this one and of `next`, which reads this one's first output as its input
+    /// `operand`. Where nothing else reads that output (`only`), the result has `next`'s outputs, otherwise this one's
+    /// and then `next`'s; its inputs are this one's and then `next`'s others.
+    fn absorb(&self, next: &dyn Op, operand: usize, only: bool) -> Option<Rc<dyn Op>> {
+        let _ = (next, operand, only);
+        None
+    }
     /// Whether the only output is the input under another shape, so that nothing runs.
     fn is_view(&self) -> bool {
         false
@@ -80,7 +88,7 @@ pub trait Op: Debug + 'static {
 }
 
 /// Where a value comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
     /// Written by the host before a run.
     Input,
@@ -90,12 +98,14 @@ pub(crate) enum Origin {
     Node(usize),
 }
 
+#[derive(Clone)]
 pub(crate) struct Value {
     pub ty: TensorType,
     pub origin: Origin,
     pub name: String,
 }
 
+#[derive(Clone)]
 pub(crate) struct Node {
     pub op: Rc<dyn Op>,
     pub inputs: Vec<ValueId>,
@@ -103,7 +113,7 @@ pub(crate) struct Node {
     pub path: String,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Recorded {
     pub values: Vec<Value>,
     pub nodes: Vec<Node>,

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{Graph, Origin, Recorded, Slot, Tensor, ValueId};
+use super::{Graph, Origin, Recorded, Slot, Tensor, ValueId, passes};
 use crate::{
     kernels::{Constant, Kernel},
     ops::Tuning,
@@ -51,6 +51,8 @@ pub struct PlanOptions {
     pub tuning: Tuning,
     /// Give every value a buffer of its own, to tell a planning mistake from a kernel's.
     pub no_reuse: bool,
+    /// Run every operation as it was recorded, to tell a fusion's mistake from a kernel's.
+    pub no_fusion: bool,
 }
 
 /// A buffer of a plan.
@@ -134,7 +136,12 @@ struct Lifetime {
 impl Plan {
     /// Plans the dispatches that compute `fetch`, in the order the graph was recorded.
     pub fn new(graph: &Graph, fetch: &[Fetch<'_>], options: &PlanOptions) -> Plan {
-        let recorded = graph.recorded.borrow();
+        let mut recorded = graph.recorded.borrow().clone();
+        if !options.no_fusion {
+            let wanted: Vec<_> = fetch.iter().map(|f| f.tensor.id).collect();
+            let needed = needed_nodes(&recorded, fetch);
+            passes::fuse(&mut recorded, &needed, &wanted);
+        }
         let needed = needed_nodes(&recorded, fetch);
         let roots = storage_roots(&recorded);
         let lifetimes = lifetimes(&recorded, &needed, &roots, fetch);

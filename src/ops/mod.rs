@@ -29,7 +29,7 @@ pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGain};
 pub use masked_mse::{MaskedMse, MaskedMseBackward};
 pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, health};
 pub use patchify::Patchify;
-pub use product::{Form, Product, Tile};
+pub use product::{Epilogue, Form, FusedProduct, Product, Tile};
 pub use reshape::Reshape;
 pub use slice_rows::{PadRows, SliceRows};
 
@@ -55,7 +55,11 @@ impl Tuning {
     pub fn for_device(device: &Device) -> Tuning {
         match device.fixed_subgroup() {
             Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => Tuning {
-                product: Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 },
+                product: if device.has_int64() {
+                    Tile::Pairs { lanes, rows: 64 / lanes, cols: 4 }
+                } else {
+                    Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 }
+                },
                 attention: Rows::Subgroup(lanes),
             },
             _ if device.is_software() => Tuning { attention: Rows::Workgroup(8), ..Tuning::default() },

@@ -1,6 +1,8 @@
 //! Matrix products in the three forms that a linear layer and its gradients need, so that nothing is ever transposed.
 
-use super::{column_sum, prelude::*};
+use std::{any::Any, rc::Rc};
+
+use super::{Elementwise, Gelu, GeluBackward, column_sum, prelude::*};
 
 /// Which sides of the product are read along their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,29 @@ pub enum Form {
 pub struct Product {
     /// The form.
     pub form: Form,
+}
+
+/// What a product does to each of its sums (bias included) before it stores them, so that no operation has to read them
+/// again. Recorded by the fusion pass, not by models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    /// Adds the last input.
+    Add,
+    /// Stores the GELU.
+    Gelu,
+    /// Stores the sum, and its GELU as a second output.
+    SumAndGelu,
+    /// Multiplies by the slope of GELU at the last input.
+    GeluSlope,
+}
+
+/// A [`Product`] and its [`Epilogue`]; inputs a, b, the bias if there is one, and what the epilogue reads.
+#[derive(Clone, Copy, Debug)]
+pub struct FusedProduct {
+    /// The product.
+    pub product: Product,
+    /// What follows.
+    pub epilogue: Epilogue,
 }
 
 /// The kernel variant of a product.
@@ -43,6 +68,15 @@ pub enum Tile {
         /// Rows that a lane loads.
         rows: u32,
         /// Columns that a lane computes.
+        cols: u32,
+    },
+    /// As `Subgroup`, but values are loaded and stored in pairs; needs 64-bit integers and even extents.
+    Pairs {
+        /// Invocations of a subgroup.
+        lanes: u32,
+        /// Rows of a lane.
+        rows: u32,
+        /// Columns of a lane, an even number.
         cols: u32,
     },
 }
@@ -141,24 +175,25 @@ impl Op for Product {
         vec![y]
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
-        let e = self.extents(x).expect("checked when recorded");
-        let params = kernels::product::Params {
-            m: e.m as u32,
-            n: e.n as u32,
-            k: e.k as u32,
-            a_row: e.a.0 as u32,
-            a_k: e.a.1 as u32,
-            b_k: e.b.0 as u32,
-            b_column: e.b.1 as u32,
-            bias_repeat: x.get(2).map_or(1, |bias| e.n / bias.len()) as u32,
+    fn absorb(&self, next: &dyn Op, operand: usize, only: bool) -> Option<Rc<dyn Op>> {
+        let next = next as &dyn Any;
+        let epilogue = match next.downcast_ref::<Elementwise>() {
+            Some(Elementwise::Add) if only => Epilogue::Add,
+            None if next.is::<Gelu>() => {
+                if only {
+                    Epilogue::Gelu
+                } else {
+                    Epilogue::SumAndGelu
+                }
+            }
+            None if next.is::<GeluBackward>() && operand == 1 && only => Epilogue::GeluSlope,
+            _ => return None,
         };
-        let bias = if x.len() == 3 { Slot::In(2) } else { Slot::In(1) };
-        let (kernel, tile, mut constants) = tuning.product.kernel();
-        constants.push(Constant { name: "HAS_BIAS", value: (x.len() == 3).into() });
-        let groups = [e.n.div_ceil(tile.1) as u32, e.m.div_ceil(tile.0) as u32, 1];
-        let slots = [Slot::In(0), Slot::In(1), bias, Slot::Out(0)];
-        vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
+        Some(Rc::new(FusedProduct { product: *self, epilogue }))
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        self.launch(x, None, tuning)
     }
 
     fn flops(&self, x: &[TensorType], _: &[TensorType]) -> f64 {
@@ -167,39 +202,175 @@ impl Op for Product {
     }
 }
 
-impl Tile {
-    /// The kernel, the rows and columns that one workgroup computes, and the shader's constants.
-    fn kernel(self) -> (&'static Kernel, (usize, usize), Vec<Constant>) {
-        let set =
-            |list: &[(&'static str, u32)]| list.iter().map(|(name, value)| Constant { name, value: *value }).collect();
+impl Product {
+    /// The dispatch, with the epilogue of a fused product; `x` ends with what the epilogue reads.
+    fn launch(&self, x: &[TensorType], epilogue: Option<Epilogue>, tuning: &Tuning) -> Vec<Dispatch> {
+        let extra = epilogue.is_some_and(Epilogue::has_extra);
+        let e = self.extents(&x[..x.len() - usize::from(extra)]).expect("checked when recorded");
+        let has_bias = x.len() - usize::from(extra) == 3;
+        let params = kernels::product::Params {
+            m: e.m as u32,
+            n: e.n as u32,
+            k: e.k as u32,
+            a_row: e.a.0 as u32,
+            a_k: e.a.1 as u32,
+            b_k: e.b.0 as u32,
+            b_column: e.b.1 as u32,
+            bias_repeat: if has_bias { e.n / x[2].len() } else { 1 } as u32,
+        };
+        let b = Slot::In(1);
+        let bias = if has_bias { Slot::In(2) } else { b };
+        let more = if extra { Slot::In(x.len() - 1) } else { b };
+        let mut slots = vec![Slot::In(0), b, bias, more, Slot::Out(0)];
+        let mut constants = vec![Constant { name: "HAS_BIAS", value: has_bias.into() }];
+        let both = epilogue == Some(Epilogue::SumAndGelu);
+        if both {
+            slots.remove(3);
+            slots.push(Slot::Out(1));
+        } else {
+            constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
+        }
+        let tile = tuning.product.fitting(self.form, (e.m, e.n, e.k));
+        let (kernel, size) = tile.kernel(self.form, both, &mut constants);
+        let groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, 1];
+        vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
+    }
+}
+
+impl Epilogue {
+    fn has_extra(self) -> bool {
+        matches!(self, Epilogue::Add | Epilogue::GeluSlope)
+    }
+
+    /// The shaders' `EPILOGUE`.
+    fn code(self) -> u32 {
         match self {
-            Tile::Plain => (&kernels::product_plain::FORWARD, (8, 8), Vec::new()),
-            Tile::Register { rows, cols, group_rows, group_cols } => (
-                &kernels::product::FORWARD,
-                ((rows * group_rows) as usize, (cols * group_cols) as usize),
-                set(&[
-                    ("TILE_M", rows),
-                    ("TILE_N", cols),
-                    ("TILE", rows * cols),
-                    ("GROUP_M", group_rows),
-                    ("GROUP_N", group_cols),
-                ]),
-            ),
-            Tile::Subgroup { lanes, rows, cols } => (
-                &kernels::product_subgroup::FORWARD,
-                ((rows * lanes) as usize, (cols * lanes) as usize),
-                set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]),
-            ),
+            Epilogue::Add => 1,
+            Epilogue::Gelu => 2,
+            Epilogue::GeluSlope => 3,
+            Epilogue::SumAndGelu => 0,
+        }
+    }
+}
+
+impl FusedProduct {
+    /// The product's own inputs.
+    fn own<'a, T>(&self, x: &'a [T]) -> &'a [T] {
+        &x[..x.len() - usize::from(self.epilogue.has_extra())]
+    }
+}
+
+impl Op for FusedProduct {
+    fn name(&self) -> &'static str {
+        match (self.product.form, self.epilogue) {
+            (Form::Nt, Epilogue::Add) => "product_nt+add",
+            (Form::Nt, Epilogue::Gelu | Epilogue::SumAndGelu) => "product_nt+gelu",
+            (Form::Nt, Epilogue::GeluSlope) => "product_nt+gelu_backward",
+            (Form::Nn, Epilogue::Add) => "product_nn+add",
+            (Form::Nn, Epilogue::Gelu | Epilogue::SumAndGelu) => "product_nn+gelu",
+            (Form::Nn, Epilogue::GeluSlope) => "product_nn+gelu_backward",
+            (Form::Tn, Epilogue::Add) => "product_tn+add",
+            (Form::Tn, Epilogue::Gelu | Epilogue::SumAndGelu) => "product_tn+gelu",
+            (Form::Tn, Epilogue::GeluSlope) => "product_tn+gelu_backward",
+        }
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let y = self.product.infer(self.own(x))?.remove(0);
+        if self.epilogue.has_extra() {
+            ensure_shape!(x[x.len() - 1] == y, "the epilogue's input must be {y}");
+        }
+        Ok(if self.epilogue == Epilogue::SumAndGelu { vec![y.clone(), y] } else { vec![y] })
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let sum = self.product.eval(self.own(x)).remove(0);
+        let last = x[x.len() - 1];
+        match self.epilogue {
+            Epilogue::Add => Elementwise::Add.eval(&[&sum, last]),
+            Epilogue::Gelu => Gelu.eval(&[&sum]),
+            Epilogue::SumAndGelu => {
+                let activated = Gelu.eval(&[&sum]).remove(0);
+                vec![sum, activated]
+            }
+            Epilogue::GeluSlope => GeluBackward.eval(&[last, &sum]),
+        }
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        self.product.launch(x, Some(self.epilogue), tuning)
+    }
+
+    fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
+        self.product.flops(self.own(x), y)
+    }
+}
+
+impl Tile {
+    /// This tile where a product's extents allow it, otherwise the nearest that takes any.
+    fn fitting(self, form: Form, (m, n, k): (usize, usize, usize)) -> Tile {
+        let even = match form {
+            Form::Nt | Form::Nn => n % 2 == 0 && k % 2 == 0,
+            Form::Tn => n % 2 == 0 && m % 2 == 0,
+        };
+        match self {
+            Tile::Pairs { lanes, .. } if !even => Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 },
+            tile => tile,
+        }
+    }
+
+    /// The kernel and the rows and columns that one workgroup computes; adds the shader's constants. `both` asks for the
+    /// entry point that also stores the GELU.
+    fn kernel(self, form: Form, both: bool, constants: &mut Vec<Constant>) -> (&'static Kernel, (usize, usize)) {
+        let mut set = |list: &[(&'static str, u32)]| {
+            constants.extend(list.iter().map(|(name, value)| Constant { name, value: *value }));
+        };
+        let pick = |one: &'static Kernel, two: &'static Kernel| if both { two } else { one };
+        match self {
+            Tile::Plain => (pick(&kernels::product_plain::FORWARD, &kernels::product_plain::FORWARD_GELU), (8, 8)),
+            Tile::Register { rows, cols, group_rows, group_cols } => {
+                set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
+                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
+                let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
+                (pick(&kernels::product::FORWARD, &kernels::product::FORWARD_GELU), size)
+            }
+            Tile::Subgroup { lanes, rows, cols } => {
+                set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
+                let size = ((rows * lanes) as usize, (cols * lanes) as usize);
+                (pick(&kernels::product_subgroup::FORWARD, &kernels::product_subgroup::FORWARD_GELU), size)
+            }
+            Tile::Pairs { lanes, rows, cols } => {
+                let (a_along_k, b_along_k) = (form != Form::Tn, form == Form::Nt);
+                set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
+                set(&[("A_ALONG_K", a_along_k.into()), ("B_ALONG_K", b_along_k.into()), ("COL_PAIRS", cols / 2)]);
+                set(&[("ROW_LOADS", if a_along_k { rows } else { rows / 2 })]);
+                set(&[("COL_LOADS", if b_along_k { cols } else { cols / 2 })]);
+                let size = ((rows * lanes) as usize, (cols * lanes) as usize);
+                use kernels::product_pairs_subgroup as pairs;
+                (pick(&pairs::FORWARD, &pairs::FORWARD_GELU), size)
+            }
         }
     }
 }
 
 pub(super) fn samples() -> Vec<Sample> {
     let op = |form| Product { form };
+    let fused = |form, epilogue, shapes: &[&[usize]]| {
+        let inputs = shapes.iter().map(|s| (TensorType::f32(s), Content::Fixed)).collect();
+        Sample::new(FusedProduct { product: Product { form }, epilogue }, inputs)
+    };
     vec![
         Sample::random(op(Form::Nt), &[&[2, 37, 18], &[70, 18], &[70]]),
         Sample::random(op(Form::Nt), &[&[65, 64], &[33, 64]]),
         Sample::random(op(Form::Nn), &[&[67, 20], &[20, 48], &[3]]),
         Sample::random(op(Form::Tn), &[&[3, 23, 34], &[3, 23, 66]]),
+        Sample::random(op(Form::Nn), &[&[9, 7], &[7, 5]]),
+        fused(Form::Nt, Epilogue::Add, &[&[2, 37, 18], &[70, 18], &[70], &[2, 37, 70]]),
+        fused(Form::Nt, Epilogue::Gelu, &[&[65, 64], &[33, 64], &[33]]),
+        fused(Form::Nt, Epilogue::SumAndGelu, &[&[66, 20], &[34, 20], &[34]]),
+        fused(Form::Nt, Epilogue::SumAndGelu, &[&[9, 7], &[35, 7]]),
+        fused(Form::Nn, Epilogue::Add, &[&[67, 20], &[20, 49], &[67, 49]]),
+        fused(Form::Nn, Epilogue::GeluSlope, &[&[67, 20], &[20, 48], &[67, 48]]),
+        fused(Form::Tn, Epilogue::Add, &[&[3, 23, 34], &[3, 23, 66], &[34, 66]]),
     ]
 }

@@ -71,7 +71,7 @@ pub async fn bench(
     clock: Clock<'_>,
 ) -> Result<Bench> {
     let tuning = Tuning::for_device(&device);
-    let options = TrainerOptions { micro_batch: batch, micro_batches: 1, tuning, inspect: false };
+    let options = TrainerOptions { micro_batch: batch, micro_batches: 1, tuning, inspect: false, no_fusion: false };
     let mut trainer = Trainer::new(device, config, options).await?;
     trainer.initialise(0);
     let mut rng = Rng::new(0, Stream::Augment, 0, 0);
@@ -182,7 +182,7 @@ async fn product_rate(
     let (a_type, b_type) = (TensorType::f32(&a), TensorType::f32(&b));
     let y = Product::of(form, graph.input("a", a_type.clone()), graph.input("b", b_type.clone()));
     let corner = y.reshape(&[m * n]).then(crate::ops::SliceVector { first: 0, len: 1 }, &[]);
-    let options = PlanOptions { tuning: Tuning { product: tile, ..Tuning::for_device(device) }, no_reuse: false };
+    let options = PlanOptions { tuning: Tuning { product: tile, ..Tuning::for_device(device) }, ..Default::default() };
     let plan = Plan::new(&graph, &[Fetch::new("corner", corner)], &options);
     let executor = Executor::new(device, plan, &Arenas::default()).await?;
     let ramp = |len: usize| (0..len).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect::<Vec<f32>>();

@@ -114,6 +114,7 @@ impl Run {
             micro_batches: training.micro_batches,
             tuning: Tuning::for_device(&device),
             inspect: false,
+            no_fusion: false,
         };
         let trainer = Trainer::new(device, model, options).await?;
         trainer.initialise(training.seed);

@@ -36,6 +36,14 @@ pub struct TrainerOptions {
     pub tuning: Tuning,
     /// Keep predictions and targets readable after a step, for verification.
     pub inspect: bool,
+    /// Run every operation by itself, to tell a fusion's mistake from a kernel's.
+    pub no_fusion: bool,
+}
+
+impl TrainerOptions {
+    fn plan(&self) -> PlanOptions {
+        PlanOptions { tuning: self.tuning, no_fusion: self.no_fusion, ..Default::default() }
+    }
 }
 
 /// One micro-batch as the GPU takes it.
@@ -284,7 +292,7 @@ fn plan_pass(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) ->
             fetch.push(Fetch::new(format!("sum {index}"), sum.then(Accumulate, &[gradient, keep])));
         }
     }
-    Plan::new(&graph, &fetch, &PlanOptions { tuning: options.tuning, ..Default::default() })
+    Plan::new(&graph, &fetch, &options.plan())
 }
 
 /// Gradient norm and health, AdamW and the teacher's moving average, each one dispatch a shard.
@@ -307,7 +315,7 @@ fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) 
             fetch.push(Fetch::new(format!("{TEACHER} {index}"), teacher));
         }
     }
-    Plan::new(&graph, &fetch, &PlanOptions { tuning: options.tuning, ..Default::default() })
+    Plan::new(&graph, &fetch, &options.plan())
 }
 
 /// A whole shard of an arena as a vector.

@@ -1,0 +1,25 @@
+// Operands and stores of the matrix product's variants that read one value at a time.
+#include "common/product.wgsl"
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(4) var<storage, read> extra: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read_write> activated: array<f32>;
+
+// `value` is the sum with its bias.
+fn store(row: u32, column: u32, value: f32) {
+    if row < params.m && column < params.n {
+        let at = row * params.n + column;
+        var more = 0.0;
+        if HAS_EXTRA { more = extra[at]; }
+        y[at] = after(value, more);
+    }
+}
+
+// Keeps the value before GELU as well, for the backward pass.
+fn store_both(row: u32, column: u32, value: f32) {
+    if row < params.m && column < params.n {
+        y[row * params.n + column] = value;
+        activated[row * params.n + column] = gelu(value);
+    }
+}

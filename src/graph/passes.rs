@@ -1,0 +1,91 @@
+//! Passes over a recorded graph, run before it is planned. Models are written without regard to them.
+
+use super::{Node, Origin, Recorded, ValueId};
+
+/// Merges operations into those that produce their input, as far as [`Op::absorb`](super::Op::absorb) knows how, so that
+/// values are not written and read again in between. `wanted` are the values that must stay.
+pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId]) {
+    let mut nodes: Vec<Option<Node>> =
+        recorded.nodes.iter().zip(needed).map(|(node, needed)| needed.then(|| node.clone())).collect();
+    // Later producers first: a sum of two products goes into the later one, when the other is there.
+    for index in (0..nodes.len()).rev() {
+        fuse_one(&mut nodes, index, wanted);
+    }
+    recorded.nodes = nodes.into_iter().flatten().collect();
+    for (index, node) in recorded.nodes.iter().enumerate() {
+        node.outputs.iter().for_each(|id| recorded.values[id.0].origin = Origin::Node(index));
+    }
+}
+
+fn fuse_one(nodes: &mut [Option<Node>], index: usize, wanted: &[ValueId]) {
+    let Some(node) = nodes[index].clone() else { return };
+    let value = node.outputs[0];
+    let readers: Vec<(usize, usize)> = nodes
+        .iter()
+        .enumerate()
+        .flat_map(|(at, node)| node.iter().map(move |node| (at, node)))
+        .flat_map(|(at, node)| node.inputs.iter().enumerate().map(move |(i, id)| (at, i, *id)))
+        .filter(|(_, _, id)| *id == value)
+        .map(|(at, operand, _)| (at, operand))
+        .collect();
+    let only = readers.len() == 1 && !wanted.contains(&value);
+    for &(at, operand) in &readers {
+        let next = nodes[at].clone().expect("a reader");
+        let Some(op) = node.op.absorb(&*next.op, operand, only) else { continue };
+        let rest: Vec<_> = next.inputs.iter().enumerate().filter(|(i, _)| *i != operand).map(|(_, id)| *id).collect();
+        // What stays is the later of the two where only the result matters, so that its other inputs are there; else
+        // the earlier, whose output others may read before.
+        let here = if only { at } else { index };
+        if only && moves_past_update(&nodes[index..at]) || !only && !rest.is_empty() {
+            continue;
+        }
+        let inputs = node.inputs.iter().copied().chain(rest).collect();
+        let outputs = if only { next.outputs } else { node.outputs.iter().copied().chain(next.outputs).collect() };
+        nodes[at] = None;
+        nodes[index] = None;
+        nodes[here] = Some(Node { op, inputs, outputs, path: node.path });
+        return;
+    }
+}
+
+/// Whether a node updates something in place, so that an operation before it may not run after it.
+fn moves_past_update(between: &[Option<Node>]) -> bool {
+    between.iter().flatten().any(|node| !node.op.overwrites().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        graph::{Fetch, Graph, Plan, PlanOptions, TensorType},
+        ops::{Form, Gelu, Product},
+    };
+
+    fn kernels(fetch_sum: bool, options: &PlanOptions) -> Vec<&'static str> {
+        let graph = Graph::new();
+        let [x, w, r] = ["x", "w", "r"].map(|name| graph.input(name, TensorType::f32(&[8, 8])));
+        let sum = x.then(Product { form: Form::Nt }, &[w]);
+        let y = sum.then(Gelu, &[]).then(Product { form: Form::Nt }, &[w]) + r;
+        let mut fetch = vec![Fetch::new("y", y)];
+        if fetch_sum {
+            fetch.push(Fetch::new("sum", sum));
+        }
+        Plan::new(&graph, &fetch, options).dispatches.iter().map(|d| d.op).collect()
+    }
+
+    #[test]
+    fn a_sum_that_nothing_else_reads_takes_its_reader_in() {
+        assert_eq!(kernels(false, &PlanOptions::default()), ["product_nt+gelu", "product_nt+add"]);
+    }
+
+    #[test]
+    fn a_wanted_sum_is_stored_beside_its_gelu() {
+        let fused = kernels(true, &PlanOptions::default());
+        assert_eq!(fused, ["product_nt+gelu", "product_nt+add"]);
+    }
+
+    #[test]
+    fn fusion_can_be_switched_off() {
+        let plain = kernels(false, &PlanOptions { no_fusion: true, ..Default::default() });
+        assert_eq!(plain, ["product_nt", "gelu", "product_nt", "add"]);
+    }
+}
