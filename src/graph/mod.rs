@@ -9,7 +9,7 @@ mod types;
 
 use std::{cell::RefCell, fmt::Debug, ops::Add, rc::Rc};
 
-pub use executor::{Arenas, Executor};
+pub use executor::{Arenas, Executor, Span, profile};
 pub use gradient::gradients;
 pub use interpret::interpret;
 pub use plan::{Fetch, Place, Plan, PlanOptions, Planned, Storage};
@@ -76,6 +76,10 @@ pub trait Op: Debug + 'static {
     fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
         let _ = (x, y);
         0.0
+    }
+    /// How the floating-point operations divide among the dispatches.
+    fn flops_shares(&self) -> &[f64] {
+        &[1.0]
     }
 }
 

@@ -6,6 +6,7 @@ mod assemble_tokens;
 mod attention;
 mod attention_bias;
 pub mod column_sum;
+mod copy;
 mod elementwise;
 mod gather_rows;
 mod gelu;
@@ -22,6 +23,7 @@ pub use assemble_tokens::AssembleTokens;
 pub use attention::{Attention, AttentionBackward, Rows};
 pub use attention_bias::{AttentionBias, SliceVector};
 pub use column_sum::ColumnSum;
+pub use copy::Copy;
 pub use elementwise::Elementwise;
 pub use gather_rows::{GatherRows, ScatterRows};
 pub use gelu::{Gelu, GeluBackward};
@@ -153,6 +155,7 @@ pub fn samples() -> Vec<Sample> {
         attention::samples(),
         attention_bias::samples(),
         column_sum::samples(),
+        copy::samples(),
         elementwise::samples(),
         gather_rows::samples(),
         gelu::samples(),
