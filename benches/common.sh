@@ -37,6 +37,10 @@ find_torch() {
     say "       interpreter that has it."
 }
 
+torch_has_cuda() {
+    [ -n "$python" ] && "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
+}
+
 # json KEY < FILE: the first value of a key, a number or a text without quotation marks inside.
 json() { sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p' | head -n 1; }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures ViT-B at 224/16 on a GPU: bootmae in f32 with the time of each kernel, beside the adapter's best product and
-# copy, and PyTorch on the same machine where it has CUDA. Writes docs/performance.md. Checks a training step against its
-# fixture first, so that no figure comes from a wrong step.
+# copy, and PyTorch on the same machine where it has CUDA. Writes docs/performance.md. Checks a training step against
+# its fixture first, so that no figure comes from a wrong step.
 #
 #   benches/gpu.sh [--adapter NAME] [--batch N] [--steps N] [--model PRESET] [--out FILE] [--allow-software]
 #
@@ -63,17 +63,17 @@ if ! "$bootmae" bench --json --profile --model "$model" --image-size 224 --patch
 fi
 value() { json "$1" <"$scratch/bench"; }
 fixed() { awk -v v="$1" -v d="$2" -v s="${3:-1}" 'BEGIN { printf "%.*f", d, v * s }'; }
-echo "| bootmae, f32 | $(fixed "$(value step_ms)" 2) | $(fixed "$(value images_per_s)" 1) | $(fixed "$(value gflops)" 0) |" \
-    >"$scratch/rows"
+row() { echo "| $1 | $(fixed "$2" 2) | $(fixed "$3" 1) | $(fixed "$4" 0) |" >>"$scratch/rows"; }
+row "bootmae, f32" "$(value step_ms)" "$(value images_per_s)" "$(value gflops)"
 
 # torch LABEL FLAG...: a row of the table, or a word on why there is none.
 torch() {
     local label=$1
     shift
-    if "$python" benches/peers/torch_step.py b224 "$batch" "$steps" --cuda --json "$@" >"$scratch/torch" 2>"$scratch/err"; then
+    if "$python" benches/peers/torch_step.py b224 "$batch" "$steps" --cuda --json "$@" \
+        >"$scratch/torch" 2>"$scratch/err"; then
         of() { json "$1" <"$scratch/torch"; }
-        echo "| torch, $label | $(fixed "$(of step_ms)" 2) | $(fixed "$(of images_per_s)" 1) | $(fixed "$(of gflops)" 0) |" \
-            >>"$scratch/rows"
+        row "torch, $label" "$(of step_ms)" "$(of images_per_s)" "$(of gflops)"
         versions="$(of torch), CUDA $(of cuda), on $(of device)"
     else
         say "torch, $label: failed: $(tail -n 1 "$scratch/err")"
@@ -85,7 +85,7 @@ versions=
 find_torch
 if [ "$model" != base ]; then
     say "torch: skipped, it is measured with base only"
-elif [ -n "$python" ] && "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+elif torch_has_cuda; then
     say "torch: f32, TF32, float16, bfloat16"
     torch "f32"
     torch "TF32 products" --tf32
@@ -99,9 +99,9 @@ mkdir -p "$(dirname "$out")"
 {
     echo "# Performance"
     echo
-    echo "Written by \`$(echo "$command" | sed 's/ *$//')\` on $(date -u +%Y-%m-%d). A run of the script replaces this file."
+    echo "Written by \`${command% }\` on $(date -u +%Y-%m-%d). A run of the script replaces this file."
     echo
-    echo "- bootmae $("$bootmae" --version | sed 's/bootmae //') ($(revision)), $(rustc --version | cut -d ' ' -f 1-2)"
+    echo "- $("$bootmae" --version) ($(revision)), $(rustc --version | cut -d ' ' -f 1-2)"
     echo "- adapter: $line"
     [ -z "$versions" ] || echo "- torch: $versions"
     echo "- processor: $(cpu_model); load at the end: $(load)"
@@ -124,8 +124,8 @@ mkdir -p "$(dirname "$out")"
     echo
     echo "## Where the time goes"
     if grep -q '"kernel":' "$scratch/bench"; then
-        echo "Each dispatch in a pass of its own. GB/s count what is bound once; small tensors stay in caches and can pass"
-        echo "the copy's rate."
+        echo "Each dispatch in a pass of its own. GB/s count what is bound once; small tensors stay in caches and can"
+        echo "pass the copy's rate."
         echo
         echo "| kernel | calls | ms | share | rate | of the best |"
         echo "|---|---|---|---|---|---|"
@@ -133,8 +133,8 @@ mkdir -p "$(dirname "$out")"
             { key = $1; sub(/.*"/, "", key); v[key] = $2; sub(/,$/, "", v[key]); gsub(/"/, "", v[key]) }
             key == "share_of_best" && v["kernel"] != "" {
                 flops = v["gflops"] + 0 > 0
-                printf "| `%s` | %d | %.3f | %.1f %% | %.1f %s | %.0f %% of the %s |\n", v["kernel"], v["calls"], v["ms"],
-                    v["share"] * 100, flops ? v["gflops"] : v["gbs"], flops ? "GFLOP/s" : "GB/s",
+                printf "| `%s` | %d | %.3f | %.1f %% | %.1f %s | %.0f %% of the %s |\n", v["kernel"],
+                    v["calls"], v["ms"], v["share"] * 100, flops ? v["gflops"] : v["gbs"], flops ? "GFLOP/s" : "GB/s",
                     v["share_of_best"] * 100, flops ? "product" : "copy"
             }' "$scratch/bench"
     else

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Times a BootMAE training step here and in burn and PyTorch, side by side: each in turn, several rounds, medians. Prints
-# a Markdown table and what it was measured with; progress goes to standard error. A peer that is not installed is
-# skipped, with a word on how to install it.
+# Times a BootMAE training step here and in burn and PyTorch, side by side: each in turn, several rounds, medians.
+# Prints a Markdown table and what it was measured with; progress goes to standard error. A peer that is not installed
+# is skipped, with a word on how to install it.
 #
 #   ADAPTER=NAME      the adapter, as for `bootmae bench --adapter`; also limit Vulkan to it with VK_DRIVER_FILES
 #   WORKS="c32 s224"  c32: tiny, 32/4, 32 images a step. s224: small, 224/16, 2 images
@@ -94,9 +94,7 @@ for round in $(seq "$rounds"); do
                     burn_steps=${BURN_STEPS:-1}
                     ;;
                 *)
-                    if [ -n "$python" ] && "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-                        torch_flags=--cuda
-                    fi
+                    if torch_has_cuda; then torch_flags=--cuda; fi
                     ;;
                 esac
             fi
@@ -113,7 +111,11 @@ summary() {
 
 cell() {
     set -- $(summary "$1" "$2")
-    if [ $# -eq 0 ]; then echo "—"; else awk -v m="$1" -v a="$2" -v b="$3" 'BEGIN { printf "%.3g (%.3g to %.3g)", m, a, b }'; fi
+    if [ $# -eq 0 ]; then
+        echo "—"
+    else
+        awk -v m="$1" -v a="$2" -v b="$3" 'BEGIN { printf "%.3g (%.3g to %.3g)", m, a, b }'
+    fi
 }
 
 ratio() {
@@ -134,10 +136,10 @@ for work in $works; do
         "$(ratio "$work" burn) | $(ratio "$work" torch) |"
 done
 echo
-echo "- bootmae: $("$bootmae" --version | sed 's/bootmae //') ($(revision)), $(rustc --version | cut -d ' ' -f 1-2)"
+echo "- $("$bootmae" --version) ($(revision)), $(rustc --version | cut -d ' ' -f 1-2)"
 case " $programs " in *" burn "*)
-    echo "- burn: $(awk '/^name = "burn"$/ { getline; gsub(/[^0-9.]/, ""); print }' benches/peers/burn/Cargo.lock), autodiff on" \
-        "wgpu, ${burn_steps} steps a round" ;;
+    version=$(awk '/^name = "burn"$/ { getline; gsub(/[^0-9.]/, ""); print }' benches/peers/burn/Cargo.lock)
+    echo "- burn: $version, autodiff on wgpu, $burn_steps steps a round" ;;
 esac
 case " $programs " in *" torch "*)
     "$python" benches/peers/torch_step.py --versions $torch_flags >"$scratch/versions"

@@ -320,7 +320,8 @@ def main():
         print(json.dumps(result))
         return
     print(f"{a.work} on {result['device']} {flags or 'float32'}: {result['step_ms']:.1f} ms a step of {batch} images, "
-          f"{result['images_per_s']:.2f} images/s, {result['gflops']:.1f} GFLOP/s; torch {result['torch']}, {result['blas']}")
+          f"{result['images_per_s']:.2f} images/s, {result['gflops']:.1f} GFLOP/s; torch {result['torch']}, "
+          f"{result['blas']}")
 
 
 if __name__ == "__main__":
