@@ -12,7 +12,7 @@ impl Op for Copy {
     }
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        ensure_shape!(x[0].len() % 4 == 0, "{} elements are not a multiple of four", x[0].len());
+        ensure_shape!(x[0].len().is_multiple_of(4), "{} elements are not a multiple of four", x[0].len());
         Ok(vec![x[0].clone()])
     }
 
