@@ -21,7 +21,7 @@ ifdef CI
 export CARGO_INCREMENTAL := 0
 endif
 
-.PHONY: help demo test test-deps test-native test-web check fmt lint wasm web serve clean
+.PHONY: help demo test test-deps test-native test-web check fmt lint bench wasm web serve clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -57,6 +57,9 @@ fmt: ## format the Rust code
 	cargo fmt --all
 
 lint: check ## the same as check
+
+bench: ## time a training step side by side with burn and PyTorch, as far as these are installed
+	@benches/run.sh
 
 wasm: ## compile the library to wasm
 	cargo rustc $(LOCKED) --profile $(PROFILE) --lib --crate-type cdylib --target wasm32-unknown-unknown

@@ -1,11 +1,19 @@
 //! `bootmae bench`: how fast a training step is.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
 
 use super::{AdapterArguments, ModelArguments};
-use crate::{error::Result, train::bench::bench, train::config::resolve};
+use crate::{
+    error::{Error, Result},
+    train::{
+        bench::{Bench, bench},
+        checkpoint::write_atomically,
+        config::resolve,
+        profile,
+    },
+};
 
 /// Time training steps on random images, beside the adapter's best matrix product.
 #[derive(Args, Debug)]
@@ -23,9 +31,12 @@ pub struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// Add the time of each kernel.
+    /// Add the time and rate of each kernel, beside the adapter's best.
     #[arg(long)]
     profile: bool,
+    /// Write when each dispatch of a step ran, for chrome://tracing or Perfetto.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 /// Measures and prints.
@@ -33,30 +44,61 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let flags = toml::Table::from_iter([("model".to_string(), arguments.model.table().into())]);
     let config = resolve(Some(arguments.model.model.as_deref().unwrap_or("tiny")), None, flags)?.model;
     let device = arguments.adapter.open()?;
+    if arguments.trace.is_some() && !device.has_timestamps() {
+        let adapter = &device.adapter().name;
+        return Err(Error::Gpu(format!("--trace needs timestamps, which {adapter} does not have")));
+    }
     let began = Instant::now();
     let clock = || began.elapsed().as_secs_f64();
     let (batch, steps) = (arguments.batch_size as usize, arguments.steps as usize);
-    let result = pollster::block_on(bench(device, &config, batch, steps, arguments.profile, &clock))?;
+    let timed = arguments.profile || arguments.trace.is_some();
+    let result = pollster::block_on(bench(device, &config, batch, steps, timed, &clock))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&result).expect("a result is JSON"));
-        return Ok(());
+    } else {
+        print(&result, arguments.profile);
     }
+    if let Some(path) = &arguments.trace {
+        let trace = profile::trace(&result.adapter, &result.timed);
+        write_atomically(path, |to| serde_json::to_writer(to, &trace).map_err(Into::into))?;
+        eprintln!("trace: {}", path.display());
+    }
+    Ok(())
+}
+
+fn print(result: &Bench, profile: bool) {
     println!("adapter           {}", result.adapter);
-    println!("step              {:.1} ms, {} images, {} dispatches", result.step_ms, batch, result.dispatches);
+    println!("step              {:.1} ms, {} images", result.step_ms, result.batch_size);
+    println!("host              {:.2} ms a step to record and submit {} dispatches", result.host_ms, result.dispatches);
     println!("rate              {:.2} images/s, {:.2} GFLOP/s", result.images_per_s, result.gflops);
     println!(
         "matrix product    {:.2} GFLOP/s at best, {:.2} with one output an invocation",
         result.best_product_gflops, result.plain_product_gflops
     );
+    println!("copy              {:.2} GB/s at best, read and written", result.best_copy_gbs);
     println!("step / product    {:.0} %", result.share_of_best_product * 100.0);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!("GPU memory        {:.1} MiB, at least {:.1} needed", mib(result.peak_bytes), mib(result.least_bytes));
-    if arguments.profile && result.profile.is_empty() {
+    if profile {
+        print_profile(result);
+    }
+}
+
+fn print_profile(result: &Bench) {
+    if result.profile.is_empty() {
         println!("no profile: the adapter has no timestamps");
+        return;
     }
+    let total: f64 = result.profile.iter().map(|k| k.ms).sum();
+    println!("profile           {total:.1} ms in all kernels of a step, each dispatch in a pass of its own");
+    println!("{:<48} {:>5} {:>10} {:>7} {:>18} {:>15}", "kernel", "calls", "ms", "share", "rate", "of the best");
     for k in &result.profile {
-        let rate = if k.gflops > 0.0 { format!("{:8.2} GFLOP/s", k.gflops) } else { String::new() };
-        println!("{:<48} {:5} calls {:9.2} ms {:5.1} % {rate}", k.kernel, k.calls, k.ms, k.share * 100.0);
+        let (rate, unit, best) =
+            if k.gflops > 0.0 { (k.gflops, "GFLOP/s", "product") } else { (k.gbs, "GB/s   ", "copy   ") };
+        let (share, of_best) = (k.share * 100.0, k.share_of_best * 100.0);
+        println!(
+            "{:<48} {:5} {:10.2} {share:5.1} % {rate:10.2} {unit} {of_best:5.0} % {best}",
+            k.kernel, k.calls, k.ms
+        );
     }
-    Ok(())
 }

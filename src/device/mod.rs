@@ -128,6 +128,11 @@ impl Device {
         self.raw.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
+    /// Seconds of one tick of the GPU's timestamps.
+    pub(crate) fn tick_seconds(&self) -> f64 {
+        f64::from(self.queue.get_timestamp_period()) * 1e-9
+    }
+
     /// Fails, with the driver's words, when the device was lost or reported an error since it was opened.
     pub fn check(&self) -> Result<()> {
         match self.fault.first() {

@@ -41,15 +41,18 @@ impl Timer {
         }
     }
 
-    /// Ends and submits the commands and returns the duration of each pass in seconds.
-    pub(crate) async fn submit(&self, device: &Device, mut encoder: wgpu::CommandEncoder) -> Result<Vec<f64>> {
+    /// Ends and submits the commands; [`Timer::take`] waits for their times.
+    pub(crate) fn submit(&self, device: &Device, mut encoder: wgpu::CommandEncoder) {
         encoder.resolve_query_set(&self.queries, 0..self.passes * 2, &self.resolved, 0);
         self.readback.copy(&mut encoder, &self.resolved, 0, u64::from(self.passes) * 16, 0);
         self.readback.submit(device, encoder);
+    }
+
+    /// Begin and end of each pass in ticks of the queue, of which [`Device::tick_seconds`] gives the length.
+    pub(crate) async fn take(&self, device: &Device) -> Result<Vec<[u64; 2]>> {
         let bytes = self.readback.take(device).await?;
         let ticks: Vec<u64> =
             bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("8 bytes"))).collect();
-        let period = f64::from(device.queue.get_timestamp_period()) * 1e-9;
-        Ok(ticks.chunks_exact(2).map(|t| t[1].saturating_sub(t[0]) as f64 * period).collect())
+        Ok(ticks.chunks_exact(2).map(|t| [t[0], t[1]]).collect())
     }
 }

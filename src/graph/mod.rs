@@ -10,7 +10,7 @@ mod types;
 
 use std::{any::Any, cell::RefCell, fmt::Debug, ops::Add, rc::Rc};
 
-pub use executor::{Arenas, Executor};
+pub use executor::{Arenas, Executor, Span, profile};
 pub use gradient::gradients;
 pub use interpret::interpret;
 pub use plan::{Fetch, Place, Plan, PlanOptions, Planned, Storage};
@@ -72,8 +72,8 @@ pub trait Op: Debug + Any {
     /// The operation that does the work of this one and of `next`, which reads this one's first output as its input
     /// `operand`. Where nothing else reads that output (`only`), the result has `next`'s outputs, otherwise this one's
     /// and then `next`'s; its inputs are this one's and then `next`'s others.
-    fn absorb(&self, next: &dyn Op, operand: usize, only: bool) -> Option<Rc<dyn Op>> {
-        let _ = (next, operand, only);
+    fn absorb(&self, next: &dyn Op, operand: usize, only: bool, tuning: &Tuning) -> Option<Rc<dyn Op>> {
+        let _ = (next, operand, only, tuning);
         None
     }
     /// Whether the only output is the input under another shape, so that nothing runs.
@@ -84,6 +84,10 @@ pub trait Op: Debug + Any {
     fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
         let _ = (x, y);
         0.0
+    }
+    /// How the floating-point operations divide among the dispatches.
+    fn flops_shares(&self) -> &[f64] {
+        &[1.0]
     }
 }
 

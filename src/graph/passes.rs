@@ -1,15 +1,16 @@
 //! Passes over a recorded graph, run before it is planned. Models are written without regard to them.
 
 use super::{Node, Origin, Recorded, ValueId};
+use crate::ops::Tuning;
 
 /// Merges operations into those that produce their input, as far as [`Op::absorb`](super::Op::absorb) knows how, so that
 /// values are not written and read again in between. `wanted` are the values that must stay.
-pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId]) {
+pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId], tuning: &Tuning) {
     let mut nodes: Vec<Option<Node>> =
         recorded.nodes.iter().zip(needed).map(|(node, needed)| needed.then(|| node.clone())).collect();
     // Later producers first: a sum of two products goes into the later one, when the other is there.
     for index in (0..nodes.len()).rev() {
-        fuse_one(&mut nodes, index, wanted);
+        fuse_one(&mut nodes, index, wanted, tuning);
     }
     recorded.nodes = nodes.into_iter().flatten().collect();
     for (index, node) in recorded.nodes.iter().enumerate() {
@@ -17,7 +18,7 @@ pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId])
     }
 }
 
-fn fuse_one(nodes: &mut [Option<Node>], index: usize, wanted: &[ValueId]) {
+fn fuse_one(nodes: &mut [Option<Node>], index: usize, wanted: &[ValueId], tuning: &Tuning) {
     let Some(node) = nodes[index].clone() else { return };
     let value = node.outputs[0];
     let readers: Vec<(usize, usize)> = nodes
@@ -31,7 +32,7 @@ fn fuse_one(nodes: &mut [Option<Node>], index: usize, wanted: &[ValueId]) {
     let only = readers.len() == 1 && !wanted.contains(&value);
     for &(at, operand) in &readers {
         let next = nodes[at].clone().expect("a reader");
-        let Some(op) = node.op.absorb(&*next.op, operand, only) else { continue };
+        let Some(op) = node.op.absorb(&*next.op, operand, only, tuning) else { continue };
         let rest: Vec<_> = next.inputs.iter().enumerate().filter(|(i, _)| *i != operand).map(|(_, id)| *id).collect();
         // What stays is the later of the two where only the result matters, so that its other inputs are there; else
         // the earlier, whose output others may read before.

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{Graph, Origin, Recorded, Slot, Tensor, ValueId, passes};
+use super::{Dispatch, Graph, Op, Origin, Recorded, Slot, Tensor, ValueId, passes};
 use crate::{
     kernels::{Constant, Kernel},
     ops::Tuning,
@@ -107,8 +107,10 @@ pub struct Planned {
     pub op: &'static str,
     /// Path of the layer that recorded it.
     pub path: String,
-    /// Floating-point operations of the node; on its first dispatch, 0 on the others.
+    /// Floating-point operations of the dispatch; counted for products and attention only.
     pub flops: f64,
+    /// Bytes of what is bound, read and written; what is updated in place counts twice.
+    pub bytes: u64,
 }
 
 /// Dispatches over numbered buffers: everything an [`Executor`](super::Executor) needs.
@@ -140,7 +142,7 @@ impl Plan {
         if !options.no_fusion {
             let wanted: Vec<_> = fetch.iter().map(|f| f.tensor.id).collect();
             let needed = needed_nodes(&recorded, fetch);
-            passes::fuse(&mut recorded, &needed, &wanted);
+            passes::fuse(&mut recorded, &needed, &wanted, &options.tuning);
         }
         let needed = needed_nodes(&recorded, fetch);
         let roots = storage_roots(&recorded);
@@ -155,8 +157,9 @@ impl Plan {
             }
             let types = |ids: &[ValueId]| ids.iter().map(|id| recorded.values[id.0].ty.clone()).collect::<Vec<_>>();
             let (x, y) = (types(&node.inputs), types(&node.outputs));
-            let mut flops = node.op.flops(&x, &y);
-            for dispatch in node.op.dispatch(&x, &y, &options.tuning) {
+            let flops = node.op.flops(&x, &y);
+            let shares = node.op.flops_shares().iter().chain(std::iter::repeat(&0.0));
+            for (dispatch, share) in node.op.dispatch(&x, &y, &options.tuning).into_iter().zip(shares) {
                 let bound = dispatch.kernel.bindings.len();
                 assert_eq!(dispatch.slots.len(), bound, "bindings of {}", dispatch.kernel.name());
                 let range = |slot: &Slot| {
@@ -166,15 +169,17 @@ impl Plan {
                     };
                     Range { bytes: recorded.values[id.0].ty.bytes(), ..location[&roots[id.0]] }
                 };
+                let ranges: Vec<Range> = dispatch.slots.iter().map(range).collect();
                 plan.dispatches.push(Planned {
+                    bytes: traffic(&*node.op, &dispatch, &ranges),
                     kernel: dispatch.kernel,
                     constants: dispatch.constants,
                     params: dispatch.params,
-                    ranges: dispatch.slots.iter().map(range).collect(),
+                    ranges,
                     groups: dispatch.groups,
                     op: node.op.name(),
                     path: node.path.clone(),
-                    flops: std::mem::take(&mut flops),
+                    flops: flops * share,
                 });
             }
         }
@@ -292,6 +297,17 @@ impl Tensor<'_> {
     fn ty_in(self, recorded: &Recorded) -> &super::TensorType {
         &recorded.values[self.id.0].ty
     }
+}
+
+/// Bytes that a dispatch reads and writes when it touches each binding once.
+fn traffic(op: &dyn Op, dispatch: &Dispatch, ranges: &[Range]) -> u64 {
+    let bound = dispatch.slots.iter().zip(dispatch.kernel.bindings).zip(ranges).enumerate();
+    let bytes = bound.map(|(index, ((slot, binding), range))| {
+        let repeated = !binding.write && ranges[..index].contains(range);
+        let in_place = op.overwrites().iter().any(|(output, _)| binding.write && *slot == Slot::Out(*output));
+        range.bytes * (u64::from(!repeated) + u64::from(in_place))
+    });
+    bytes.sum()
 }
 
 fn needed_nodes(recorded: &Recorded, fetch: &[Fetch<'_>]) -> Vec<bool> {

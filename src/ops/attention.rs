@@ -253,6 +253,11 @@ impl Op for AttentionBackward {
     fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
         2.0 * self.0.flops(&x[3..], y)
     }
+
+    /// Two products each: dP and dq, dk and dv. Probabilities computed anew are not counted.
+    fn flops_shares(&self) -> &[f64] {
+        &[0.5, 0.5]
+    }
 }
 
 pub(super) fn samples() -> Vec<Sample> {

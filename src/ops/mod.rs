@@ -6,6 +6,7 @@ mod assemble_tokens;
 mod attention;
 mod attention_bias;
 pub mod column_sum;
+mod copy;
 mod elementwise;
 mod gather_rows;
 mod gelu;
@@ -22,6 +23,7 @@ pub use assemble_tokens::AssembleTokens;
 pub use attention::{Attention, AttentionBackward, Rows};
 pub use attention_bias::{AttentionBias, SliceVector};
 pub use column_sum::ColumnSum;
+pub use copy::Copy;
 pub use elementwise::Elementwise;
 pub use gather_rows::{GatherRows, ScatterRows};
 pub use gelu::{Gelu, GeluBackward};
@@ -47,6 +49,9 @@ pub struct Tuning {
     pub product: Tile,
     /// How attention shares its rows.
     pub attention: Rows,
+    /// Whether products take in GELU and its gradient. Software rasterizers take seconds to compile it into a large
+    /// tile, once for each of its values.
+    pub fuse_gelu: bool,
 }
 
 impl Tuning {
@@ -61,8 +66,11 @@ impl Tuning {
                     Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 }
                 },
                 attention: Rows::Subgroup(lanes),
+                fuse_gelu: false,
             },
-            _ if device.is_software() => Tuning { attention: Rows::Workgroup(8), ..Tuning::default() },
+            _ if device.is_software() => {
+                Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() }
+            }
             _ => Tuning {
                 product: Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 },
                 ..Tuning::default()
@@ -73,7 +81,7 @@ impl Tuning {
 
 impl Default for Tuning {
     fn default() -> Tuning {
-        Tuning { product: Tile::default(), attention: Rows::Workgroup(GROUP as u32) }
+        Tuning { product: Tile::default(), attention: Rows::Workgroup(GROUP as u32), fuse_gelu: true }
     }
 }
 
@@ -157,6 +165,7 @@ pub fn samples() -> Vec<Sample> {
         attention::samples(),
         attention_bias::samples(),
         column_sum::samples(),
+        copy::samples(),
         elementwise::samples(),
         gather_rows::samples(),
         gelu::samples(),

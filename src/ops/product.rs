@@ -175,10 +175,11 @@ impl Op for Product {
         vec![y]
     }
 
-    fn absorb(&self, next: &dyn Op, operand: usize, only: bool) -> Option<Rc<dyn Op>> {
+    fn absorb(&self, next: &dyn Op, operand: usize, only: bool, tuning: &Tuning) -> Option<Rc<dyn Op>> {
         let next = next as &dyn Any;
         let epilogue = match next.downcast_ref::<Elementwise>() {
             Some(Elementwise::Add) if only => Epilogue::Add,
+            None if !tuning.fuse_gelu => return None,
             None if next.is::<Gelu>() => {
                 if only {
                     Epilogue::Gelu

@@ -1,10 +1,11 @@
 //! How fast a training step is on an adapter, beside the best matrix product found there.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
-use super::{MicroBatch, Trainer, TrainerOptions};
+use super::{
+    MicroBatch, Trainer, TrainerOptions,
+    profile::{self, KernelTime, Timed},
+};
 use crate::{
     device::Device,
     error::Result,
@@ -26,12 +27,16 @@ pub struct Bench {
     pub batch_size: usize,
     /// Median time of a step in milliseconds, from writing its inputs to reading its losses.
     pub step_ms: f64,
+    /// Median time of the host's part of a step in milliseconds: writing inputs, recording and submitting.
+    pub host_ms: f64,
     /// Images a second at the median.
     pub images_per_s: f64,
     /// Rate of the published computation (see [`ModelConfig::step_flops`]), GFLOP/s.
     pub gflops: f64,
     /// Rate of the best matrix product found, over tiles and the step's largest shapes, GFLOP/s.
     pub best_product_gflops: f64,
+    /// Rate of the best large copy, GB/s read and written.
+    pub best_copy_gbs: f64,
     /// Rate of the product that computes one output an invocation, at 256³, GFLOP/s.
     pub plain_product_gflops: f64,
     /// The step's rate over the best product's.
@@ -44,21 +49,9 @@ pub struct Bench {
     pub dispatches: usize,
     /// Time per kernel of a profiled step, the longest first; empty unless asked for or without timestamps.
     pub profile: Vec<KernelTime>,
-}
-
-/// The time that a step spends in one kernel.
-#[derive(Clone, Debug, Serialize)]
-pub struct KernelTime {
-    /// Shader and entry point.
-    pub kernel: String,
-    /// Dispatches.
-    pub calls: usize,
-    /// Milliseconds altogether.
-    pub ms: f64,
-    /// Share of the step's GPU time.
-    pub share: f64,
-    /// GFLOP/s of products and attention, 0 for others.
-    pub gflops: f64,
+    /// The dispatches that `profile` adds up, in order.
+    #[serde(skip)]
+    pub timed: Vec<Timed>,
 }
 
 /// Times `steps` steps of `config` on random images after one that compiles and warms up.
@@ -80,60 +73,47 @@ pub async fn bench(
     let order: Vec<u32> = (0..batch).flat_map(|_| masking::patch_order(config, &mut rng, 0)).collect();
     let weights: Vec<f32> = order.chunks(config.patches()).flat_map(|row| masking::loss_weights(config, row)).collect();
     let micro = MicroBatch { images: &images, order: &order, loss_weights: &weights };
-    let mut times = Vec::new();
+    let (mut times, mut host) = (Vec::new(), Vec::new());
     for t in 0..=steps.max(1) {
         let began = clock();
         trainer.step(&[micro], 1.0, Settings::new(t as u64 + 1, 1e-4, 0.05, (0.9, 0.95), 1e-8, 0.999));
+        let submitted = clock();
         trainer.take().await?;
         if t > 0 {
+            host.push(submitted - began);
             times.push(clock() - began);
         }
     }
-    times.sort_by(f64::total_cmp);
-    let seconds = times[times.len() / 2];
+    let seconds = median(times);
     let gflops = config.step_flops() * batch as f64 / seconds / 1e9;
     let plans = [trainer.pass(), trainer.update()];
-    let profile = if profile { kernel_times(trainer.device(), &plans).await? } else { Vec::new() };
+    let timed = if profile { profile::time_dispatches(trainer.device(), &plans).await? } else { None };
+    let timed = timed.unwrap_or_default();
     let best = best_product(trainer.device(), config, batch, clock).await?;
+    let copy = profile::copy_rate(trainer.device(), clock).await?;
     let plain = product_rate(trainer.device(), Tile::Plain, Form::Nt, (256, 256, 256), clock).await?;
     Ok(Bench {
         adapter: trainer.device().adapter().name.clone(),
         batch_size: batch,
         step_ms: seconds * 1e3,
+        host_ms: median(host) * 1e3,
         images_per_s: batch as f64 / seconds,
         gflops,
         best_product_gflops: best,
+        best_copy_gbs: copy,
         plain_product_gflops: plain,
         share_of_best_product: gflops / best,
         peak_bytes: trainer.gpu_bytes(),
         least_bytes: trainer.least_bytes(),
         dispatches: plans.iter().map(|e| e.plan().dispatches.len()).sum(),
-        profile,
+        profile: profile::by_kernel(&timed, profile::Best { product_gflops: best, copy_gbs: copy }),
+        timed,
     })
 }
 
-/// Runs each plan with a pass per dispatch and adds up the times by kernel.
-async fn kernel_times(device: &Device, plans: &[&Executor]) -> Result<Vec<KernelTime>> {
-    let mut sums: BTreeMap<String, KernelTime> = BTreeMap::new();
-    for executor in plans {
-        let Some(seconds) = executor.profile(device).await? else { return Ok(Vec::new()) };
-        for (planned, seconds) in executor.plan().dispatches.iter().zip(seconds) {
-            let kernel = format!("{} ({})", planned.kernel.name(), planned.op);
-            let entry = sums.entry(kernel.clone());
-            let sum = entry.or_insert(KernelTime { kernel, calls: 0, ms: 0.0, share: 0.0, gflops: 0.0 });
-            sum.calls += 1;
-            sum.ms += seconds * 1e3;
-            sum.gflops += planned.flops / 1e6;
-        }
-    }
-    let mut list: Vec<_> = sums.into_values().collect();
-    let total: f64 = list.iter().map(|k| k.ms).sum();
-    for kernel in &mut list {
-        kernel.share = kernel.ms / total;
-        kernel.gflops /= kernel.ms;
-    }
-    list.sort_by(|a, b| b.ms.total_cmp(&a.ms));
-    Ok(list)
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// The best rate over tiles at the shapes of the step's largest products, GFLOP/s.

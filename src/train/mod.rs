@@ -6,6 +6,7 @@ pub mod config;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod pretrain;
+pub mod profile;
 pub mod schedule;
 pub mod tensors;
 mod trainer;
