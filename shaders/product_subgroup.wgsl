@@ -1,6 +1,6 @@
 // Matrix product for adapters whose loads are dear and whose subgroups are narrow (software rasterizers): one subgroup
 // a workgroup. Each lane loads one row's value and hands it to the others, so that no value of a tile is loaded twice.
-// A shuffle with a constant lane is one instruction on llvmpipe, a broadcast is a search for the first active lane.
+// A shuffle with a constant lane is one instruction on llvmpipe.
 #include "common/product_scalar.wgsl"
 const LANES: u32 = 8u;
 const TILE_L: u32 = 4u;     // rows a lane loads; the tile has LANES * TILE_L

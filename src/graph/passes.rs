@@ -61,7 +61,7 @@ mod tests {
         ops::{Form, Gelu, Product},
     };
 
-    fn kernels(fetch_sum: bool, options: &PlanOptions) -> Vec<&'static str> {
+    fn kernels(fetch_sum: bool, options: &PlanOptions) -> Vec<String> {
         let graph = Graph::new();
         let [x, w, r] = ["x", "w", "r"].map(|name| graph.input(name, TensorType::f32(&[8, 8])));
         let sum = x.then(Product { form: Form::Nt }, &[w]);
@@ -70,23 +70,23 @@ mod tests {
         if fetch_sum {
             fetch.push(Fetch::new("sum", sum));
         }
-        Plan::new(&graph, &fetch, options).dispatches.iter().map(|d| d.op).collect()
+        Plan::new(&graph, &fetch, options).dispatches.iter().map(|d| format!("{} {}", d.op, d.kernel.entry)).collect()
     }
 
     #[test]
     fn a_sum_that_nothing_else_reads_takes_its_reader_in() {
-        assert_eq!(kernels(false, &PlanOptions::default()), ["product_nt+gelu", "product_nt+add"]);
+        assert_eq!(kernels(false, &PlanOptions::default()), ["product_nt+gelu forward", "product_nt+add forward"]);
     }
 
     #[test]
     fn a_wanted_sum_is_stored_beside_its_gelu() {
         let fused = kernels(true, &PlanOptions::default());
-        assert_eq!(fused, ["product_nt+gelu", "product_nt+add"]);
+        assert_eq!(fused, ["product_nt+gelu forward_gelu", "product_nt+add forward"]);
     }
 
     #[test]
     fn fusion_can_be_switched_off() {
         let plain = kernels(false, &PlanOptions { no_fusion: true, ..Default::default() });
-        assert_eq!(plain, ["product_nt", "gelu", "product_nt", "add"]);
+        assert_eq!(plain, ["product_nt forward", "gelu forward", "product_nt forward", "add add"]);
     }
 }
