@@ -8,6 +8,9 @@ BATCH   ?= 8
 TRAIN   ?= examples/photos/train
 IMAGE   ?= examples/photos/held-out/coffee.jpg
 
+# The demo is over before measuring kernel variants would pay off.
+demo: export BOOTMAE_NO_TUNE := 1
+
 # Each demo starts by removing this folder, so it cannot be set from outside.
 override RUN := runs/demo
 

@@ -16,6 +16,7 @@ export VK_DRIVER_FILES="$LAVAPIPE_ICD:$SWIFTSHADER_ICD"
 export VK_ICD_FILENAMES="$VK_DRIVER_FILES" # the same for Vulkan loaders older than 1.3.207
 export BOOTMAE_EXPECT_ADAPTERS="llvmpipe,SwiftShader"
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" # Vulkan loaders complain without one
+export BOOTMAE_NO_TUNE=1                          # the tests' runs are too short to measure kernels for
 echo "Drivers: $VK_DRIVER_FILES"
 echo "Adapters the tests must find: $BOOTMAE_EXPECT_ADAPTERS"
 cargo test "$@"

@@ -1,13 +1,6 @@
 // Normalisation over the last axis with optional gain and bias; one row an invocation, so that no barrier is needed.
-//   x, y, dy, dx   [rows, cols]
-//   gain, bias     [cols]         bound to x where there are none
-//   stats          [rows, 2]      mean, 1/deviation
-//   partial        [chunks, cols] sums of dy * normalised x over chunks of CHUNK rows
+#include "common/layer_norm.wgsl"
 #include "common/grid.wgsl"
-struct Params { rows: u32, cols: u32, divisor: f32, eps: f32, chunk: u32 }
-const AFFINE: u32 = 1u;
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> gain: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -15,6 +8,8 @@ const AFFINE: u32 = 1u;
 @group(0) @binding(5) var<storage, read> dy: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>;
+@group(0) @binding(8) var<storage, read_write> gain_sum: array<f32>;
+@group(0) @binding(9) var<storage, read_write> bias_sum: array<f32>;
 
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -66,15 +61,19 @@ fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
 
 // One column of one chunk of rows an invocation.
 @compute @workgroup_size(64)
-fn gain_gradient(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+fn affine_sums(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let index = grid_index(id, groups);
     let column = index % params.cols;
     let first = index / params.cols * params.chunk;
     if first >= params.rows { return; }
-    var sum = 0.0;
+    var to_gain = 0.0;
+    var to_bias = 0.0;
     for (var row = first; row < min(first + params.chunk, params.rows); row++) {
+        let slope = dy[row * params.cols + column];
         let normalised = (x[row * params.cols + column] - saved[row * 2u]) * saved[row * 2u + 1u];
-        sum = fma(dy[row * params.cols + column], normalised, sum);
+        to_gain = fma(slope, normalised, to_gain);
+        to_bias += slope;
     }
-    y[index] = sum;
+    gain_sum[index] = to_gain;
+    bias_sum[index] = to_bias;
 }

@@ -5,6 +5,7 @@
 // Pairs lie along k where a (or b) is stored so, otherwise along m (or n). Columns always lie in a lane two by two, so
 // that results are stored as pairs. n is even, and so is k (or m) where pairs of a lie along it, and k where pairs of b do.
 #include "common/product.wgsl"
+#include "common/pairs.wgsl"
 const LANES: u32 = 8u;
 const ROWS: u32 = 8u;       // row vectors of a tile; a vector has one row in each lane
 const COLS: u32 = 4u;       // column vectors, an even number
@@ -22,9 +23,6 @@ const B_ALONG_K: u32 = 1u;
 @group(0) @binding(6) var<storage, read_write> activated: array<vec2<f32>>;
 
 var<private> acc: array<f32, TILE>;
-
-fn low(v: u64) -> f32 { return bitcast<f32>(u32(v)); }
-fn high(v: u64) -> f32 { return bitcast<f32>(u32(v >> 32u)); }
 
 // Which row of the tile lies in lane l of row vector i.
 fn row_of(i: u32, l: u32) -> u32 {

@@ -2,10 +2,18 @@
 
 mod common;
 
-use bootmae::ops::{Tile, Tuning, self_test::self_test};
+use bootmae::{
+    device::{Device, DeviceOptions},
+    graph::TensorType,
+    ops::{
+        Attention, Form, LayerNorm, NormRows, Sample, Tile, Tuning, Work, candidates, norm_candidates, samples,
+        self_test::self_test_of,
+    },
+    train::tune::tune,
+};
 
-fn check(device: &bootmae::device::Device, tuning: Tuning) {
-    let outcomes = pollster::block_on(self_test(device, tuning)).expect("the self-test runs");
+fn check(device: &Device, tuning: Tuning, samples: Vec<Sample>) {
+    let outcomes = pollster::block_on(self_test_of(device, tuning, samples)).expect("the self-test runs");
     assert!(!outcomes.is_empty());
     let failed: Vec<_> = outcomes.iter().filter(|o| !o.pass).collect();
     assert!(failed.is_empty(), "on {} with {tuning:?}: {failed:#?}", device.adapter());
@@ -13,26 +21,75 @@ fn check(device: &bootmae::device::Device, tuning: Tuning) {
 
 #[test]
 fn every_operation_agrees_with_the_oracle() {
-    common::on_each_adapter(|device, tuning| check(&device, tuning));
+    common::on_each_adapter(|device, tuning| check(&device, tuning, samples()));
 }
 
 #[test]
 fn the_web_safe_kernels_agree_with_the_oracle() {
-    common::on_each_adapter(|device, _| check(&device, Tuning::default()));
+    common::on_each_adapter(|device, _| check(&device, Tuning::default(), samples()));
 }
 
 #[test]
 fn every_product_tile_agrees_with_the_oracle() {
-    let tiles = [
-        Tile::Plain,
-        Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 },
-        Tile::Register { rows: 3, cols: 5, group_rows: 2, group_cols: 16 },
-    ];
+    let others = [Tile::Plain, Tile::Register { rows: 3, cols: 5, group_rows: 2, group_cols: 16 }];
     common::on_each_adapter(|device, tuning| {
-        tiles.iter().for_each(|tile| check(&device, Tuning { product: *tile, ..tuning }));
-        if let Tile::Pairs { lanes, .. } = tuning.product {
-            let unpaired = Tile::Subgroup { lanes, rows: 32 / lanes, cols: 4 };
-            check(&device, Tuning { product: unpaired, ..tuning });
+        let tiles = candidates(&device).into_iter().chain(others);
+        for tile in tiles {
+            // What fuses into products is proven with the two tests before: it compiles long in a large tile.
+            let plain = |sample: &Sample| sample.op.name().starts_with("product") && !sample.op.name().contains('+');
+            let products = samples().into_iter().filter(plain);
+            check(&device, Tuning::uniform(tile, tuning.attention, tuning.norm), products.collect());
         }
     });
+}
+
+#[test]
+fn every_layer_norm_agrees_with_the_oracle() {
+    common::on_each_adapter(|device, tuning| {
+        let others = [NormRows::Workgroup(64), NormRows::Workgroup(8)];
+        for norm in norm_candidates(&device).into_iter().chain(others) {
+            let norms = samples().into_iter().filter(|sample| sample.op.name() == "layer_norm");
+            let mut other = tuning;
+            other.norm = norm;
+            check(&device, other, norms.collect());
+        }
+    });
+}
+
+#[test]
+fn the_built_in_and_the_web_safe_variants_are_among_the_candidates() {
+    common::on_each_adapter(|device, tuning| {
+        assert!(tuning.runs_on(&device) && Tuning::default().runs_on(&device));
+        let unknown = Tile::Subgroup { lanes: 5, rows: 1, cols: 1 };
+        assert!(!Tuning::uniform(unknown, tuning.attention, tuning.norm).runs_on(&device));
+    });
+}
+
+#[test]
+fn the_tuner_chooses_from_its_list_and_keeps_to_its_budget() {
+    let device = common::one_device(DeviceOptions::default());
+    let needs = [
+        Work::Product { form: Form::Tn, shape: [70, 33, 65] },
+        Work::Attention { op: Attention { heads: 2, first_query: 1 }, inputs: vec![TensorType::f32(&[2, 9, 96])] },
+        Work::LayerNorm { op: LayerNorm { eps: 1e-6, unbiased: false }, input: TensorType::f32(&[2, 9, 34]) },
+    ];
+    let built_in = Tuning::for_device(&device);
+    let began = std::time::Instant::now();
+    let clock = || began.elapsed().as_secs_f64();
+    let run = |budget: f64| {
+        let (mut tuning, mut choices) = (built_in, Vec::new());
+        let tuned = tune(&device, &needs, &mut tuning, budget, &clock, |choice| choices.push(choice.clone()));
+        pollster::block_on(tuned).unwrap();
+        (tuning, choices)
+    };
+    let (tuning, choices) = run(f64::INFINITY);
+    assert_eq!(choices.len(), needs.len());
+    for (choice, work) in choices.iter().zip(&needs) {
+        let candidates = work.candidates(&device);
+        assert!(candidates.contains(&choice.variant) && choice.measured == candidates.len(), "{choice:?}");
+        assert_eq!(tuning.variant(work), choice.variant);
+        assert!(choice.gflops > 0.0 && choice.gflops >= choice.before_gflops.unwrap(), "{choice}");
+    }
+    let (tuning, choices) = run(0.0);
+    assert!(tuning == built_in && choices.is_empty(), "{choices:?}");
 }

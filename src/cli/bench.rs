@@ -4,14 +4,14 @@ use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
 
-use super::{AdapterArguments, ModelArguments};
+use super::{AdapterArguments, ModelArguments, tuning::TuningArguments};
 use crate::{
     error::{Error, Result},
     train::{
         bench::{Bench, bench},
         checkpoint::write_atomically,
         config::resolve,
-        profile,
+        profile, work,
     },
 };
 
@@ -28,6 +28,11 @@ pub struct Arguments {
     steps: u32,
     #[command(flatten)]
     adapter: AdapterArguments,
+    #[command(flatten)]
+    tuning: TuningArguments,
+    /// Measure kernel variants afresh, whatever earlier measurements said.
+    #[arg(long, conflicts_with = "no_tune")]
+    tune: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -52,7 +57,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let clock = || began.elapsed().as_secs_f64();
     let (batch, steps) = (arguments.batch_size as usize, arguments.steps as usize);
     let timed = arguments.profile || arguments.trace.is_some();
-    let result = pollster::block_on(bench(device, &config, batch, steps, timed, &clock))?;
+    let tuning = arguments.tuning.settle(&device, work(&device, &config, batch), arguments.tune)?;
+    let result = pollster::block_on(bench(device, &config, batch, steps, timed, tuning, &clock))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&result).expect("a result is JSON"));
     } else {

@@ -6,6 +6,7 @@ pub mod picture;
 mod pretrain;
 pub mod progress;
 mod reconstruct;
+mod tuning;
 mod verify;
 
 use clap::{Args, Parser, Subcommand};

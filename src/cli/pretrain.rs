@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{AdapterArguments, ModelArguments, progress::Progress};
+use super::{AdapterArguments, ModelArguments, progress::Progress, tuning::TuningArguments};
 use crate::{
     data,
     error::{Error, Result},
+    ops::Tuning,
     train::{
         checkpoint::Checkpoint,
         config::{RunConfig, resolve},
-        pretrain::{Event, Run, RunFolder},
+        pretrain::{Event, Run, RunFolder, kept_tuning},
+        work,
     },
 };
 
@@ -46,6 +48,8 @@ pub struct Arguments {
     stop_after: Option<u64>,
     #[command(flatten)]
     adapter: AdapterArguments,
+    #[command(flatten)]
+    tuning: TuningArguments,
     /// Continue the run in the folder from its checkpoint.
     #[arg(long)]
     resume: bool,
@@ -71,7 +75,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.adapter.open()?;
     let (steps, batch) = (config.training.steps, config.training.batch_size);
     eprintln!("{} images, {steps} steps of {batch} images", source.len());
-    let mut run = pollster::block_on(Run::new(config, folder, source, device, resumed))?;
+    let kept = resumed.as_ref().and_then(|checkpoint| {
+        let built_in = Tuning::for_device(&device);
+        kept_tuning(checkpoint, &device.adapter().name, built_in, |tuning| tuning.runs_on(&device))
+    });
+    let tuning = match kept {
+        Some(tuning) => tuning,
+        None => {
+            if resumed.is_some() {
+                eprintln!("the checkpoint's kernel variants are for another adapter or program; its bits will differ");
+            }
+            let work = work(&device, &config.model, config.training.micro_batch_size());
+            arguments.tuning.settle(&device, work, false)?
+        }
+    };
+    let mut run = pollster::block_on(Run::new(config, folder, source, device, tuning, resumed))?;
     eprintln!(
         "{} parameters, {:.0} MiB of GPU memory",
         run.trainer().layout().count(),

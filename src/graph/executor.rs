@@ -145,8 +145,16 @@ impl Executor {
 
     /// Runs the plan once: one command buffer, one pass, one submit.
     pub fn run(&self, device: &Device) {
+        self.repeat(device, 1);
+    }
+
+    /// Runs the plan several times in one submit.
+    pub fn repeat(&self, device: &Device, times: usize) {
         let mut encoder = device.raw.create_command_encoder(&Default::default());
-        self.record(&mut encoder.begin_compute_pass(&Default::default()));
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            (0..times).for_each(|_| self.record(&mut pass));
+        }
         device.queue.submit([encoder.finish()]);
     }
 

@@ -18,7 +18,7 @@ pub use types::{Array, DType, ShapeError, TensorType};
 
 use crate::{
     kernels::{Constant, Kernel},
-    ops::{self, Tuning},
+    ops::{self, Tuning, Work},
 };
 
 /// A value's number in its graph.
@@ -88,6 +88,11 @@ pub trait Op: Debug + Any {
     /// How the floating-point operations divide among the dispatches.
     fn flops_shares(&self) -> &[f64] {
         &[1.0]
+    }
+    /// What a tuning chooses the kernel's variant by, for operations whose kernel has some.
+    fn work(&self, x: &[TensorType]) -> Option<Work> {
+        let _ = x;
+        None
     }
 }
 

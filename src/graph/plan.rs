@@ -8,7 +8,7 @@ use std::{
 use super::{Dispatch, Graph, Op, Origin, Recorded, Slot, Tensor, ValueId, passes};
 use crate::{
     kernels::{Constant, Kernel},
-    ops::Tuning,
+    ops::{Tuning, Work},
 };
 
 /// A range of an arena: `arena` names it, `shard` counts its buffers, `offset` is in bytes.
@@ -111,6 +111,8 @@ pub struct Planned {
     pub flops: f64,
     /// Bytes of what is bound, read and written; what is updated in place counts twice.
     pub bytes: u64,
+    /// What its variant was chosen by; on the node's first dispatch, none on the others.
+    pub work: Option<Work>,
 }
 
 /// Dispatches over numbered buffers: everything an [`Executor`](super::Executor) needs.
@@ -159,6 +161,7 @@ impl Plan {
             let (x, y) = (types(&node.inputs), types(&node.outputs));
             let flops = node.op.flops(&x, &y);
             let shares = node.op.flops_shares().iter().chain(std::iter::repeat(&0.0));
+            let mut work = node.op.work(&x);
             for (dispatch, share) in node.op.dispatch(&x, &y, &options.tuning).into_iter().zip(shares) {
                 let bound = dispatch.kernel.bindings.len();
                 assert_eq!(dispatch.slots.len(), bound, "bindings of {}", dispatch.kernel.name());
@@ -180,6 +183,7 @@ impl Plan {
                     op: node.op.name(),
                     path: node.path.clone(),
                     flops: flops * share,
+                    work: work.take(),
                 });
             }
         }

@@ -5,6 +5,12 @@ pub mod specialise;
 
 include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
+/// A number that changes with the text of any shader (FNV-1a).
+pub fn fingerprint() -> u64 {
+    let bytes = ALL.iter().flat_map(|kernel| [kernel.file, kernel.entry, kernel.source]).flat_map(str::bytes);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
 /// A storage buffer that an entry point uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {

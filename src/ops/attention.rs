@@ -6,7 +6,7 @@ use crate::kernels::{attention as workgroup, attention_subgroup as subgroup};
 /// Attention of every head. One input `qkv [batch, tokens, 3 inner]` attends to itself (columns q, k, v); two inputs
 /// `q [batch, queries, inner]` and `kv [batch, keys, 2 inner]` attend across. Columns are head-major. The second output
 /// holds each query's largest score and the inverse of its sum of exponentials, for the backward pass.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attention {
     /// Number of heads; a head has `inner / heads` columns.
     pub heads: usize,
@@ -191,6 +191,10 @@ impl Op for Attention {
     fn flops(&self, x: &[TensorType], _: &[TensorType]) -> f64 {
         let at = self.layout(x).expect("checked when recorded");
         4.0 * (at.batch * at.lq * at.lk * at.inner) as f64
+    }
+
+    fn work(&self, x: &[TensorType]) -> Option<Work> {
+        Some(Work::Attention { op: *self, inputs: x.to_vec() })
     }
 }
 

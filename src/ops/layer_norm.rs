@@ -1,10 +1,11 @@
 //! Layer normalisation over the last axis (Ba et al., 2016), with and without gain and bias.
 
-use super::{column_sum, prelude::*};
+use super::{column_sum, grid, prelude::*};
+use crate::kernels::{layer_norm as invocation, layer_norm_pairs_subgroup as pairs, layer_norm_workgroup as workgroup};
 
 /// `y = (x - mean) / sqrt(variance + eps) * gain + bias` over the last axis; inputs x, or x, gain and bias. The second
 /// output holds mean and 1/deviation of each row, for the backward pass.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LayerNorm {
     /// Added to the variance.
     pub eps: f32,
@@ -12,21 +13,42 @@ pub struct LayerNorm {
     pub unbiased: bool,
 }
 
-/// `dx` of [`LayerNorm`]; inputs x, statistics, dy and the gain if there is one.
+/// `dx` of [`LayerNorm`]; inputs x, statistics, dy and the gain if there is one. With a gain two more outputs, both
+/// `[chunks, cols]`: sums over chunks of rows of `dy * normalised x`, and of `dy`.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerNormBackward(LayerNorm);
 
-/// Sums of `dy * normalised x` over chunks of rows, `[chunks, cols]`; inputs x, statistics and dy.
-#[derive(Debug, Clone, Copy)]
-pub struct LayerNormGain;
+/// How layer normalisation shares its rows among invocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NormRows {
+    /// An invocation takes a row: no barriers.
+    Invocation,
+    /// A workgroup of this many invocations, a power of two, takes a row.
+    Workgroup(u32),
+    /// A subgroup of this many invocations takes chunks of rows and loads values in pairs; needs 64-bit integers. Rows
+    /// of an odd length or beyond [`PAIRED_COLS`] are left to `Invocation`.
+    Pairs(u32),
+}
+
+/// The longest row of [`NormRows::Pairs`]: its values are held in registers.
+const PAIRED_COLS: usize = 2048;
+
+impl NormRows {
+    fn fitting(self, cols: usize) -> NormRows {
+        match self {
+            NormRows::Pairs(_) if cols % 2 == 1 || cols > PAIRED_COLS => NormRows::Invocation,
+            rows => rows,
+        }
+    }
+}
 
 impl LayerNorm {
     fn divisor(&self, cols: usize) -> f64 {
         (if self.unbiased { cols - 1 } else { cols }) as f64
     }
 
-    fn params(&self, x: &TensorType) -> kernels::layer_norm::Params {
-        kernels::layer_norm::Params {
+    fn params(&self, x: &TensorType) -> invocation::Params {
+        invocation::Params {
             rows: x.rows() as u32,
             cols: x.cols() as u32,
             divisor: self.divisor(x.cols()) as f32,
@@ -34,10 +56,31 @@ impl LayerNorm {
             chunk: column_sum::CHUNK as u32,
         }
     }
-}
 
-fn affine(on: bool) -> Vec<Constant> {
-    vec![Constant { name: "AFFINE", value: on.into() }]
+    /// A kernel over the rows of x.
+    fn launch(
+        &self,
+        kernel: &'static Kernel,
+        rows: NormRows,
+        x: &TensorType,
+        affine: bool,
+        slots: &[Slot],
+    ) -> Dispatch {
+        let mut constants = vec![Constant { name: "AFFINE", value: affine.into() }];
+        let groups = match rows {
+            NormRows::Invocation => groups(x.rows()),
+            NormRows::Workgroup(group) => {
+                constants.push(Constant { name: "GROUP", value: group });
+                grid(x.rows())
+            }
+            NormRows::Pairs(lanes) => {
+                let loads = x.cols().div_ceil(2 * lanes as usize) as u32;
+                constants.extend([("LANES", lanes), ("LOADS", loads)].map(|(name, value)| Constant { name, value }));
+                grid(x.rows().div_ceil(column_sum::CHUNK))
+            }
+        };
+        Dispatch { constants, ..dispatch(kernel, self.params(x), slots, groups) }
+    }
 }
 
 impl Op for LayerNorm {
@@ -58,9 +101,8 @@ impl Op for LayerNorm {
         if x.len() == 1 {
             return vec![Some(x[0].then(backward, &[y[1], dy]))];
         }
-        let dx = x[0].then(backward, &[y[1], dy, x[1]]);
-        let gain = column_sum::finish(x[0].then(LayerNormGain, &[y[1], dy]));
-        vec![Some(dx), Some(gain), Some(column_sum::columns(dy))]
+        let d = dy.graph().apply(backward, &[x[0], y[1], dy, x[1]]);
+        vec![Some(d[0]), Some(column_sum::finish(d[1])), Some(column_sum::finish(d[2]))]
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
@@ -82,11 +124,20 @@ impl Op for LayerNorm {
         vec![y, stats]
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+    fn work(&self, x: &[TensorType]) -> Option<Work> {
+        (x.len() == 3).then(|| Work::LayerNorm { op: *self, input: x[0].clone() })
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let (gain, bias) = if x.len() == 3 { (1, 2) } else { (0, 0) };
         let slots = [Slot::In(0), Slot::In(gain), Slot::In(bias), Slot::Out(0), Slot::Out(1)];
-        let one = dispatch(&kernels::layer_norm::FORWARD, self.params(&x[0]), &slots, groups(x[0].rows()));
-        vec![Dispatch { constants: affine(x.len() == 3), ..one }]
+        let rows = tuning.norm.fitting(x[0].cols());
+        let kernel = match rows {
+            NormRows::Invocation => &invocation::FORWARD,
+            NormRows::Workgroup(_) => &workgroup::FORWARD,
+            NormRows::Pairs(_) => &pairs::FORWARD,
+        };
+        vec![self.launch(kernel, rows, &x[0], x.len() == 3, &slots)]
     }
 }
 
@@ -97,16 +148,23 @@ impl Op for LayerNormBackward {
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         ensure_shape!(x[0] == x[2], "x and dy must have one shape");
-        Ok(vec![x[0].clone()])
+        let sums = TensorType::f32(&[x[0].rows().div_ceil(column_sum::CHUNK), x[0].cols()]);
+        Ok(if x.len() == 4 { vec![x[0].clone(), sums.clone(), sums] } else { vec![x[0].clone()] })
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
         let mut dx = x[2].clone();
         let cols = x[0].cols() as f64;
+        let mut to_gain = Array::zeros(&[x[0].rows().div_ceil(column_sum::CHUNK), x[0].cols()]);
+        let mut to_bias = to_gain.clone();
         for i in 0..dx.rows() {
             let (mean, scale) = (x[1].row(i)[0], x[1].row(i)[1]);
             let n: Vec<f64> = x[0].row(i).iter().map(|v| (v - mean) * scale).collect();
             let row = dx.row_mut(i);
+            for (c, slope) in row.iter().enumerate() {
+                to_gain.row_mut(i / column_sum::CHUNK)[c] += slope * n[c];
+                to_bias.row_mut(i / column_sum::CHUNK)[c] += slope;
+            }
             if let Some(gain) = x.get(3) {
                 row.iter_mut().zip(&gain.data).for_each(|(g, w)| *g *= w);
             }
@@ -114,41 +172,28 @@ impl Op for LayerNormBackward {
             let dot = row.iter().zip(&n).map(|(g, n)| g * n).sum::<f64>() / self.0.divisor(n.len());
             row.iter_mut().zip(&n).for_each(|(g, n)| *g = scale * (*g - sum - n * dot));
         }
-        vec![dx]
+        if x.len() == 4 { vec![dx, to_gain, to_bias] } else { vec![dx] }
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let gain = if x.len() == 4 { 3 } else { 0 };
-        let slots = [Slot::In(0), Slot::In(gain), Slot::In(1), Slot::In(2), Slot::Out(0)];
-        let one = dispatch(&kernels::layer_norm::BACKWARD, self.0.params(&x[0]), &slots, groups(x[0].rows()));
-        vec![Dispatch { constants: affine(x.len() == 4), ..one }]
-    }
-}
-
-impl Op for LayerNormGain {
-    fn name(&self) -> &'static str {
-        "layer_norm_gain"
-    }
-
-    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![TensorType::f32(&[x[0].rows().div_ceil(column_sum::CHUNK), x[0].cols()])])
-    }
-
-    fn eval(&self, x: &[&Array]) -> Vec<Array> {
-        let mut partial = Array::zeros(&[x[0].rows().div_ceil(column_sum::CHUNK), x[0].cols()]);
-        for i in 0..x[0].rows() {
-            let (mean, scale) = (x[1].row(i)[0], x[1].row(i)[1]);
-            for (c, sum) in partial.row_mut(i / column_sum::CHUNK).iter_mut().enumerate() {
-                *sum += x[2].row(i)[c] * (x[0].row(i)[c] - mean) * scale;
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        let affine = x.len() == 4;
+        let gain = Slot::In(if affine { 3 } else { 0 });
+        let (x_in, saved, dy, dx, out) = (Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0), Slot::Out);
+        let slots = [x_in, gain, saved, dy, dx];
+        let (kernel, rows) = match tuning.norm.fitting(x[0].cols()) {
+            rows @ NormRows::Pairs(_) if affine => {
+                let slots = [&slots[..], &[out(1), out(2)]].concat();
+                return vec![self.0.launch(&pairs::BACKWARD_AFFINE, rows, &x[0], true, &slots)];
             }
+            rows @ NormRows::Workgroup(_) => (&workgroup::BACKWARD, rows),
+            _ => (&invocation::BACKWARD, NormRows::Invocation),
+        };
+        let mut list = vec![self.0.launch(kernel, rows, &x[0], affine, &slots)];
+        if affine {
+            let slots = [x_in, saved, dy, out(1), out(2)];
+            list.push(dispatch(&invocation::AFFINE_SUMS, self.0.params(&x[0]), &slots, groups(y[1].len())));
         }
-        vec![partial]
-    }
-
-    fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let params = LayerNorm { eps: 0.0, unbiased: false }.params(&x[0]);
-        let slots = [Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0)];
-        vec![dispatch(&kernels::layer_norm::GAIN_GRADIENT, params, &slots, groups(y[0].len()))]
+        list
     }
 }
 
@@ -158,5 +203,7 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(1e-6, false), &[&[2, 35, 20], &[20], &[20]]),
         Sample::random(op(1e-5, false), &[&[67, 48]]),
         Sample::random(op(1e-6, true), &[&[3, 75]]),
+        Sample::random(op(1e-6, false), &[&[2, 67, 34], &[34], &[34]]),
+        Sample::random(op(1e-6, false), &[&[65, 7], &[7], &[7]]),
     ]
 }

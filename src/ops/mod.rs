@@ -18,6 +18,7 @@ mod product;
 mod reshape;
 pub mod self_test;
 mod slice_rows;
+mod tuning;
 
 pub use assemble_tokens::AssembleTokens;
 pub use attention::{Attention, AttentionBackward, Rows};
@@ -27,63 +28,18 @@ pub use copy::Copy;
 pub use elementwise::Elementwise;
 pub use gather_rows::{GatherRows, ScatterRows};
 pub use gelu::{Gelu, GeluBackward};
-pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGain};
+pub use layer_norm::{LayerNorm, LayerNormBackward, NormRows};
 pub use masked_mse::{MaskedMse, MaskedMseBackward};
 pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, health};
 pub use patchify::Patchify;
 pub use product::{Epilogue, Form, FusedProduct, Product, Tile};
 pub use reshape::Reshape;
 pub use slice_rows::{PadRows, SliceRows};
+pub use tuning::{Class, Tuning, Variant, Work, candidates, norm_candidates, row_candidates};
 
 use std::rc::Rc;
 
-use crate::{
-    device::Device,
-    graph::{Array, Op, TensorType},
-};
-
-/// Which variant of a kernel runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tuning {
-    /// The matrix product's kernel.
-    pub product: Tile,
-    /// How attention shares its rows.
-    pub attention: Rows,
-    /// Whether products take in GELU and its gradient. Software rasterizers take seconds to compile it into a large
-    /// tile, once for each of its values.
-    pub fuse_gelu: bool,
-}
-
-impl Tuning {
-    /// The built-in choice for an adapter: software rasterizers with narrow subgroups, whose loads are dear, share each
-    /// load across a subgroup; everything else takes the web-safe kernels in wider workgroups.
-    pub fn for_device(device: &Device) -> Tuning {
-        match device.fixed_subgroup() {
-            Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => Tuning {
-                product: if device.has_int64() {
-                    Tile::Pairs { lanes, rows: 64 / lanes, cols: 4 }
-                } else {
-                    Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 }
-                },
-                attention: Rows::Subgroup(lanes),
-                fuse_gelu: false,
-            },
-            _ if device.is_software() => {
-                Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() }
-            }
-            _ => Tuning {
-                product: Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 },
-                ..Tuning::default()
-            },
-        }
-    }
-}
-
-impl Default for Tuning {
-    fn default() -> Tuning {
-        Tuning { product: Tile::default(), attention: Rows::Workgroup(GROUP as u32), fuse_gelu: true }
-    }
-}
+use crate::graph::{Array, Op, TensorType};
 
 /// Invocations in a workgroup of the kernels that give an element or a row to each.
 pub(crate) const GROUP: usize = 64;
@@ -93,9 +49,13 @@ const ROW_OF_GROUPS: usize = 32768;
 
 /// Workgroups for `items` invocations in a line; the shaders find their index with `common/grid.wgsl`.
 pub(crate) fn groups(items: usize) -> [u32; 3] {
-    let groups = items.div_ceil(GROUP).max(1);
-    let x = groups.min(ROW_OF_GROUPS);
-    [x as u32, groups.div_ceil(x) as u32, 1]
+    grid(items.div_ceil(GROUP))
+}
+
+/// So many workgroups in a line.
+pub(crate) fn grid(groups: usize) -> [u32; 3] {
+    let x = groups.clamp(1, ROW_OF_GROUPS);
+    [x as u32, groups.div_ceil(x).max(1) as u32, 1]
 }
 
 /// What fills an input of a [`Sample`].
@@ -182,7 +142,7 @@ pub fn samples() -> Vec<Sample> {
 
 /// Shorthands for the operations' own files.
 pub(crate) mod prelude {
-    pub(crate) use super::{Content, Sample, Tuning, groups};
+    pub(crate) use super::{Content, Sample, Tuning, Work, groups};
     pub(crate) use crate::{
         ensure_shape,
         graph::{Array, Dispatch, Op, ShapeError, Slot, Tensor, TensorType},

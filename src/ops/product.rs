@@ -5,7 +5,7 @@ use std::{any::Any, rc::Rc};
 use super::{Elementwise, Gelu, GeluBackward, column_sum, prelude::*};
 
 /// Which sides of the product are read along their rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// `y[.., n] = sum_k a[.., k] b[n, k]`: a linear layer with weights `[out, in]`.
     Nt,
@@ -201,6 +201,11 @@ impl Op for Product {
         let e = self.extents(x).expect("checked when recorded");
         2.0 * e.m as f64 * e.n as f64 * e.k as f64
     }
+
+    fn work(&self, x: &[TensorType]) -> Option<Work> {
+        let e = self.extents(x).expect("checked when recorded");
+        Some(Work::Product { form: self.form, shape: [e.m, e.n, e.k] })
+    }
 }
 
 impl Product {
@@ -231,7 +236,7 @@ impl Product {
         } else {
             constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
         }
-        let tile = tuning.product.fitting(self.form, (e.m, e.n, e.k));
+        let tile = tuning.product(self.form, [e.m, e.n, e.k]);
         let (kernel, size) = tile.kernel(self.form, both, &mut constants);
         let groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, 1];
         vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
@@ -305,11 +310,15 @@ impl Op for FusedProduct {
     fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
         self.product.flops(self.own(x), y)
     }
+
+    fn work(&self, x: &[TensorType]) -> Option<Work> {
+        self.product.work(self.own(x))
+    }
 }
 
 impl Tile {
-    /// This tile where a product's extents allow it, otherwise the nearest that takes any.
-    fn fitting(self, form: Form, (m, n, k): (usize, usize, usize)) -> Tile {
+    /// This tile where an `m × n` product's extents allow it, otherwise the nearest that takes any.
+    pub(super) fn fitting(self, form: Form, [m, n, k]: [usize; 3]) -> Tile {
         let even = match form {
             Form::Nt | Form::Nn => n % 2 == 0 && k % 2 == 0,
             Form::Tn => n % 2 == 0 && m % 2 == 0,

@@ -57,8 +57,13 @@ pub fn record<'g>(graph: &'g Graph, sample: &Sample) -> Recording<'g> {
 
 /// Runs every sample on `device` and compares with the oracle.
 pub async fn self_test(device: &Device, tuning: Tuning) -> Result<Vec<Outcome>> {
+    self_test_of(device, tuning, samples()).await
+}
+
+/// Runs these samples on `device` and compares with the oracle.
+pub async fn self_test_of(device: &Device, tuning: Tuning, samples: Vec<Sample>) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
-    for sample in samples() {
+    for sample in samples {
         outcomes.push(run(device, tuning, &sample).await?);
     }
     Ok(outcomes)

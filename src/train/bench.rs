@@ -3,20 +3,18 @@
 use serde::Serialize;
 
 use super::{
-    MicroBatch, Trainer, TrainerOptions,
+    Clock, MicroBatch, Trainer, TrainerOptions,
     profile::{self, KernelTime, Timed},
+    tune, work,
 };
 use crate::{
     device::Device,
     error::Result,
-    graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions, TensorType},
+    graph::Executor,
     model::{ModelConfig, masking},
-    ops::{Form, Product, Settings, Tile, Tuning},
+    ops::{Settings, Tuning, Work},
     rng::{Rng, Stream},
 };
-
-/// A clock in seconds; the browser's and the system's differ.
-pub type Clock<'a> = &'a dyn Fn() -> f64;
 
 /// What a benchmark measured.
 #[derive(Clone, Debug, Serialize)]
@@ -33,7 +31,7 @@ pub struct Bench {
     pub images_per_s: f64,
     /// Rate of the published computation (see [`ModelConfig::step_flops`]), GFLOP/s.
     pub gflops: f64,
-    /// Rate of the best matrix product found, over tiles and the step's largest shapes, GFLOP/s.
+    /// Rate of the best matrix product found, over all tiles and the step's largest product of each class, GFLOP/s.
     pub best_product_gflops: f64,
     /// Rate of the best large copy, GB/s read and written.
     pub best_copy_gbs: f64,
@@ -47,6 +45,8 @@ pub struct Bench {
     pub least_bytes: u64,
     /// Dispatches of a step.
     pub dispatches: usize,
+    /// The kernel variants of the step.
+    pub tuning: Tuning,
     /// Time per kernel of a profiled step, the longest first; empty unless asked for or without timestamps.
     pub profile: Vec<KernelTime>,
     /// The dispatches that `profile` adds up, in order.
@@ -61,9 +61,9 @@ pub async fn bench(
     batch: usize,
     steps: usize,
     profile: bool,
+    tuning: Tuning,
     clock: Clock<'_>,
 ) -> Result<Bench> {
-    let tuning = Tuning::for_device(&device);
     let options = TrainerOptions { micro_batch: batch, micro_batches: 1, tuning, inspect: false, no_fusion: false };
     let mut trainer = Trainer::new(device, config, options).await?;
     trainer.initialise(0);
@@ -91,7 +91,7 @@ pub async fn bench(
     let timed = timed.unwrap_or_default();
     let best = best_product(trainer.device(), config, batch, clock).await?;
     let copy = profile::copy_rate(trainer.device(), clock).await?;
-    let plain = product_rate(trainer.device(), Tile::Plain, Form::Nt, (256, 256, 256), clock).await?;
+    let plain = tune::plain_product(trainer.device(), clock).await?;
     Ok(Bench {
         adapter: trainer.device().adapter().name.clone(),
         batch_size: batch,
@@ -106,6 +106,7 @@ pub async fn bench(
         peak_bytes: trainer.gpu_bytes(),
         least_bytes: trainer.least_bytes(),
         dispatches: plans.iter().map(|e| e.plan().dispatches.len()).sum(),
+        tuning,
         profile: profile::by_kernel(&timed, profile::Best { product_gflops: best, copy_gbs: copy }),
         timed,
     })
@@ -116,63 +117,14 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The best rate over tiles at the shapes of the step's largest products, GFLOP/s.
+/// The best rate over all candidates at the step's largest product of each class, GFLOP/s.
 async fn best_product(device: &Device, config: &ModelConfig, batch: usize, clock: Clock<'_>) -> Result<f64> {
-    let (w, hidden) = (config.width, config.mlp_ratio * config.width);
-    let rows = (batch * (config.patches() + 1)).min(4096);
-    let shapes = [
-        (Form::Nt, (rows, hidden, w)),
-        (Form::Nt, (rows, w, hidden)),
-        (Form::Nn, (rows, hidden, w)),
-        (Form::Tn, (hidden, w, rows)),
-        (Form::Nt, (512, 512, 512)),
-    ];
-    let mut tiles = vec![Tuning::for_device(device).product, Tile::default()];
-    tiles.push(Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 });
-    if let Tile::Pairs { lanes, .. } = tiles[0] {
-        tiles.push(Tile::Pairs { lanes, rows: 32 / lanes, cols: 8 });
-        tiles.push(Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 });
-    }
-    if let Tile::Subgroup { lanes, .. } = tiles[0] {
-        tiles.extend([(32, 4), (64, 4), (32, 8)].map(|(rows, cols)| Tile::Subgroup {
-            lanes,
-            rows: rows / lanes,
-            cols,
-        }));
-    }
+    let products = |one: &Work| matches!(one, Work::Product { .. });
+    let needs = tune::needs(work(device, config, batch).into_iter().filter(products).collect());
     let mut best: f64 = 0.0;
-    for tile in tiles {
-        for (form, shape) in shapes {
-            best = best.max(product_rate(device, tile, form, shape, clock).await?);
-        }
-    }
+    let mut tuning = Tuning::for_device(device);
+    tune::tune(device, &needs, &mut tuning, f64::INFINITY, clock, |choice| best = best.max(choice.gflops)).await?;
     Ok(best)
-}
-
-/// GFLOP/s of one product `m × n × k`, the better of two runs after one that warms up.
-async fn product_rate(
-    device: &Device,
-    tile: Tile,
-    form: Form,
-    (m, n, k): (usize, usize, usize),
-    clock: Clock<'_>,
-) -> Result<f64> {
-    let graph = Graph::new();
-    let (a, b) = match form {
-        Form::Nt => ([m, k], [n, k]),
-        Form::Nn => ([m, k], [k, n]),
-        Form::Tn => ([k, m], [k, n]),
-    };
-    let (a_type, b_type) = (TensorType::f32(&a), TensorType::f32(&b));
-    let y = Product::of(form, graph.input("a", a_type.clone()), graph.input("b", b_type.clone()));
-    let corner = y.reshape(&[m * n]).then(crate::ops::SliceVector { first: 0, len: 1 }, &[]);
-    let options = PlanOptions { tuning: Tuning { product: tile, ..Tuning::for_device(device) }, ..Default::default() };
-    let plan = Plan::new(&graph, &[Fetch::new("corner", corner)], &options);
-    let executor = Executor::new(device, plan, &Arenas::default()).await?;
-    let ramp = |len: usize| (0..len).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect::<Vec<f32>>();
-    executor.write(device, "a", bytemuck::cast_slice(&ramp(a_type.len())));
-    executor.write(device, "b", bytemuck::cast_slice(&ramp(b_type.len())));
-    Ok(2.0 * m as f64 * n as f64 * k as f64 / best_run(device, &executor, "corner", clock).await? / 1e9)
 }
 
 /// Seconds of the better of two runs after one that warms up; a run ends when its output can be read.

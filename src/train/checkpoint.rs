@@ -1,7 +1,7 @@
 //! The state of a run in one safetensors file: weights, teacher, both moments of AdamW, step and configuration.
 //!
 //! Tensors are named `GROUP/NAME` (`model/blocks.0.norm1.weight`), all F32. The metadata holds the format and its
-//! version, the step, the configuration as JSON and the adapter's name. Equal states give equal bytes.
+//! version, the step, the configuration as JSON, the adapter's name and the kernel variants as JSON. Equal states give equal bytes.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -51,6 +51,9 @@ pub struct Checkpoint {
     pub config: RunConfig,
     /// Name of the adapter that computed the state; another one continues with slightly different numbers.
     pub adapter: String,
+    /// The kernel variants that computed it, as JSON; other ones continue with slightly different numbers. None in files
+    /// from before there was a choice.
+    pub tuning: Option<String>,
     /// Tensors by group: [`MODEL`], [`TEACHER`], [`MOMENT1`], [`MOMENT2`].
     pub groups: BTreeMap<String, Vec<NamedTensor>>,
 }
@@ -65,7 +68,8 @@ impl Checkpoint {
             ("config", serde_json::to_string(&self.config)?),
             ("adapter", self.adapter.clone()),
         ];
-        let metadata: BTreeMap<&str, String> = metadata.into();
+        let mut metadata: BTreeMap<&str, String> = metadata.into();
+        metadata.extend(self.tuning.iter().map(|tuning| ("tuning", tuning.clone())));
         let mut header = BTreeMap::from([("__metadata__".to_owned(), serde_json::to_value(metadata)?)]);
         let mut offset = 0;
         for (group, tensor) in self.tensors() {
@@ -97,6 +101,7 @@ impl Checkpoint {
         let config: RunConfig = file.json("config")?;
         config.check().map_err(|e| format!("`config` in the metadata: {e}"))?;
         let adapter = text("adapter")?.clone();
+        let tuning = file.metadata.get("tuning").cloned();
         let mut groups: BTreeMap<String, Vec<NamedTensor>> = BTreeMap::new();
         for (path, tensor) in file.tensors {
             let (group, name) = path.split_once('/').ok_or_else(|| format!("tensor `{path}` is in no group"))?;
@@ -104,7 +109,7 @@ impl Checkpoint {
             let tensor = NamedTensor { name: name.to_owned(), shape: tensor.shape, data };
             groups.entry(group.to_owned()).or_default().push(tensor);
         }
-        Ok(Checkpoint { step, config, adapter, groups })
+        Ok(Checkpoint { step, config, adapter, tuning, groups })
     }
 
     /// The checkpoint in a file's bytes, or what is wrong with them in words.
@@ -221,6 +226,7 @@ mod tests {
             step: 12,
             config: RunConfig::preset("nano").unwrap(),
             adapter: "llvmpipe \"x\"".into(),
+            tuning: Some("{}".into()),
             groups: groups.map(|(name, first)| (name.to_owned(), group(first))).into(),
         }
     }

@@ -10,6 +10,10 @@ pub mod profile;
 pub mod schedule;
 pub mod tensors;
 mod trainer;
+pub mod tune;
 pub mod verify;
 
-pub use trainer::{GRADIENTS, MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS};
+pub use trainer::{GRADIENTS, MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
+
+/// A clock in seconds; the browser's and the system's differ.
+pub type Clock<'a> = &'a dyn Fn() -> f64;

@@ -78,6 +78,21 @@ impl RunFolder {
     }
 }
 
+/// The kernel variants that `checkpoint` was computed with, if a device with this adapter can go on with them: only so
+/// does the run end with the bits of an uninterrupted one. Files from before there was a choice mean the built-in table.
+pub fn kept_tuning(
+    checkpoint: &Checkpoint,
+    adapter: &str,
+    built_in: Tuning,
+    runs: impl FnOnce(&Tuning) -> bool,
+) -> Option<Tuning> {
+    if checkpoint.adapter != adapter {
+        return None;
+    }
+    let Some(text) = &checkpoint.tuning else { return Some(built_in) };
+    serde_json::from_str(text).ok().filter(runs)
+}
+
 /// A run about to start or to go on.
 pub struct Run {
     config: RunConfig,
@@ -106,13 +121,14 @@ impl Run {
         folder: RunFolder,
         source: Arc<dyn Source>,
         device: Device,
+        tuning: Tuning,
         resumed: Option<Checkpoint>,
     ) -> Result<Run> {
         let (model, training) = (&config.model, &config.training);
         let options = TrainerOptions {
             micro_batch: training.micro_batch_size(),
             micro_batches: training.micro_batches,
-            tuning: Tuning::for_device(&device),
+            tuning,
             inspect: false,
             no_fusion: false,
         };
@@ -262,6 +278,7 @@ impl Run {
             step: self.step,
             config: self.config.clone(),
             adapter: self.trainer.device().adapter().name.clone(),
+            tuning: Some(serde_json::to_string(self.trainer.tuning()).expect("texts are JSON")),
             groups: Default::default(),
         };
         for (group, arena) in groups(self.config.model.feature_branch) {
@@ -287,4 +304,33 @@ fn restore(trainer: &Trainer, checkpoint: &Checkpoint, path: &Path) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{NormRows, Rows, Tile};
+
+    #[test]
+    fn a_resumed_run_keeps_its_tuning_on_its_own_adapter_alone() {
+        let own = Tuning::uniform(Tile::Plain, Rows::Workgroup(8), NormRows::Invocation);
+        let built_in = Tuning::default();
+        let mut checkpoint = Checkpoint {
+            step: 1,
+            config: RunConfig::preset("nano").unwrap(),
+            adapter: "a".into(),
+            tuning: Some(serde_json::to_string(&own).unwrap()),
+            groups: Default::default(),
+        };
+        let mut bytes = Vec::new();
+        checkpoint.encode(&mut bytes).unwrap();
+        let read = Checkpoint::decode(&bytes).unwrap();
+        assert_eq!(kept_tuning(&read, "a", built_in, |_| true), Some(own));
+        assert_eq!(kept_tuning(&read, "b", built_in, |_| true), None);
+        assert_eq!(kept_tuning(&read, "a", built_in, |tuning| *tuning != own), None, "no longer offered");
+        checkpoint.tuning = Some("damaged".into());
+        assert_eq!(kept_tuning(&checkpoint, "a", built_in, |_| true), None);
+        checkpoint.tuning = None;
+        assert_eq!(kept_tuning(&checkpoint, "a", built_in, |_| true), Some(built_in));
+    }
 }

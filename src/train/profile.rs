@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 
-use super::bench::{Clock, best_run};
+use super::{Clock, bench::best_run};
 use crate::{
     device::Device,
     error::Result,

@@ -9,7 +9,7 @@ use crate::{
     graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
     model::{ModelConfig, inputs, inventory, position_tables, record},
     nn::{Layout, Params},
-    ops::{Accumulate, AdamW, Ema, Settings, Tuning, column_sum, health},
+    ops::{Accumulate, AdamW, Ema, Settings, Tuning, Work, column_sum, health},
 };
 
 /// The trainable weights.
@@ -92,7 +92,7 @@ impl Trainer {
     /// Allocates and compiles everything for `config`; weights start at zero until [`Trainer::initialise`] or
     /// [`Trainer::write`].
     pub async fn new(device: Device, config: &ModelConfig, options: TrainerOptions) -> Result<Trainer> {
-        let layout = Layout::new(inventory(config), SHARD_BYTES.min(device.max_binding_bytes()));
+        let layout = layout(&device, config);
         let mut arenas = Arenas::default();
         let teacher = config.feature_branch.then_some(TEACHER);
         let sums = (options.micro_batches > 1).then_some(SUMS);
@@ -125,6 +125,11 @@ impl Trainer {
     /// The configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// The kernel variants in use.
+    pub fn tuning(&self) -> &Tuning {
+        &self.options.tuning
     }
 
     /// Where parameters stand.
@@ -261,6 +266,20 @@ impl Trainer {
         self.idle.push(readbacks);
         Ok(result)
     }
+}
+
+/// Where the parameters of `config` stand on a device.
+fn layout(device: &Device, config: &ModelConfig) -> Layout {
+    Layout::new(inventory(config), SHARD_BYTES.min(device.max_binding_bytes()))
+}
+
+/// What a forward and backward pass of `micro_batch` images computes with kernels that have variants; nothing is
+/// allocated.
+pub fn work(device: &Device, config: &ModelConfig, micro_batch: usize) -> Vec<Work> {
+    let options =
+        TrainerOptions { micro_batch, micro_batches: 1, tuning: Tuning::default(), inspect: false, no_fusion: false };
+    let plan = plan_pass(config, &layout(device, config), &options);
+    plan.dispatches.into_iter().filter_map(|planned| planned.work).collect()
 }
 
 /// Forward, teacher, losses and gradients of one micro-batch; gradients are written into their arena.

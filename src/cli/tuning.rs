@@ -1,0 +1,69 @@
+//! Which kernel variants a command trains with: those measured before, or measured now, or the built-in table's.
+
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::{
+    device::Device,
+    error::Result,
+    ops::{Tuning, Work},
+    train::tune::{self, cache, cache::Cache},
+};
+
+/// Switches measuring off, as `--no-tune` does, when it is set to anything but nothing or 0.
+const NO_TUNE: &str = "BOOTMAE_NO_TUNE";
+
+#[derive(Args, Debug)]
+pub struct TuningArguments {
+    /// Take kernel variants from the built-in table; measure nothing and read no earlier measurements.
+    #[arg(long)]
+    no_tune: bool,
+}
+
+impl TuningArguments {
+    /// The variants for a step that computes `work`. Choices that are missing from the cache, or all of them if `afresh`,
+    /// are measured, printed on standard error and kept.
+    pub fn settle(&self, device: &Device, work: Vec<Work>, afresh: bool) -> Result<Tuning> {
+        let mut tuning = Tuning::for_device(device);
+        let forbidden = std::env::var_os(NO_TUNE).is_some_and(|value| !value.is_empty() && value != "0");
+        if self.no_tune || (forbidden && !afresh) {
+            return Ok(tuning);
+        }
+        let path = cache::path();
+        let mut cache = path.as_ref().map(|path| Cache::load(path, cache::key(device))).unwrap_or_default();
+        let mut needs = tune::needs(work);
+        if !afresh {
+            needs.retain(|one| match cache.get(one, &one.candidates(device)) {
+                Some(variant) => {
+                    tuning.choose(one, variant);
+                    false
+                }
+                None => true,
+            });
+        }
+        if needs.is_empty() {
+            return Ok(tuning);
+        }
+        eprintln!("measuring kernel variants, up to {:.0} s (--no-tune skips this)", tune::BUDGET_S);
+        let began = Instant::now();
+        let clock = || began.elapsed().as_secs_f64();
+        let mut chosen = 0;
+        pollster::block_on(tune::tune(device, &needs, &mut tuning, tune::BUDGET_S, &clock, |choice| {
+            eprintln!("tuned {choice}");
+            chosen += 1;
+            if choice.measured > 1 {
+                cache.put(&choice.work, choice.variant);
+            }
+        }))?;
+        if chosen < needs.len() {
+            eprintln!("{} of {} choices keep the built-in table's variant", needs.len() - chosen, needs.len());
+        }
+        if let Some(path) = path
+            && let Err(error) = cache.save(&path)
+        {
+            tracing::warn!("the measurements are not kept: {error}");
+        }
+        Ok(tuning)
+    }
+}

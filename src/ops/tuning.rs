@@ -1,0 +1,453 @@
+//! Which variant of a kernel runs: one product tile for each class of products, and how attention shares its rows.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use super::{Attention, Form, LayerNorm, NormRows, Product, Rows, Tile};
+use crate::{
+    device::Device,
+    graph::{Op, TensorType},
+};
+
+/// Outputs from which a product is large: enough workgroups for a wide adapter even with large tiles.
+const LARGE: usize = 1 << 18;
+/// Terms of a sum from which a product is long.
+const LONG: usize = 1024;
+/// Floating-point operations of layer normalisation per element, about: 7 forward, 15 backward.
+const NORM_FLOPS: f64 = 22.0;
+
+/// Products that take one tile: equal form, equally large, equally long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// The form.
+    pub form: Form,
+    /// Whether it has many outputs.
+    pub large: bool,
+    /// Whether it sums over many terms.
+    pub long: bool,
+}
+
+impl Class {
+    /// How many there are.
+    pub const COUNT: usize = 12;
+
+    /// The class of an `m × n` product that sums over `k`.
+    pub fn of(form: Form, [m, n, k]: [usize; 3]) -> Class {
+        Class { form, large: m * n >= LARGE, long: k >= LONG }
+    }
+
+    /// Every class, by rising [`Class::index`].
+    pub fn all() -> impl Iterator<Item = Class> {
+        [Form::Nt, Form::Nn, Form::Tn].into_iter().flat_map(|form| {
+            [(false, false), (false, true), (true, false), (true, true)].map(|(large, long)| Class {
+                form,
+                large,
+                long,
+            })
+        })
+    }
+
+    fn index(self) -> usize {
+        4 * self.form as usize + 2 * usize::from(self.large) + usize::from(self.long)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (size, sum) = (if self.large { "large" } else { "small" }, if self.long { "long" } else { "short" });
+        write!(f, "{} {size} {sum}", Product { form: self.form }.name())
+    }
+}
+
+/// The kernel variants of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "BTreeMap<String, String>", try_from = "BTreeMap<String, String>")]
+pub struct Tuning {
+    /// A product's tile, by its class's index.
+    products: [Tile; Class::COUNT],
+    /// How attention shares its rows.
+    pub attention: Rows,
+    /// How layer normalisation shares its rows.
+    pub norm: NormRows,
+    /// Whether products take in GELU and its gradient. Software rasterizers take seconds to compile it into a large
+    /// tile, once for each of its values.
+    pub fuse_gelu: bool,
+}
+
+impl Tuning {
+    /// These variants, one tile for all products.
+    pub fn uniform(product: Tile, attention: Rows, norm: NormRows) -> Tuning {
+        Tuning { products: [product; Class::COUNT], attention, norm, fuse_gelu: true }
+    }
+
+    /// The built-in choice for an adapter: software rasterizers with narrow subgroups, whose loads are dear, share each
+    /// load across a subgroup; everything else takes the web-safe kernels in wider workgroups.
+    pub fn for_device(device: &Device) -> Tuning {
+        match device.fixed_subgroup() {
+            Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => {
+                let (rows, cols) = (64 / lanes, 4);
+                let (tile, norm) = if device.has_int64() {
+                    (Tile::Pairs { lanes, rows, cols }, NormRows::Pairs(lanes))
+                } else {
+                    (Tile::Subgroup { lanes, rows, cols }, NormRows::Invocation)
+                };
+                Tuning { fuse_gelu: false, ..Tuning::uniform(tile, Rows::Subgroup(lanes), norm) }
+            }
+            _ if device.is_software() => {
+                Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() }
+            }
+            _ => {
+                let tile = Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 };
+                Tuning::uniform(tile, Tuning::default().attention, NormRows::Workgroup(64))
+            }
+        }
+    }
+
+    /// The tile of an `m × n` product that sums over `k`: its class's, or the nearest one that takes its extents.
+    pub fn product(&self, form: Form, shape: [usize; 3]) -> Tile {
+        self.products[Class::of(form, shape).index()].fitting(form, shape)
+    }
+
+    /// The variant that `work` runs with.
+    pub fn variant(&self, work: &Work) -> Variant {
+        match work {
+            Work::Product { form, shape } => Variant::Product(self.product(*form, *shape)),
+            Work::Attention { .. } => Variant::Attention(self.attention),
+            Work::LayerNorm { .. } => Variant::LayerNorm(self.norm),
+        }
+    }
+
+    /// Gives `variant` to the class of `work`; a variant of another kernel changes nothing.
+    pub fn choose(&mut self, work: &Work, variant: Variant) {
+        match (work, variant) {
+            (Work::Product { form, shape }, Variant::Product(tile)) => {
+                self.products[Class::of(*form, *shape).index()] = tile;
+            }
+            (Work::Attention { .. }, Variant::Attention(rows)) => self.attention = rows,
+            (Work::LayerNorm { .. }, Variant::LayerNorm(rows)) => self.norm = rows,
+            _ => {}
+        }
+    }
+
+    /// Whether `device` has every variant: those of its candidates, its built-in table and the web-safe ones.
+    pub fn runs_on(&self, device: &Device) -> bool {
+        let tiles = candidates(device);
+        self.products.iter().all(|tile| tiles.contains(tile))
+            && row_candidates(device).contains(&self.attention)
+            && norm_candidates(device).contains(&self.norm)
+    }
+}
+
+impl Default for Tuning {
+    /// The web-safe reference.
+    fn default() -> Tuning {
+        Tuning::uniform(Tile::default(), Rows::Workgroup(super::GROUP as u32), NormRows::Invocation)
+    }
+}
+
+const ATTENTION: &str = "attention";
+const LAYER_NORM: &str = "layer_norm";
+const GELU: &str = "gelu";
+/// What products do with a GELU that follows.
+const GELU_IS: [&str; 2] = ["apart", "in the product"];
+
+impl From<Tuning> for BTreeMap<String, String> {
+    fn from(tuning: Tuning) -> BTreeMap<String, String> {
+        let products = Class::all().map(|class| (class.to_string(), tuning.products[class.index()].to_string()));
+        let others = [
+            (ATTENTION.into(), tuning.attention.to_string()),
+            (LAYER_NORM.into(), tuning.norm.to_string()),
+            (GELU.into(), GELU_IS[usize::from(tuning.fuse_gelu)].into()),
+        ];
+        products.chain(others).collect()
+    }
+}
+
+impl TryFrom<BTreeMap<String, String>> for Tuning {
+    type Error = String;
+
+    fn try_from(map: BTreeMap<String, String>) -> Result<Tuning, String> {
+        let text = |key: &str| map.get(key).ok_or_else(|| format!("no variant of {key}"));
+        let held = |key: &str| text(key)?.parse();
+        let mut tuning = Tuning::default();
+        let gelu = text(GELU)?;
+        tuning.fuse_gelu =
+            GELU_IS.iter().position(|is| is == gelu).ok_or_else(|| format!("gelu cannot be `{gelu}`"))? == 1;
+        for class in Class::all() {
+            match held(&class.to_string())? {
+                Variant::Product(tile) => tuning.products[class.index()] = tile,
+                other => return Err(format!("{class} cannot run with {other}")),
+            }
+        }
+        match held(ATTENTION)? {
+            Variant::Attention(rows) => tuning.attention = rows,
+            other => return Err(format!("{ATTENTION} cannot run with {other}")),
+        }
+        match held(LAYER_NORM)? {
+            Variant::LayerNorm(rows) => tuning.norm = rows,
+            other => return Err(format!("{LAYER_NORM} cannot run with {other}")),
+        }
+        Ok(tuning)
+    }
+}
+
+/// The product tiles worth measuring on a device, its built-in one and the web-safe one among them. Software adapters
+/// compile a large tile for seconds, so their list is short.
+pub fn candidates(device: &Device) -> Vec<Tile> {
+    let register = |rows, cols, group_rows, group_cols| Tile::Register { rows, cols, group_rows, group_cols };
+    let mut tiles = vec![Tile::default()];
+    if let Some(lanes @ 4..=16) = device.fixed_subgroup() {
+        tiles.push(Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 });
+        if device.has_int64() {
+            tiles.extend([(64, 4), (32, 8), (64, 8)].map(|(rows, cols)| Tile::Pairs {
+                lanes,
+                rows: rows / lanes,
+                cols,
+            }));
+        }
+    } else if device.is_software() {
+        tiles.extend([register(4, 4, 8, 8), register(4, 8, 2, 8)]);
+    }
+    if !device.is_software() {
+        let groups = [(4, 4, 8, 8), (8, 4, 8, 8), (8, 8, 8, 8), (4, 4, 16, 16)];
+        tiles.extend(groups.map(|(rows, cols, group_rows, group_cols)| register(rows, cols, group_rows, group_cols)));
+    }
+    tiles
+}
+
+/// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
+pub fn row_candidates(device: &Device) -> Vec<Rows> {
+    let subgroup = device.fixed_subgroup().filter(|lanes| (4..=64).contains(lanes)).map(Rows::Subgroup);
+    [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(subgroup).collect()
+}
+
+/// The ways of layer normalisation worth measuring on a device, its built-in one and the web-safe one among them.
+pub fn norm_candidates(device: &Device) -> Vec<NormRows> {
+    let lanes = device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes) && device.has_int64());
+    let pairs = lanes.map(NormRows::Pairs);
+    let groups: &[u32] = if device.is_software() { &[] } else { &[64, 256] };
+    [NormRows::Invocation]
+        .into_iter()
+        .chain(groups.iter().map(|group| NormRows::Workgroup(*group)))
+        .chain(pairs)
+        .collect()
+}
+
+/// What a plan computes with a kernel that has variants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// A matrix product.
+    Product {
+        /// Its form.
+        form: Form,
+        /// `m`, `n` and `k`.
+        shape: [usize; 3],
+    },
+    /// Attention, forward and backward.
+    Attention {
+        /// The operation.
+        op: Attention,
+        /// Types of its inputs.
+        inputs: Vec<TensorType>,
+    },
+    /// Layer normalisation with gain and bias, forward and backward.
+    LayerNorm {
+        /// The operation.
+        op: LayerNorm,
+        /// The type of its first input.
+        input: TensorType,
+    },
+}
+
+impl Work {
+    /// Whether the other takes the same variant, whatever that is.
+    pub fn is_like(&self, other: &Work) -> bool {
+        match (self, other) {
+            (Work::Product { form, shape }, Work::Product { form: other_form, shape: other }) => {
+                Class::of(*form, *shape) == Class::of(*other_form, *other)
+            }
+            (Work::Attention { .. }, Work::Attention { .. }) | (Work::LayerNorm { .. }, Work::LayerNorm { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Floating-point operations, with the backward pass in attention.
+    pub fn flops(&self) -> f64 {
+        match self {
+            Work::Product { shape: [m, n, k], .. } => 2.0 * *m as f64 * *n as f64 * *k as f64,
+            Work::Attention { op, inputs } => 3.0 * op.flops(inputs, &[]),
+            Work::LayerNorm { input, .. } => NORM_FLOPS * input.len() as f64,
+        }
+    }
+
+    /// The variants worth measuring on a device.
+    pub fn candidates(&self, device: &Device) -> Vec<Variant> {
+        match self {
+            Work::Product { form, shape } => {
+                let fits = |tile: &Tile| tile.fitting(*form, *shape) == *tile;
+                candidates(device).into_iter().filter(fits).map(Variant::Product).collect()
+            }
+            Work::Attention { .. } => row_candidates(device).into_iter().map(Variant::Attention).collect(),
+            Work::LayerNorm { .. } => norm_candidates(device).into_iter().map(Variant::LayerNorm).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Work::Product { form, shape: [m, n, k] } => write!(f, "{} {m}x{n}x{k}", Product { form: *form }.name()),
+            Work::Attention { op, inputs } => {
+                let shapes: Vec<_> = inputs
+                    .iter()
+                    .map(|ty| ty.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"))
+                    .collect();
+                write!(f, "{ATTENTION} {} of {} heads", shapes.join(" by "), op.heads)
+            }
+            Work::LayerNorm { input, .. } => write!(f, "{LAYER_NORM} {}x{}", input.rows(), input.cols()),
+        }
+    }
+}
+
+/// A variant of one of the kernels that have some. Its text form is what files hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Of the matrix product.
+    Product(Tile),
+    /// Of attention.
+    Attention(Rows),
+    /// Of layer normalisation.
+    LayerNorm(NormRows),
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tile::Plain => write!(f, "plain"),
+            Tile::Register { rows, cols, group_rows, group_cols } => {
+                write!(f, "register {rows}x{cols} group {group_rows}x{group_cols}")
+            }
+            Tile::Subgroup { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols}"),
+            Tile::Pairs { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols} in pairs"),
+        }
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rows::Workgroup(rows) => write!(f, "workgroup of {rows} rows"),
+            Rows::Subgroup(rows) => write!(f, "subgroup of {rows} rows"),
+        }
+    }
+}
+
+impl fmt::Display for NormRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NormRows::Invocation => write!(f, "invocation a row"),
+            NormRows::Workgroup(size) => write!(f, "workgroup of {size} a row"),
+            NormRows::Pairs(lanes) => write!(f, "subgroup of {lanes} in pairs"),
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Variant::Product(tile) => tile.fmt(f),
+            Variant::Attention(rows) => rows.fmt(f),
+            Variant::LayerNorm(rows) => rows.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Variant {
+    type Err = String;
+
+    /// Reads what `Display` writes. The numbers are not judged: see [`Tuning::runs_on`].
+    fn from_str(text: &str) -> Result<Variant, String> {
+        let unknown = || format!("no kernel variant `{text}`");
+        let mut numbers: Vec<u32> = Vec::new();
+        let mut pattern = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+            let digits = rest[at..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - at);
+            numbers.push(rest[at..at + digits].parse().map_err(|_| unknown())?);
+            pattern.push_str(&rest[..at]);
+            pattern.push('#');
+            rest = &rest[at + digits..];
+        }
+        pattern.push_str(rest);
+        Ok(match (pattern.as_str(), &numbers[..]) {
+            ("plain", []) => Variant::Product(Tile::Plain),
+            ("register #x# group #x#", &[rows, cols, group_rows, group_cols]) => {
+                Variant::Product(Tile::Register { rows, cols, group_rows, group_cols })
+            }
+            ("subgroup # lanes #x#", &[lanes, rows, cols]) => Variant::Product(Tile::Subgroup { lanes, rows, cols }),
+            ("subgroup # lanes #x# in pairs", &[lanes, rows, cols]) => {
+                Variant::Product(Tile::Pairs { lanes, rows, cols })
+            }
+            ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
+            ("subgroup of # rows", &[rows]) => Variant::Attention(Rows::Subgroup(rows)),
+            ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
+            ("workgroup of # a row", &[size]) => Variant::LayerNorm(NormRows::Workgroup(size)),
+            ("subgroup of # in pairs", &[lanes]) => Variant::LayerNorm(NormRows::Pairs(lanes)),
+            _ => return Err(unknown()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variants_text_reads_back_as_the_variant() {
+        let tiles = [
+            Tile::Plain,
+            Tile::default(),
+            Tile::Register { rows: 4, cols: 8, group_rows: 16, group_cols: 2 },
+            Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
+            Tile::Pairs { lanes: 8, rows: 8, cols: 4 },
+        ];
+        let rows = [Rows::Workgroup(64), Rows::Subgroup(8)];
+        let norms = [NormRows::Invocation, NormRows::Workgroup(256), NormRows::Pairs(8)];
+        let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
+        for variant in tiles.map(Variant::Product).into_iter().chain(others) {
+            assert_eq!(variant.to_string().parse(), Ok(variant));
+        }
+        assert_eq!(Tile::default().to_string(), "register 8x8 group 1x8");
+        for wrong in ["", "register 8x8", "register 8x8 group 1x", "plain 1", "subgroup 99999999999 lanes 8x4", "Ω 1"]
+        {
+            assert!(wrong.parse::<Variant>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_tunings_text_reads_back_as_the_tuning() {
+        let mut tuning = Tuning::default();
+        let work = Work::Product { form: Form::Tn, shape: [192, 768, 2080] };
+        let tile = Tile::Subgroup { lanes: 8, rows: 8, cols: 4 };
+        tuning.choose(&work, Variant::Product(tile));
+        tuning.choose(&work, Variant::Attention(Rows::Workgroup(1)));
+        let text = serde_json::to_string(&tuning).unwrap();
+        assert_eq!(serde_json::from_str::<Tuning>(&text).unwrap(), tuning, "{text}");
+        assert_eq!(tuning.variant(&work), Variant::Product(tile));
+        assert_eq!(tuning.attention, Tuning::default().attention, "a product's work does not take rows");
+        assert!(serde_json::from_str::<Tuning>("{}").is_err());
+        assert!(serde_json::from_str::<Tuning>(&text.replace("in the product", "in two")).is_err());
+        let apart = Tuning { fuse_gelu: false, ..tuning };
+        let read: Tuning = serde_json::from_str(&serde_json::to_string(&apart).unwrap()).unwrap();
+        assert_eq!(read, apart);
+        assert!(serde_json::from_str::<Tuning>(&text.replace("workgroup of 64 rows", "plain")).is_err());
+    }
+
+    #[test]
+    fn every_class_has_a_place_of_its_own() {
+        let places: Vec<_> = Class::all().map(Class::index).collect();
+        assert_eq!(places, (0..Class::COUNT).collect::<Vec<_>>());
+        let of = |shape| Class::of(Form::Nt, shape).to_string();
+        assert_eq!(of([2080, 768, 192]), "product_nt large short");
+        assert_eq!(of([192, 768, 2080]), "product_nt small long");
+    }
+}

@@ -1,0 +1,419 @@
+//! Chooses kernel variants by measuring them on the adapter: for each class of products that a training step has, and
+//! for attention. Knows neither files nor the system's clock, so that it works in a browser too.
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod cache;
+
+use std::fmt;
+
+use super::Clock;
+use crate::{
+    device::Device,
+    error::Result,
+    graph::{Arenas, Executor, Fetch, Graph, Place, Plan, PlanOptions, Tensor, TensorType, gradients},
+    ops::{
+        Attention, Form, Product, SliceVector, Tile, Tuning, Variant, Work,
+        self_test::{TOLERANCE, normalised_square_error},
+    },
+};
+
+/// Seconds that a tuning may take, unless said otherwise; a measurement in progress is finished.
+pub const BUDGET_S: f64 = 20.0;
+
+/// The most and the least seconds that one timed run is meant to take.
+const RUN_S: (f64, f64) = (0.05, 0.01);
+/// The most repetitions in a timed run.
+const REPEATS: f64 = 64.0;
+/// Floating-point operations of the run that estimates an adapter's rate.
+const TRIAL_FLOPS: f64 = 32e6;
+/// A candidate this many times slower than the best is not run again.
+const HOPELESS: f64 = 2.0;
+/// Rows of a product are cut to a multiple of this.
+const ROWS: usize = 64;
+
+/// Holds the inputs of what is measured.
+const ARENA: &str = "tuning";
+
+/// What was chosen for one class of products, or for attention.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The largest of the step's computations that the choice is for.
+    pub work: Work,
+    /// The fastest variant.
+    pub variant: Variant,
+    /// Its rate, GFLOP/s.
+    pub gflops: f64,
+    /// The rate of the variant that the tuning had before, unless it failed its test.
+    pub before_gflops: Option<f64>,
+    /// How many variants were measured; with one there was nothing to choose from.
+    pub measured: usize,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = self.before_gflops.map_or("failed".into(), |rate| format!("{rate:.1}"));
+        write!(f, "{}: {}, {:.1} GFLOP/s (built-in {before})", self.work, self.variant, self.gflops)
+    }
+}
+
+/// What has to be tuned for a step that computes `work`: the largest computation of each class, the class that the step
+/// spends most operations on first.
+pub fn needs(work: Vec<Work>) -> Vec<Work> {
+    let mut classes: Vec<(Work, f64)> = Vec::new();
+    for one in work {
+        let flops = one.flops();
+        match classes.iter_mut().find(|(held, _)| held.is_like(&one)) {
+            Some((held, sum)) => {
+                *sum += flops;
+                if flops > held.flops() {
+                    *held = one;
+                }
+            }
+            None => classes.push((one, flops)),
+        }
+    }
+    classes.sort_by(|a, b| b.1.total_cmp(&a.1));
+    classes.into_iter().map(|(work, _)| work).collect()
+}
+
+/// Measures the candidates for each of `needs` and writes the fastest into `tuning`. What `budget_s` seconds do not
+/// suffice for stays as it is. `on` hears of each choice.
+pub async fn tune(
+    device: &Device,
+    needs: &[Work],
+    tuning: &mut Tuning,
+    budget_s: f64,
+    clock: Clock<'_>,
+    mut on: impl FnMut(&Choice),
+) -> Result<()> {
+    let began = clock();
+    let expired = || clock() - began >= budget_s;
+    for work in needs {
+        if expired() {
+            break;
+        }
+        let before = tuning.variant(work);
+        let mut candidates = work.candidates(device);
+        candidates.retain(|candidate| *candidate != before);
+        candidates.insert(0, before);
+        let subject = match Subject::sized(device, work, before, clock).await {
+            Ok(subject) => subject,
+            Err(error) => {
+                tracing::warn!("{work} is not tuned: {error}");
+                continue;
+            }
+        };
+        let sample = Subject::new(device, sample(work), 1)?;
+        let want = sample.outputs(device, web_safe(work)).await?;
+        let agrees = async |variant| Ok(agree(&sample.outputs(device, variant).await?, &want));
+        let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
+        let measured = measure(&candidates, &expired, agrees, seconds).await;
+        device.check()?;
+        let Some((variant, best)) = measured.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
+        tuning.choose(work, variant);
+        let rate = |seconds: f64| subject.work.flops() / seconds / 1e9;
+        on(&Choice {
+            work: work.clone(),
+            variant,
+            gflops: rate(best),
+            before_gflops: measured.iter().find(|(variant, _)| *variant == before).map(|(_, seconds)| rate(*seconds)),
+            measured: measured.len(),
+        });
+    }
+    Ok(())
+}
+
+/// Tests and times candidates until `expired`: those that passed, each with its best time in seconds. `seconds` is told
+/// beyond which time a second run is in vain.
+async fn measure(
+    candidates: &[Variant],
+    expired: &dyn Fn() -> bool,
+    agrees: impl AsyncFn(Variant) -> Result<bool>,
+    seconds: impl AsyncFn(Variant, f64) -> Result<f64>,
+) -> Vec<(Variant, f64)> {
+    let mut measured: Vec<(Variant, f64)> = Vec::new();
+    for variant in candidates {
+        if !measured.is_empty() && expired() {
+            break;
+        }
+        let best = measured.iter().map(|(_, seconds)| *seconds).fold(f64::INFINITY, f64::min);
+        match agrees(*variant).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("the variant `{variant}` computes wrongly on this adapter and is left out");
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!("the variant `{variant}` is left out: {error}");
+                continue;
+            }
+        }
+        match seconds(*variant, best * HOPELESS).await {
+            Ok(seconds) => measured.push((*variant, seconds)),
+            Err(error) => tracing::warn!("the variant `{variant}` is left out: {error}"),
+        }
+    }
+    measured
+}
+
+/// Whether every output is within [`TOLERANCE`] of the wanted one.
+fn agree(got: &[Vec<f32>], want: &[Vec<f32>]) -> bool {
+    got.iter().zip(want).all(|(got, want)| {
+        let want: Vec<f64> = want.iter().map(|v| f64::from(*v)).collect();
+        normalised_square_error(got, &want) <= TOLERANCE
+    })
+}
+
+/// The variant that every adapter has.
+fn web_safe(work: &Work) -> Variant {
+    Tuning::default().variant(work)
+}
+
+/// A small computation of the same kind, at a shape that straddles tiles unless a variant of `work` cannot have one.
+fn sample(work: &Work) -> Work {
+    match work {
+        Work::Product { form, shape } => {
+            let odd =
+                |extent: usize, small: usize| if extent.is_multiple_of(4) { small.next_multiple_of(4) } else { small };
+            let [m, n, k] = *shape;
+            Work::Product { form: *form, shape: [odd(m, 129), odd(n, 77), odd(k, 45)] }
+        }
+        Work::Attention { op, inputs } => {
+            let width = |ty: &TensorType| ty.cols() / op.heads;
+            let tokens = [19, 37];
+            let small = |(ty, tokens): (&TensorType, usize)| TensorType::f32(&[2, tokens, width(ty)]);
+            let first_query = op.first_query.min(3);
+            Work::Attention {
+                op: Attention { heads: 1, first_query },
+                inputs: inputs.iter().zip(tokens).map(small).collect(),
+            }
+        }
+        Work::LayerNorm { op, input } => Work::LayerNorm { op: *op, input: TensorType::f32(&[67, input.cols()]) },
+    }
+}
+
+/// `work` cut along its rows, or images, to about `flops` operations.
+fn cut(work: &Work, flops: f64) -> Work {
+    let share = (flops / work.flops()).min(1.0);
+    match work {
+        Work::Product { form, shape: [m, n, k] } => {
+            let rows = (*m as f64 * share) as usize / ROWS * ROWS;
+            let m = if share == 1.0 { *m } else { rows.max(ROWS).min(*m) };
+            Work::Product { form: *form, shape: [m, *n, *k] }
+        }
+        Work::Attention { op, inputs } => {
+            let fewer = |ty: &TensorType| {
+                let batch = (ty.shape[0] as f64 * share) as usize;
+                TensorType::f32(&[&[batch.max(1)], &ty.shape[1..]].concat())
+            };
+            Work::Attention { op: *op, inputs: inputs.iter().map(fewer).collect() }
+        }
+        Work::LayerNorm { op, input } => {
+            let rows = (input.rows() as f64 * share) as usize;
+            Work::LayerNorm { op: *op, input: TensorType::f32(&[rows.max(1), input.cols()]) }
+        }
+    }
+}
+
+/// A computation to measure, with its inputs on the device.
+struct Subject {
+    work: Work,
+    arenas: Arenas,
+    /// How often a timed run repeats it.
+    repeats: usize,
+}
+
+impl Subject {
+    /// `work` cut to what the adapter does within [`RUN_S`], judged by `variant`.
+    async fn sized(device: &Device, work: &Work, variant: Variant, clock: Clock<'_>) -> Result<Subject> {
+        let trial = Subject::new(device, cut(work, TRIAL_FLOPS), 1)?;
+        let rate = trial.work.flops() / trial.seconds(device, variant, f64::INFINITY, clock).await?;
+        let mut subject = Subject::new(device, cut(work, rate * RUN_S.0), 1)?;
+        if subject.work.flops() / rate < RUN_S.1 {
+            // Shorter than the way to the adapter and back may be: repeat it.
+            let seconds = subject.seconds(device, variant, f64::INFINITY, clock).await?;
+            subject.repeats = (RUN_S.1 / seconds).ceil().clamp(1.0, REPEATS) as usize;
+        }
+        Ok(subject)
+    }
+
+    fn new(device: &Device, work: Work, repeats: usize) -> Result<Subject> {
+        let mut arenas = Arenas::default();
+        for (shard, ty) in inputs(&work).iter().enumerate() {
+            arenas.add(device, ARENA, shard, ty.bytes())?;
+            let values: Vec<f32> = (0..ty.len()).map(|i| ((i + 97 * shard) % 251) as f32 / 251.0 - 0.5).collect();
+            arenas.write(device, ARENA, shard, 0, bytemuck::cast_slice(&values));
+        }
+        Ok(Subject { work, arenas, repeats })
+    }
+
+    async fn executor(&self, device: &Device, variant: Variant, whole: bool) -> Result<Executor> {
+        let graph = Graph::new();
+        let fetched = record(&graph, &self.work).into_iter().enumerate().map(|(index, y)| {
+            let corner = || y.reshape(&[y.ty().len()]).then(SliceVector { first: 0, len: 1 }, &[]);
+            Fetch::new(index.to_string(), if whole { y } else { corner() })
+        });
+        let fetched: Vec<_> = fetched.collect();
+        let mut tuning = Tuning::default();
+        tuning.choose(&self.work, variant);
+        let plan = Plan::new(&graph, &fetched, &PlanOptions { tuning, ..Default::default() });
+        Executor::new(device, plan, &self.arenas).await
+    }
+
+    /// Every output in full.
+    async fn outputs(&self, device: &Device, variant: Variant) -> Result<Vec<Vec<f32>>> {
+        let executor = self.executor(device, variant, true).await?;
+        executor.run(device);
+        let mut outputs = Vec::new();
+        for name in executor.plan().outputs.keys() {
+            outputs.push(executor.read(device, name).await?);
+        }
+        Ok(outputs)
+    }
+
+    /// Seconds of the better of two runs after one that warms up; of the first alone if that takes longer than `limit`.
+    async fn seconds(&self, device: &Device, variant: Variant, limit: f64, clock: Clock<'_>) -> Result<f64> {
+        let executor = self.executor(device, variant, false).await?;
+        let mut best = f64::INFINITY;
+        for run in 0..3 {
+            let began = clock();
+            executor.repeat(device, self.repeats);
+            executor.read(device, "0").await?;
+            if run > 0 {
+                best = best.min((clock() - began) / self.repeats as f64);
+            }
+            if run > 0 && best > limit {
+                break;
+            }
+        }
+        // A coarse clock may not have moved.
+        Ok(best.max(1e-9))
+    }
+}
+
+/// The types of what `work` reads: a and b; attention's inputs and the gradient of its output. No bias, so that the forms
+/// can share a pipeline.
+fn inputs(work: &Work) -> Vec<TensorType> {
+    match work {
+        Work::Product { form, shape: [m, n, k] } => match form {
+            Form::Nt => vec![TensorType::f32(&[*m, *k]), TensorType::f32(&[*n, *k])],
+            Form::Nn => vec![TensorType::f32(&[*m, *k]), TensorType::f32(&[*k, *n])],
+            Form::Tn => vec![TensorType::f32(&[*k, *m]), TensorType::f32(&[*k, *n])],
+        },
+        Work::Attention { op, inputs } => {
+            let inner = if inputs.len() == 1 { inputs[0].cols() / 3 } else { inputs[0].cols() };
+            let dy = TensorType::f32(&[inputs[0].shape[0], inputs[0].shape[1] - op.first_query, inner]);
+            inputs.iter().cloned().chain([dy]).collect()
+        }
+        Work::LayerNorm { input, .. } => {
+            let affine = TensorType::f32(&[input.cols()]);
+            vec![input.clone(), affine.clone(), affine, input.clone()]
+        }
+    }
+}
+
+/// Records `work` on inputs in the arena and returns its results.
+fn record<'g>(graph: &'g Graph, work: &Work) -> Vec<Tensor<'g>> {
+    let input = |(shard, ty)| graph.external("x", ty, Place { arena: ARENA, shard, offset: 0 });
+    let x: Vec<_> = inputs(work).into_iter().enumerate().map(input).collect();
+    match work {
+        Work::Product { form, .. } => vec![x[0].then(Product { form: *form }, &x[1..])],
+        Work::Attention { op, inputs } => {
+            let (dy, x) = (x[inputs.len()], &x[..inputs.len()]);
+            let y = x[0].then(*op, &x[1..]);
+            gradients(y, dy, x).into_iter().chain([y]).collect()
+        }
+        Work::LayerNorm { op, .. } => {
+            let y = x[0].then(*op, &x[1..3]);
+            gradients(y, x[3], &x[..3]).into_iter().chain([y]).collect()
+        }
+    }
+}
+
+/// GFLOP/s of the product that computes one output an invocation, at 256³.
+pub async fn plain_product(device: &Device, clock: Clock<'_>) -> Result<f64> {
+    let subject = Subject::new(device, Work::Product { form: Form::Nt, shape: [256; 3] }, 1)?;
+    let seconds = subject.seconds(device, Variant::Product(Tile::Plain), f64::INFINITY, clock).await?;
+    Ok(subject.work.flops() / seconds / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Rows;
+
+    const GOOD: Variant = Variant::Product(Tile::Plain);
+    const FAST: Variant = Variant::Product(Tile::Subgroup { lanes: 8, rows: 8, cols: 4 });
+    const SLOW: Variant = Variant::Attention(Rows::Workgroup(8));
+
+    fn product(form: Form, m: usize, n: usize, k: usize) -> Work {
+        Work::Product { form, shape: [m, n, k] }
+    }
+
+    #[test]
+    fn a_wrong_candidate_is_dropped_and_never_timed() {
+        let want = vec![vec![1.0, -2.0, 3.0]];
+        let outputs = |variant| match variant {
+            FAST => vec![vec![1.0, -2.0, 3.001]],
+            SLOW => vec![vec![1.0, f32::NAN, 3.0]],
+            _ => vec![vec![1.0, -2.0, 3.000001]],
+        };
+        let agrees = async |variant| Ok(agree(&outputs(variant), &want));
+        let seconds = async |variant, _| {
+            assert_eq!(variant, GOOD, "a wrong candidate was timed");
+            Ok(1.0)
+        };
+        let measured = pollster::block_on(measure(&[FAST, SLOW, GOOD], &|| false, agrees, seconds));
+        assert_eq!(measured, [(GOOD, 1.0)]);
+    }
+
+    #[test]
+    fn a_candidate_that_the_adapter_refuses_is_dropped() {
+        let refuse = |variant| if variant == FAST { Err(crate::error::Error::Gpu("no".into())) } else { Ok(()) };
+        let measured = pollster::block_on(measure(
+            &[SLOW, FAST, GOOD],
+            &|| false,
+            async |_| Ok(true),
+            async |variant, _| refuse(variant).map(|()| 1.0),
+        ));
+        assert_eq!(measured, [(SLOW, 1.0), (GOOD, 1.0)]);
+    }
+
+    #[test]
+    fn a_second_run_is_in_vain_beyond_twice_the_best() {
+        let limits = std::cell::RefCell::new(Vec::new());
+        let seconds = async |variant, limit| {
+            limits.borrow_mut().push(limit);
+            Ok(if variant == FAST { 1.0 } else { 3.0 })
+        };
+        pollster::block_on(measure(&[GOOD, FAST, SLOW], &|| false, async |_| Ok(true), seconds));
+        assert_eq!(*limits.borrow(), [f64::INFINITY, 6.0, 2.0]);
+    }
+
+    #[test]
+    fn an_expired_budget_ends_the_measuring() {
+        let measured = pollster::block_on(measure(&[GOOD, FAST], &|| true, async |_| Ok(true), async |_, _| Ok(1.0)));
+        assert_eq!(measured, [(GOOD, 1.0)]);
+    }
+
+    #[test]
+    fn a_step_needs_the_largest_of_each_class_and_its_heaviest_class_first() {
+        let (small, large) = (product(Form::Nt, 64, 64, 64), product(Form::Nt, 64, 128, 64));
+        let other = product(Form::Tn, 64, 90, 64);
+        let list = vec![small.clone(), other.clone(), large.clone(), small];
+        assert_eq!(needs(list), [large, other]);
+    }
+
+    #[test]
+    fn what_is_measured_keeps_all_but_its_rows() {
+        let work = product(Form::Nn, 2080, 768, 192);
+        assert_eq!(cut(&work, f64::INFINITY), work);
+        assert_eq!(cut(&work, work.flops() / 2.0), product(Form::Nn, 1024, 768, 192));
+        assert_eq!(cut(&work, 1.0), product(Form::Nn, 64, 768, 192));
+        assert_eq!(cut(&product(Form::Nn, 9, 768, 192), 1.0), product(Form::Nn, 9, 768, 192));
+        let op = Attention { heads: 2, first_query: 0 };
+        let batch = |n| Work::Attention { op, inputs: vec![TensorType::f32(&[n, 65, 96])] };
+        assert_eq!(cut(&batch(8), batch(8).flops() / 4.0), batch(2));
+        assert_eq!(cut(&batch(8), 1.0), batch(1));
+    }
+}
