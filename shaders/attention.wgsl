@@ -2,6 +2,13 @@
 // score and 1/sum of exponentials, backward recomputes from them. Rows of the other side are read by a whole workgroup
 // at once.
 #include "common/attention.wgsl"
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read> kv: array<f32>;
+@group(0) @binding(3) var<storage, read> y_in: array<f32>;
+@group(0) @binding(4) var<storage, read> dy: array<f32>;
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;
+@group(0) @binding(9) var<storage, read_write> dq: array<f32>;
+@group(0) @binding(11) var<storage, read_write> dkv: array<f32>;
 const GROUP: u32 = 64u;
 
 @compute @workgroup_size(GROUP)

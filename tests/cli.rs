@@ -178,3 +178,16 @@ fn doctor_and_bench_report_json() {
     }
     assert!(report["adapter"].is_string());
 }
+
+#[test]
+fn a_plan_names_the_micro_batch_that_fits() {
+    let plan =
+        |mib: &str| bootmae(&["plan", "--model", "tiny", "--batch-size", "32", "--gpu-memory-mib", mib, "--json"]);
+    let output = plan("300");
+    says(&output, 0, &[]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let fit = &report["presets"][0]["fit"];
+    let (size, count) = (fit["micro_batch"].as_u64().unwrap(), fit["micro_batches"].as_u64().unwrap());
+    assert!(size < 32 && size * count == 32, "{fit}");
+    says(&plan("20"), 1, &["one image at a time needs"]);
+}

@@ -9,7 +9,11 @@ use bootmae::{
     nn::{Layout, Params},
     ops::{Settings, Tuning},
     rng::{Rng, Stream},
-    train::{MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS, checkpoint::TEACHER},
+    train::{
+        MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS,
+        checkpoint::TEACHER,
+        memory::{fit, footprint},
+    },
 };
 
 /// Two blocks, heads of 3 columns in the pixel decoder, a 4 × 6 grid.
@@ -205,6 +209,24 @@ fn scratch_stays_near_the_least_possible() {
     let plan = Plan::new(&graph, &fetch, &PlanOptions::default());
     let ratio = plan.pool_bytes() as f64 / plan.live_bytes as f64;
     assert!(ratio < 1.1, "scratch is {ratio} times the least");
+}
+
+#[test]
+fn memory_is_known_before_anything_is_allocated() {
+    let config = small();
+    let trainer = trainer(&config, 2, 2);
+    let device = trainer.device();
+    let planned = footprint(device, &config, 4, 2).unwrap();
+    assert_eq!(planned.total(), trainer.gpu_bytes());
+
+    let whole = footprint(device, &config, 4, 1).unwrap().total();
+    let roomy = fit(device, &config, 4, Some(whole)).unwrap();
+    assert_eq!((roomy.micro_batch, roomy.micro_batches), (4, 1));
+    let tight = fit(device, &config, 4, Some(whole - 1)).unwrap();
+    assert_eq!((tight.micro_batch, tight.micro_batches), (2, 2), "the update still has four images");
+    assert_eq!(tight.footprint, planned);
+    let refusal = fit(device, &config, 4, Some(1 << 20)).unwrap_err().to_string();
+    assert!(refusal.contains("one image at a time needs"), "{refusal}");
 }
 
 #[test]

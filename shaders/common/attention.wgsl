@@ -14,17 +14,10 @@ struct Params {
 const HEAD: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> kv: array<f32>;
-@group(0) @binding(3) var<storage, read> y_in: array<f32>;
-@group(0) @binding(4) var<storage, read> dy: array<f32>;
 @group(0) @binding(5) var<storage, read> stats_in: array<f32>;
 @group(0) @binding(6) var<storage, read> delta_in: array<f32>;
-@group(0) @binding(7) var<storage, read_write> y: array<f32>;
 @group(0) @binding(8) var<storage, read_write> stats: array<f32>;
-@group(0) @binding(9) var<storage, read_write> dq: array<f32>;
 @group(0) @binding(10) var<storage, read_write> delta: array<f32>;
-@group(0) @binding(11) var<storage, read_write> dkv: array<f32>;
 
 fn query_at(batch: u32, head: u32, i: u32) -> u32 {
     return (batch * params.q_rows + params.q_first + i) * params.q_stride + head * HEAD;

@@ -3,6 +3,7 @@
 mod bench;
 mod doctor;
 pub mod picture;
+mod plan;
 mod pretrain;
 pub mod progress;
 mod reconstruct;
@@ -27,6 +28,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Doctor(doctor::Arguments),
+    Plan(plan::Arguments),
     Pretrain(pretrain::Arguments),
     Reconstruct(reconstruct::Arguments),
     Verify(verify::Arguments),
@@ -37,6 +39,7 @@ enum Verb {
 pub fn run(cli: Cli) -> Result<bool> {
     match cli.verb {
         Verb::Doctor(arguments) => doctor::run(&arguments),
+        Verb::Plan(arguments) => plan::run(&arguments),
         Verb::Pretrain(arguments) => pretrain::run(&arguments).map(|()| true),
         Verb::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| true),
         Verb::Verify(arguments) => verify::run(&arguments),

@@ -23,6 +23,8 @@ pub struct AdapterSummary {
     pub max_compute_workgroup_storage_size: u32,
     /// Invocations in one workgroup.
     pub max_compute_invocations_per_workgroup: u32,
+    /// Memory of the adapter in bytes, where the interface tells: the largest local heap, through Vulkan.
+    pub memory_bytes: Option<u64>,
     /// Features of interest that the adapter offers.
     pub features: Vec<String>,
 }
@@ -134,8 +136,30 @@ fn summarise(adapter: &wgpu::Adapter) -> AdapterSummary {
         max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
         max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
         max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+        // A software adapter has the system's memory, whatever its driver says.
+        memory_bytes: memory_bytes(adapter).filter(|_| info.device_type != wgpu::DeviceType::Cpu),
         features: interesting.iter().filter(|(_, f)| offered.contains(*f)).map(|(n, _)| n.to_string()).collect(),
     }
+}
+
+/// WebGPU tells no memory size, Vulkan does.
+#[cfg(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn memory_bytes(adapter: &wgpu::Adapter) -> Option<u64> {
+    /// `VK_MEMORY_HEAP_DEVICE_LOCAL_BIT`.
+    const LOCAL: u32 = 1;
+    // SAFETY: the guard is dropped here, and what it guards is only asked for its properties.
+    let heaps = unsafe {
+        let adapter = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
+        let instance = adapter.shared_instance().raw_instance();
+        instance.get_physical_device_memory_properties(adapter.raw_physical_device())
+    };
+    let heaps = &heaps.memory_heaps[..heaps.memory_heap_count as usize];
+    heaps.iter().filter(|heap| heap.flags.as_raw() & LOCAL != 0).map(|heap| heap.size).max()
+}
+
+#[cfg(not(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn memory_bytes(_: &wgpu::Adapter) -> Option<u64> {
+    None
 }
 
 #[cfg(test)]

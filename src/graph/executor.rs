@@ -42,10 +42,77 @@ impl Arenas {
     }
 }
 
+/// How many of the next dispatches an open submit of so many `seconds` still takes; an empty one takes at least one.
+fn fitting(seconds: &mut f64, next: impl Iterator<Item = f64>) -> usize {
+    let mut taken = 0;
+    for one in next {
+        if *seconds > 0.0 && *seconds + one > SUBMIT_S {
+            break;
+        }
+        *seconds += one;
+        taken += 1;
+    }
+    taken
+}
+
 struct Step {
     pipeline: Rc<wgpu::ComputePipeline>,
     bindings: wgpu::BindGroup,
     groups: [u32; 3],
+    /// [`Planned::seconds`](super::Planned::seconds).
+    seconds: f64,
+}
+
+impl Step {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        let [x, y, z] = self.groups;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+/// Records plans one after another into as few submits as [`SUBMIT_S`] allows; all but the last are submitted on the
+/// way, so that a GPU can show a picture in between and no watchdog barks.
+pub(crate) struct Submits<'a> {
+    device: &'a Device,
+    encoder: wgpu::CommandEncoder,
+    seconds: f64,
+}
+
+/// The most seconds that a submit of several dispatches is predicted to take (see [`Planned::seconds`]).
+///
+/// [`Planned::seconds`]: super::Planned::seconds
+const SUBMIT_S: f64 = 0.2;
+
+impl<'a> Submits<'a> {
+    /// Nothing recorded yet.
+    pub(crate) fn new(device: &'a Device) -> Submits<'a> {
+        Submits { device, encoder: device.raw.create_command_encoder(&Default::default()), seconds: 0.0 }
+    }
+
+    /// Records every dispatch of a plan.
+    pub(crate) fn record(&mut self, executor: &Executor) {
+        let mut rest = &executor.steps[..];
+        while !rest.is_empty() {
+            let now = fitting(&mut self.seconds, rest.iter().map(|step| step.seconds));
+            if now > 0 {
+                let mut pass = self.encoder.begin_compute_pass(&Default::default());
+                rest[..now].iter().for_each(|step| step.record(&mut pass));
+            }
+            rest = &rest[now..];
+            if !rest.is_empty() {
+                let next = self.device.raw.create_command_encoder(&Default::default());
+                self.device.queue.submit([std::mem::replace(&mut self.encoder, next).finish()]);
+                self.seconds = 0.0;
+            }
+        }
+    }
+
+    /// The last submit, still open for copies.
+    pub(crate) fn finish(self) -> wgpu::CommandEncoder {
+        self.encoder
+    }
 }
 
 /// A plan with its buffers, bind groups and pipelines.
@@ -93,7 +160,7 @@ impl Executor {
                 layout: &pipeline.get_bind_group_layout(0),
                 entries: &entries,
             });
-            Step { pipeline, bindings, groups: d.groups }
+            Step { pipeline, bindings, groups: d.groups, seconds: d.seconds() }
         });
         let steps = steps.collect();
         let failed = validation.pop().await;
@@ -127,35 +194,22 @@ impl Executor {
         self.plan.inputs.contains_key(input)
     }
 
-    /// Records every dispatch into an open pass.
-    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        for step in &self.steps {
-            pass.set_pipeline(&step.pipeline);
-            pass.set_bind_group(0, &step.bindings, &[]);
-            let [x, y, z] = step.groups;
-            pass.dispatch_workgroups(x, y, z);
-        }
-    }
-
     /// Records the copy of an output into `readback` at byte `to`.
     pub(crate) fn copy_output(&self, encoder: &mut wgpu::CommandEncoder, output: &str, readback: &Readback, to: u64) {
         let range = self.output(output);
         readback.copy(encoder, &self.buffers[range.buffer], range.offset, range.bytes, to);
     }
 
-    /// Runs the plan once: one command buffer, one pass, one submit.
+    /// Runs the plan once.
     pub fn run(&self, device: &Device) {
         self.repeat(device, 1);
     }
 
-    /// Runs the plan several times in one submit.
+    /// Runs the plan several times.
     pub fn repeat(&self, device: &Device, times: usize) {
-        let mut encoder = device.raw.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            (0..times).for_each(|_| self.record(&mut pass));
-        }
-        device.queue.submit([encoder.finish()]);
+        let mut submits = Submits::new(device);
+        (0..times).for_each(|_| submits.record(self));
+        device.queue.submit([submits.finish().finish()]);
     }
 
     /// Runs the plan once with a pass per dispatch. The timers hold the passes in order; nothing without timestamps.
@@ -168,9 +222,7 @@ impl Executor {
                     label: None,
                     timestamp_writes: Some(timer.writes(index as u32)),
                 });
-                pass.set_pipeline(&step.pipeline);
-                pass.set_bind_group(0, &step.bindings, &[]);
-                pass.dispatch_workgroups(step.groups[0], step.groups[1], step.groups[2]);
+                step.record(&mut pass);
             }
             timer.submit(device, encoder);
             Some(timer)
@@ -244,7 +296,7 @@ fn params_buffer(device: &Device, plan: &Plan) -> wgpu::Buffer {
 }
 
 /// Names the first limit that a plan exceeds.
-fn check_limits(device: &Device, plan: &Plan) -> Result<()> {
+pub(crate) fn check_limits(device: &Device, plan: &Plan) -> Result<()> {
     let name = &device.adapter().name;
     for d in &plan.dispatches {
         let groups = *d.groups.iter().max().expect("three axes");
@@ -267,4 +319,26 @@ fn check_limits(device: &Device, plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submit_ends_before_it_is_too_long() {
+        let parts = |times: &[f64]| {
+            let (mut rest, mut parts) = (times, Vec::new());
+            while !rest.is_empty() {
+                let now = fitting(&mut 0.0, rest.iter().copied());
+                parts.push(now);
+                rest = &rest[now..];
+            }
+            parts
+        };
+        assert_eq!(parts(&[0.05; 9]), [4, 4, 1]);
+        assert_eq!(parts(&[0.1, 0.3, 0.0, 0.05]), [1, 1, 2], "a long dispatch is alone in its submit");
+        assert_eq!(parts(&[0.0; 5]), [5]);
+        assert_eq!(fitting(&mut 0.19, [0.02].into_iter()), 0, "what was recorded before counts");
+    }
 }

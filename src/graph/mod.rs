@@ -11,6 +11,7 @@ mod types;
 use std::{any::Any, cell::RefCell, fmt::Debug, ops::Add, rc::Rc};
 
 pub use executor::{Arenas, Executor, Span, profile};
+pub(crate) use executor::{Submits, check_limits};
 pub use gradient::gradients;
 pub use interpret::interpret;
 pub use plan::{Fetch, Place, Plan, PlanOptions, Planned, Storage};

@@ -115,6 +115,16 @@ pub struct Planned {
     pub work: Option<Work>,
 }
 
+/// What the weakest GPU that one would train on does at least: floating-point operations and bytes a second.
+const SLOW_GPU: (f64, f64) = (1e11, 1e10);
+
+impl Planned {
+    /// Seconds that the dispatch takes at most on any GPU worth training on: a bound that divides work, no prediction.
+    pub fn seconds(&self) -> f64 {
+        self.flops / SLOW_GPU.0 + self.bytes as f64 / SLOW_GPU.1
+    }
+}
+
 /// Dispatches over numbered buffers: everything an [`Executor`](super::Executor) needs.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {

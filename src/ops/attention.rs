@@ -1,7 +1,7 @@
 //! Multi-head softmax attention (Vaswani et al., 2017), self and cross, over fused projections.
 
 use super::prelude::*;
-use crate::kernels::{attention as workgroup, attention_subgroup as subgroup};
+use crate::kernels::{attention as workgroup, attention_pairs_subgroup as pairs};
 
 /// Attention of every head. One input `qkv [batch, tokens, 3 inner]` attends to itself (columns q, k, v); two inputs
 /// `q [batch, queries, inner]` and `kv [batch, keys, 2 inner]` attend across. Columns are head-major. The second output
@@ -24,8 +24,21 @@ pub struct AttentionBackward(Attention);
 pub enum Rows {
     /// A workgroup of this many rows, each invocation loading what it needs.
     Workgroup(u32),
-    /// A subgroup of this many rows that shares each load.
-    Subgroup(u32),
+    /// A subgroup of this many invocations, [`PAIRED_ROWS`] rows each, that shares each load and loads values in pairs;
+    /// needs 64-bit integers. Heads with an odd number of columns are left to `Workgroup(8)`.
+    Pairs(u32),
+}
+
+/// Rows of an invocation in [`Rows::Pairs`].
+const PAIRED_ROWS: u32 = 2;
+
+impl Rows {
+    fn fitting(self, head: usize) -> Rows {
+        match self {
+            Rows::Pairs(_) if head % 2 == 1 => Rows::Workgroup(8),
+            rows => rows,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -37,7 +50,7 @@ enum Part {
 
 /// The kernels in the order of [`Part`].
 static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &workgroup::BACKWARD_KV];
-static SUBGROUP: [&Kernel; 3] = [&subgroup::FORWARD, &subgroup::BACKWARD_Q, &subgroup::BACKWARD_KV];
+static PAIRS: [&Kernel; 3] = [&pairs::FORWARD, &pairs::BACKWARD_Q, &pairs::BACKWARD_KV];
 
 /// Where queries, keys and values stand, taken from the input types.
 #[derive(Clone, Copy)]
@@ -100,12 +113,20 @@ impl Attention {
     /// One of the kernels over `rows` queries or keys.
     fn one(&self, part: Part, at: &Layout, rows: usize, slots: &[Slot], tuning: &Tuning) -> Dispatch {
         let head = self.head(at);
-        let (kernels, group, mut constants) = match tuning.attention {
+        let (kernels, group, mut constants) = match tuning.attention.fitting(head) {
             Rows::Workgroup(group) => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
-            Rows::Subgroup(lanes) => {
-                let chunks = head.div_ceil(lanes as usize) as u32;
-                let sizes = [("LANES", lanes), ("CHUNKS", chunks), ("PADDED", chunks * lanes)];
-                (&SUBGROUP, lanes, sizes.map(|(name, value)| Constant { name, value }).to_vec())
+            Rows::Pairs(lanes) => {
+                let loads = head.div_ceil(2 * lanes as usize) as u32;
+                let padded = loads * lanes * 2;
+                let sizes = [
+                    ("LANES", lanes),
+                    ("ROWS", PAIRED_ROWS),
+                    ("LOADS", loads),
+                    ("PADDED", padded),
+                    ("BLOCK", PAIRED_ROWS * padded),
+                    ("HALF", head as u32 / 2),
+                ];
+                (&PAIRS, lanes * PAIRED_ROWS, sizes.map(|(name, value)| Constant { name, value }).to_vec())
             }
         };
         constants.push(Constant { name: "HEAD", value: head as u32 });

@@ -85,12 +85,13 @@ impl Tuning {
         match device.fixed_subgroup() {
             Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => {
                 let (rows, cols) = (64 / lanes, 4);
-                let (tile, norm) = if device.has_int64() {
-                    (Tile::Pairs { lanes, rows, cols }, NormRows::Pairs(lanes))
+                if device.has_int64() {
+                    let tile = Tile::Pairs { lanes, rows, cols };
+                    Tuning { fuse_gelu: false, ..Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes)) }
                 } else {
-                    (Tile::Subgroup { lanes, rows, cols }, NormRows::Invocation)
-                };
-                Tuning { fuse_gelu: false, ..Tuning::uniform(tile, Rows::Subgroup(lanes), norm) }
+                    let tile = Tile::Subgroup { lanes, rows, cols };
+                    Tuning { fuse_gelu: false, ..Tuning::uniform(tile, Rows::Workgroup(8), NormRows::Invocation) }
+                }
             }
             _ if device.is_software() => {
                 Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() }
@@ -214,16 +215,20 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     tiles
 }
 
+/// Lanes of the variants that load in pairs, where the device has them.
+fn paired_lanes(device: &Device) -> Option<u32> {
+    device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes) && device.has_int64())
+}
+
 /// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn row_candidates(device: &Device) -> Vec<Rows> {
-    let subgroup = device.fixed_subgroup().filter(|lanes| (4..=64).contains(lanes)).map(Rows::Subgroup);
-    [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(subgroup).collect()
+    let pairs = paired_lanes(device).map(Rows::Pairs);
+    [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(pairs).collect()
 }
 
 /// The ways of layer normalisation worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn norm_candidates(device: &Device) -> Vec<NormRows> {
-    let lanes = device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes) && device.has_int64());
-    let pairs = lanes.map(NormRows::Pairs);
+    let pairs = paired_lanes(device).map(NormRows::Pairs);
     let groups: &[u32] = if device.is_software() { &[] } else { &[64, 256] };
     [NormRows::Invocation]
         .into_iter()
@@ -336,7 +341,7 @@ impl fmt::Display for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rows::Workgroup(rows) => write!(f, "workgroup of {rows} rows"),
-            Rows::Subgroup(rows) => write!(f, "subgroup of {rows} rows"),
+            Rows::Pairs(lanes) => write!(f, "subgroup of {lanes}, rows in pairs"),
         }
     }
 }
@@ -388,7 +393,7 @@ impl FromStr for Variant {
                 Variant::Product(Tile::Pairs { lanes, rows, cols })
             }
             ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
-            ("subgroup of # rows", &[rows]) => Variant::Attention(Rows::Subgroup(rows)),
+            ("subgroup of #, rows in pairs", &[lanes]) => Variant::Attention(Rows::Pairs(lanes)),
             ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
             ("workgroup of # a row", &[size]) => Variant::LayerNorm(NormRows::Workgroup(size)),
             ("subgroup of # in pairs", &[lanes]) => Variant::LayerNorm(NormRows::Pairs(lanes)),
@@ -410,7 +415,7 @@ mod tests {
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
             Tile::Pairs { lanes: 8, rows: 8, cols: 4 },
         ];
-        let rows = [Rows::Workgroup(64), Rows::Subgroup(8)];
+        let rows = [Rows::Workgroup(64), Rows::Pairs(8)];
         let norms = [NormRows::Invocation, NormRows::Workgroup(256), NormRows::Pairs(8)];
         let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
         for variant in tiles.map(Variant::Product).into_iter().chain(others) {

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod checkpoint;
 pub mod config;
+pub mod memory;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod pretrain;

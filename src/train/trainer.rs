@@ -6,7 +6,7 @@ use super::checkpoint::{MOMENT1, MOMENT2, NamedTensor, TEACHER};
 use crate::{
     device::{Device, Readback},
     error::Result,
-    graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
+    graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions, Submits, TensorType, gradients},
     model::{ModelConfig, inputs, inventory, position_tables, record},
     nn::{Layout, Params},
     ops::{Accumulate, AdamW, Ema, Settings, Tuning, Work, column_sum, health},
@@ -94,10 +94,7 @@ impl Trainer {
     pub async fn new(device: Device, config: &ModelConfig, options: TrainerOptions) -> Result<Trainer> {
         let layout = layout(&device, config);
         let mut arenas = Arenas::default();
-        let teacher = config.feature_branch.then_some(TEACHER);
-        let sums = (options.micro_batches > 1).then_some(SUMS);
-        let names = [WEIGHTS, GRADIENTS, MOMENT1, MOMENT2].into_iter().chain(teacher).chain(sums);
-        for name in names {
+        for name in arena_names(config, &options) {
             for (index, shard) in layout.shards.iter().enumerate() {
                 arenas.add(&device, name, index, shard.len as u64 * 4)?;
             }
@@ -199,8 +196,7 @@ impl Trainer {
         Ok(self.layout.params.iter().map(tensor).collect())
     }
 
-    /// Submits one training step: every micro-batch's forward and backward pass, then the update. With one micro-batch
-    /// this is one submit. Results come from [`Trainer::take`], in order, up to three steps later.
+    /// Submits one training step: every micro-batch's forward and backward pass, then the update. Results come from [`Trainer::take`], in order, up to three steps later.
     pub fn step(&mut self, batches: &[MicroBatch<'_>], feature_weight: f32, settings: Settings) {
         assert_eq!(batches.len(), self.options.micro_batches, "micro-batches of a step");
         let readbacks = self.idle.pop().expect("at most three steps in flight; take results first");
@@ -217,14 +213,12 @@ impl Trainer {
             write(inputs::WEIGHTS, bytemuck::cast_slice(batch.loss_weights));
             write("keep_sum", bytemuck::bytes_of(&(index.min(1) as f32)));
             let last = index + 1 == batches.len();
-            let mut encoder = self.device.raw.create_command_encoder(&Default::default());
-            {
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                self.pass.record(&mut pass);
-                if last {
-                    self.update.record(&mut pass);
-                }
+            let mut submits = Submits::new(&self.device);
+            submits.record(&self.pass);
+            if last {
+                submits.record(&self.update);
             }
+            let mut encoder = submits.finish();
             self.pass.copy_output(&mut encoder, "loss", readback, 0);
             self.pass.copy_output(&mut encoder, "loss_pixel", readback, 4);
             if self.config.feature_branch {
@@ -271,6 +265,29 @@ impl Trainer {
 /// Where the parameters of `config` stand on a device.
 fn layout(device: &Device, config: &ModelConfig) -> Layout {
     Layout::new(inventory(config), SHARD_BYTES.min(device.max_binding_bytes()))
+}
+
+/// The arenas of a training step.
+fn arena_names(config: &ModelConfig, options: &TrainerOptions) -> Vec<&'static str> {
+    let teacher = config.feature_branch.then_some(TEACHER);
+    let sums = (options.micro_batches > 1).then_some(SUMS);
+    [WEIGHTS, GRADIENTS, MOMENT1, MOMENT2].into_iter().chain(teacher).chain(sums).collect()
+}
+
+/// A step that is planned but holds nothing yet.
+pub(super) struct PlannedStep {
+    /// Forward and backward pass, and update.
+    pub plans: [Plan; 2],
+    /// Bytes of all arenas.
+    pub state_bytes: u64,
+}
+
+/// Plans what a [`Trainer`] with these options would run, without allocating anything.
+pub(super) fn planned(device: &Device, config: &ModelConfig, options: &TrainerOptions) -> PlannedStep {
+    let layout = layout(device, config);
+    let plans = [plan_pass(config, &layout, options), plan_update(config, &layout, options)];
+    let shard_bytes: u64 = layout.shards.iter().map(|shard| shard.len as u64 * 4).sum();
+    PlannedStep { plans, state_bytes: shard_bytes * arena_names(config, options).len() as u64 }
 }
 
 /// What a forward and backward pass of `micro_batch` images computes with kernels that have variants; nothing is

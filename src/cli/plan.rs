@@ -1,0 +1,104 @@
+//! `bootmae plan`: what training needs of a GPU's memory, before anything is allocated.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{AdapterArguments, ModelArguments};
+use crate::{
+    error::Result,
+    model::config::PRESETS,
+    train::{
+        config::resolve,
+        memory::{Fit, Footprint, fit, footprint, mib, usable_bytes},
+    },
+};
+
+/// Print the GPU memory that each preset needs, and the largest micro-batch that fits the adapter.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Images of an update.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+    /// Plan for this much GPU memory instead of what the adapter has.
+    #[arg(long, value_name = "MIB")]
+    gpu_memory_mib: Option<u64>,
+    #[command(flatten)]
+    adapter: AdapterArguments,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    adapter: String,
+    memory_bytes: Option<u64>,
+    usable_bytes: Option<u64>,
+    batch_size: usize,
+    presets: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    preset: String,
+    /// With one micro-batch; none where the device's limits forbid it.
+    whole: Option<Footprint>,
+    fit: Option<Fit>,
+    /// Why nothing fits.
+    reason: Option<String>,
+}
+
+/// Plans and prints; `Ok(false)` when a preset that was asked for does not fit.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    let device = arguments.adapter.open()?;
+    let usable = usable_bytes(&device, arguments.gpu_memory_mib.map(|mib| mib << 20));
+    let batch = arguments.batch_size as usize;
+    let presets = match &arguments.model.model {
+        Some(preset) => vec![preset.as_str()],
+        None => PRESETS.to_vec(),
+    };
+    let row = |preset: &str| -> Result<Row> {
+        let flags = toml::Table::from_iter([("model".to_string(), arguments.model.table().into())]);
+        let config = resolve(Some(preset), None, flags)?.model;
+        let whole = footprint(&device, &config, batch, 1).ok();
+        let (fit, reason) = match fit(&device, &config, batch, usable) {
+            Ok(fit) => (Some(fit), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Ok(Row { preset: preset.into(), whole, fit, reason })
+    };
+    let report = Report {
+        adapter: device.adapter().name.clone(),
+        memory_bytes: device.adapter().memory_bytes,
+        usable_bytes: usable,
+        batch_size: batch,
+        presets: presets.into_iter().map(row).collect::<Result<_>>()?,
+    };
+    let fits = arguments.model.model.is_none() || report.presets.iter().all(|row| row.fit.is_some());
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
+    } else {
+        print(&report);
+    }
+    Ok(fits)
+}
+
+fn print(report: &Report) {
+    let known = |bytes: Option<u64>| bytes.map_or("unknown".into(), mib);
+    println!("GPU memory  {}, of which a run plans for {}", known(report.memory_bytes), known(report.usable_bytes));
+    println!("batch       {} images\n", report.batch_size);
+    println!("preset    whole batch   weights and state   largest micro-batch that fits");
+    for row in &report.presets {
+        let whole = row.whole.map_or("over a limit".into(), |needs| mib(needs.total()));
+        let (state, found) = match (&row.fit, &row.reason) {
+            (Some(Fit { micro_batch, micro_batches, footprint }), _) => (
+                mib(footprint.state),
+                format!("{micro_batch}, {micro_batches} an update: {} altogether", mib(footprint.total())),
+            ),
+            (None, reason) => (String::new(), format!("none: {}", reason.as_deref().unwrap_or_default())),
+        };
+        println!("{:<8}  {whole:>11}   {state:>17}   {found}", row.preset);
+    }
+}

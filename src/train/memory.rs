@@ -1,0 +1,95 @@
+//! How much memory a training step needs, found without allocating any, and the micro-batch that fits.
+
+use serde::Serialize;
+
+use super::{TrainerOptions, trainer};
+use crate::{
+    device::Device,
+    error::{Error, Result},
+    graph::check_limits,
+    model::ModelConfig,
+    ops::Tuning,
+};
+
+/// The share of an adapter's memory that a run may plan for; the rest is left to the system, drivers and staging.
+const USABLE: f64 = 0.9;
+
+/// GPU memory of a training step, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Footprint {
+    /// Weights, gradients, both moments, the teacher, and with several micro-batches the sums of gradients.
+    pub state: u64,
+    /// Activations and inputs of one micro-batch, and the update's scratch.
+    pub work: u64,
+}
+
+impl Footprint {
+    /// Everything.
+    pub fn total(&self) -> u64 {
+        self.state + self.work
+    }
+}
+
+/// A micro-batch and what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Fit {
+    /// Images of one forward and backward pass.
+    pub micro_batch: usize,
+    /// Passes of an update.
+    pub micro_batches: usize,
+    /// What they need.
+    pub footprint: Footprint,
+}
+
+/// The bytes that a run may plan for on a device: `limit`, or most of what the adapter says it has. Nothing where
+/// neither is known.
+pub fn usable_bytes(device: &Device, limit: Option<u64>) -> Option<u64> {
+    limit.or_else(|| device.adapter().memory_bytes.map(|bytes| (bytes as f64 * USABLE) as u64))
+}
+
+/// What a step needs that divides `batch` images into `micro_batches`; the error names the limit of the device that it
+/// exceeds.
+pub fn footprint(device: &Device, config: &ModelConfig, batch: usize, micro_batches: usize) -> Result<Footprint> {
+    let options = TrainerOptions {
+        micro_batch: batch / micro_batches,
+        micro_batches,
+        tuning: Tuning::for_device(device),
+        inspect: false,
+        no_fusion: false,
+    };
+    let planned = trainer::planned(device, config, &options);
+    for plan in &planned.plans {
+        check_limits(device, plan)?;
+    }
+    let work = planned.plans.iter().map(|plan| plan.pool_bytes() + plan.input_bytes()).sum();
+    Ok(Footprint { state: planned.state_bytes, work })
+}
+
+/// The largest micro-batch of an update of `batch` images that `usable` bytes and the device's limits allow, or why even
+/// single images do not fit.
+pub fn fit(device: &Device, config: &ModelConfig, batch: usize, usable: Option<u64>) -> Result<Fit> {
+    let mut last = None;
+    for micro_batches in (1..=batch).filter(|count| batch.is_multiple_of(*count)) {
+        match footprint(device, config, batch, micro_batches) {
+            Ok(footprint) if usable.is_none_or(|usable| footprint.total() <= usable) => {
+                return Ok(Fit { micro_batch: batch / micro_batches, micro_batches, footprint });
+            }
+            Ok(footprint) => {
+                last = Some(Error::Gpu(format!(
+                    "one image at a time needs {} of GPU memory; {} has {} for it. Choose a smaller preset with --model, \
+                     or another adapter",
+                    mib(footprint.total()),
+                    device.adapter().name,
+                    mib(usable.unwrap_or_default())
+                )));
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.expect("every batch is divided by one"))
+}
+
+/// Bytes for people.
+pub fn mib(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+}
