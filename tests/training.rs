@@ -9,7 +9,7 @@ use bootmae::{
     nn::{Layout, Params},
     ops::{Settings, Tuning},
     rng::{Rng, Stream},
-    train::{MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS, checkpoint::TEACHER},
+    train::{MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS, snapshot::TEACHER},
 };
 
 /// Two blocks, heads of 3 columns in the pixel decoder, a 4 × 6 grid.

@@ -1,6 +1,6 @@
 //! `bootmae pretrain`: train on a collection of images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -9,9 +9,10 @@ use crate::{
     data,
     error::{Error, Result},
     train::{
-        checkpoint::Checkpoint,
+        checkpoint::read_model,
         config::{RunConfig, resolve},
-        pretrain::{Event, Run, RunFolder},
+        pretrain::{Event, Run, Start},
+        run_folder::{Entry, RunFolder, check_resumable},
     },
 };
 
@@ -21,7 +22,7 @@ pub struct Arguments {
     /// A folder of JPEG, PNG and WebP images, searched recursively, or cifar10:FOLDER.
     #[arg(long, value_name = "DIR|cifar10:DIR")]
     data: Option<String>,
-    /// The run's folder: configuration, metrics and checkpoint.
+    /// The run's folder: configuration, metrics and checkpoints. It must be empty, unless --resume or --overwrite is given.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
@@ -46,24 +47,34 @@ pub struct Arguments {
     stop_after: Option<u64>,
     #[command(flatten)]
     adapter: AdapterArguments,
-    /// Continue the run in the folder from its checkpoint.
+    /// Continue the run in the folder from its newest complete checkpoint, or from the checkpoint at PATH; without any
+    /// checkpoint yet, start from the beginning.
+    #[arg(long, value_name = "auto|PATH", num_args = 0..=1, default_missing_value = "auto", conflicts_with = "overwrite")]
+    resume: Option<String>,
+    /// Remove the run in the folder and start from the beginning.
     #[arg(long)]
-    resume: bool,
+    overwrite: bool,
+    /// Start from the weights (and nothing else) of a run, checkpoint or model file.
+    #[arg(long, value_name = "PATH")]
+    init_from: Option<PathBuf>,
+    /// Steps between two checkpoints.
+    #[arg(long, value_name = "N")]
+    save_every: Option<u64>,
+    /// Checkpoints kept.
+    #[arg(long, value_name = "K")]
+    keep: Option<usize>,
 }
 
 /// Trains to the end.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let folder = RunFolder::create(&arguments.out)?;
-    if !arguments.resume {
-        folder.must_be_new()?;
-    }
-    let (config, resumed) = arguments.settle(&folder)?;
-    let source = data::open(&config.data.source, config.model.channels)?;
-    let mut config = config;
+    let out = &arguments.out;
+    let begun = arguments.begin()?;
+    let source = data::open(&begun.config.data.source, begun.config.model.channels)?;
+    let mut config = begun.config;
     config.training.settle_epochs(source.len())?;
-    if let Some(checkpoint) = &resumed {
-        folder.check_resumable(checkpoint, &config)?;
-        let began_with = &checkpoint.config.data.source;
+    if let Start::Resumed(from) = &begun.start {
+        check_resumable(&from.snapshot, &from.path, &config)?;
+        let began_with = &from.snapshot.config.data.source;
         if *began_with != config.data.source {
             eprintln!("images now come from {} (the run began with {began_with})", config.data.source);
         }
@@ -71,48 +82,80 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let device = arguments.adapter.open()?;
     let (steps, batch) = (config.training.steps, config.training.batch_size);
     eprintln!("{} images, {steps} steps of {batch} images", source.len());
-    let mut run = pollster::block_on(Run::new(config, folder, source, device, resumed))?;
+    let folder = match begun.folder {
+        Some(folder) => folder,
+        None => RunFolder::enter(out, if arguments.overwrite { Entry::Overwrite } else { Entry::New })?,
+    };
+    let mut run = pollster::block_on(Run::new(config, folder, source, device, begun.start))?;
     eprintln!(
         "{} parameters, {:.0} MiB of GPU memory",
         run.trainer().layout().count(),
         run.trainer().gpu_bytes() as f64 / f64::from(1 << 20)
     );
     let mut progress = Progress::new(steps, run.step());
+    let mut last = None;
     let trained = pollster::block_on(run.train(arguments.stop_after, |event| match event {
         Event::Step(metrics) => progress.update(metrics),
         Event::BadImage(name) => progress.println(&format!("skipped: {name}")),
-        Event::Saved(_) => {}
+        Event::Saved(saved) => last = Some(saved.path.clone()),
     }));
     progress.finish();
     trained?;
-    eprintln!("step {} of {steps}: {}", run.step(), arguments.out.join("checkpoint.safetensors").display());
+    let place = last.map(|path| format!(": {}", path.display())).unwrap_or_default();
+    eprintln!("step {} of {steps}{place}", run.step());
     Ok(())
 }
 
+/// What a run begins with: its settings, where they come from, and its folder if it was entered already.
+struct Begun {
+    config: RunConfig,
+    start: Start,
+    folder: Option<RunFolder>,
+}
+
 impl Arguments {
-    /// The configuration of the run, and the checkpoint it resumes from. A resumed run takes its settings from the
-    /// checkpoint; flags that disagree are refused.
-    fn settle(&self, folder: &RunFolder) -> Result<(RunConfig, Option<Checkpoint>)> {
-        let flags = self.flags();
-        if !self.resume {
-            let config = resolve(self.model.model.as_deref(), self.config.as_deref(), flags)?;
-            if config.data.source.is_empty() {
-                return Err(Error::Config("no images: give --data DIR, or data.source in the configuration".into()));
+    /// Reads settings and, where the run goes on, its state. A resumed run takes its settings from the checkpoint; flags
+    /// that disagree are refused later. Writes nothing where the run is new.
+    fn begin(&self) -> Result<Begun> {
+        let mut folder = None;
+        if let Some(from) = &self.resume {
+            let from = (from != "auto").then(|| PathBuf::from(from));
+            // From elsewhere a run goes on in a folder of its own.
+            let elsewhere = from.as_ref().is_some_and(|path| !inside(path, &self.out));
+            let entered = RunFolder::enter(&self.out, if elsewhere { Entry::New } else { Entry::Resume })?;
+            if let Some(resumed) = entered.resume(from.as_deref())? {
+                resumed.remarks.iter().for_each(|remark| eprintln!("{remark}"));
+                eprintln!("continuing after step {}: {}", resumed.snapshot.step, resumed.path.display());
+                let config = self.resumed_config(&resumed.snapshot.config)?;
+                return Ok(Begun { config, start: Start::Resumed(Box::new(resumed)), folder: Some(entered) });
             }
-            return Ok((config, None));
+            eprintln!("no checkpoint in {} yet: starting from the beginning", self.out.display());
+            folder = Some(entered);
         }
-        let checkpoint = Checkpoint::load(&folder.checkpoint())?;
+        let config = resolve(self.model.model.as_deref(), self.config.as_deref(), self.flags())?;
+        if config.data.source.is_empty() {
+            return Err(Error::Config("no images: give --data DIR, or data.source in the configuration".into()));
+        }
+        let start = match &config.training.init_from {
+            Some(path) => Start::Weights(Box::new(read_model(Path::new(path))?)),
+            None => Start::Seed,
+        };
+        Ok(Begun { config, start, folder })
+    }
+
+    fn resumed_config(&self, held: &RunConfig) -> Result<RunConfig> {
+        let flags = self.flags();
         let mut config = match (&self.config, &self.model.model) {
             (None, None) => {
-                let held = checkpoint.config.to_toml()?.parse().map_err(|e| Error::Config(format!("{e}")))?;
+                let held = held.to_toml()?.parse().map_err(|e| Error::Config(format!("{e}")))?;
                 resolve(None, None, overlay(held, flags))?
             }
             (file, preset) => resolve(preset.as_deref(), file.as_deref(), flags)?,
         };
         if config.data.source.is_empty() {
-            config.data.source.clone_from(&checkpoint.config.data.source);
+            config.data.source.clone_from(&held.data.source);
         }
-        Ok((config, Some(checkpoint)))
+        Ok(config)
     }
 
     fn flags(&self) -> toml::Table {
@@ -124,12 +167,23 @@ impl Arguments {
         set("steps", self.steps.map(|n| (n as i64).into()));
         set("epochs", self.epochs.map(Into::into));
         set("seed", self.seed.map(|n| (n as i64).into()));
+        set("init_from", self.init_from.as_ref().map(|path| path.to_string_lossy().into_owned().into()));
+        set("save_every_steps", self.save_every.map(|n| (n as i64).into()));
+        set("keep_checkpoints", self.keep.map(|n| (n as i64).into()));
         let source = self.data.iter().map(|source| ("source".to_string(), source.clone().into()));
         toml::Table::from_iter([
             ("model".to_string(), self.model.table().into()),
             ("training".to_string(), training.into()),
             ("data".to_string(), toml::Table::from_iter(source).into()),
         ])
+    }
+}
+
+/// Whether `path` is `folder` or in it.
+fn inside(path: &Path, folder: &Path) -> bool {
+    match (path.canonicalize(), folder.canonicalize()) {
+        (Ok(path), Ok(folder)) => path.starts_with(folder),
+        _ => false,
     }
 }
 

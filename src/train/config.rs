@@ -57,8 +57,12 @@ pub struct TrainingConfig {
     pub feature_weight: f64,
     /// How the teacher follows the student.
     pub ema: Ema,
+    /// A run folder, checkpoint or model file whose weights the run starts from, in place of the seed's.
+    pub init_from: Option<String>,
     /// Steps between two checkpoints.
     pub save_every_steps: u64,
+    /// Checkpoints kept; older ones are removed once a newer one is on the disk.
+    pub keep_checkpoints: usize,
 }
 
 /// The decay of the teacher's moving average over the run. In a file: `ema = "scaled"` or
@@ -132,7 +136,9 @@ impl Default for TrainingConfig {
             adam_eps: 1e-8,
             feature_weight: 1.0,
             ema: Ema::Scaled,
+            init_from: None,
             save_every_steps: 500,
+            keep_checkpoints: 3,
         }
     }
 }
@@ -233,6 +239,7 @@ impl TrainingConfig {
         }
         require(positive(self.adam_eps), || format!("adam_eps must be positive, not {}", self.adam_eps))?;
         require(self.save_every_steps > 0, || "save_every_steps must be at least 1".into())?;
+        require(self.keep_checkpoints > 0, || "keep_checkpoints must be at least 1".into())?;
         self.ema.check()
     }
 
@@ -422,6 +429,7 @@ mod tests {
             ("training.adam_eps = 0", "adam_eps"),
             ("training.feature_weight = nan", "feature_weight"),
             ("training.save_every_steps = 0", "save_every_steps"),
+            ("training.keep_checkpoints = 0", "keep_checkpoints"),
             ("training.ema.fixed.decay = 1.1", "decay"),
             ("training.ema.published = { steps_per_epoch = 1, first_mark_epochs = 400 }", "marks"),
             ("data.max_bad_fraction = 1.5", "max_bad_fraction"),

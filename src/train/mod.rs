@@ -1,15 +1,23 @@
 //! Training: configuration and schedules, the trainer on a device, checkpoints, metrics and verification.
 
 pub mod bench;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod checkpoint;
 pub mod config;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod durable;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod pretrain;
 pub mod profile;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod run_folder;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod saver;
 pub mod schedule;
+pub mod snapshot;
 pub mod tensors;
 mod trainer;
 pub mod verify;
 
-pub use trainer::{GRADIENTS, MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS};
+pub use trainer::{GRADIENTS, MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions, WEIGHTS};
