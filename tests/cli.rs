@@ -6,6 +6,11 @@ use std::{
     path::Path,
     process::{Command, Output},
 };
+#[cfg(unix)]
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/photos/train");
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/step_tiny.safetensors");
@@ -32,6 +37,10 @@ fn pretrain(out: &Path, rest: &[&str]) -> Output {
 
 /// Trains a very small network; `more` adds keys to the section `[training]`.
 fn pretrain_with(more: &str, out: &Path, rest: &[&str]) -> Output {
+    pretrain_command(more, out, rest).output().expect("the program starts")
+}
+
+fn pretrain_command(more: &str, out: &Path, rest: &[&str]) -> Command {
     let folder = out.ancestors().skip(1).find(|path| path.is_dir()).unwrap();
     let config = folder.join("small.toml");
     let text = "[model]\npreset = \"nano\"\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n\
@@ -39,7 +48,9 @@ fn pretrain_with(more: &str, out: &Path, rest: &[&str]) -> Output {
     fs::write(&config, format!("{text}{more}")).unwrap();
     let (out, config) = (out.to_str().unwrap(), config.to_str().unwrap());
     let fixed = ["pretrain", "--out", out, "--config", config, "--batch-size", "4", "--seed", "3"];
-    bootmae(&fixed.iter().chain(rest).chain(adapter()).copied().collect::<Vec<_>>())
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bootmae"));
+    command.args(fixed).args(rest).args(adapter());
+    command
 }
 
 /// Every file of the checkpoint of a step, by name.
@@ -57,28 +68,60 @@ fn losses(run: &Path) -> Vec<(u64, f64, f64)> {
     text.lines().map(|l| (number(l, "step") as u64, number(l, "loss_pixel"), number(l, "gradient_norm"))).collect()
 }
 
+/// Starts a run of 40 steps, waits until `lines` steps are done, sends `signal` and returns what became of it.
+#[cfg(unix)]
+fn interrupted(out: &Path, lines: usize, signal: &str, rest: &[&str]) -> Output {
+    let mut command = pretrain_command("", out, &[&["--data", PHOTOS, "--steps", "40"], rest].concat());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let done = || fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    let began = Instant::now();
+    while done() < lines {
+        assert!(began.elapsed() < Duration::from_secs(120), "no {lines} steps in two minutes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let refused = pretrain(out, &["--data", PHOTOS, "--steps", "40", "--resume"]);
+    says(&refused, 2, &["is training in", "choose another --out"]);
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    child.wait_with_output().unwrap()
+}
+
+/// One run without a break, and one with all that can break it: a signal, damage to the newest checkpoint, litter, a
+/// time limit and the end of the process in mid-run.
+#[cfg(unix)]
 #[test]
-fn a_resumed_run_ends_with_the_same_bits() {
+fn an_interrupted_run_ends_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-    says(&pretrain(&whole, &["--data", PHOTOS, "--steps", "20"]), 0, &["adapter: "]);
-    says(&pretrain(&parts, &["--data", PHOTOS, "--steps", "20", "--stop-after", "13"]), 0, &["step 13 of 20"]);
-    // Damage: the run goes on from step 12, one step of it is computed again.
-    let damaged = parts.join("checkpoints/step-13/optimizer.safetensors");
+    says(&pretrain(&whole, &["--data", PHOTOS, "--steps", "40"]), 0, &["adapter: "]);
+
+    let stopped = interrupted(&parts, 14, "-TERM", &[]);
+    says(&stopped, 130, &["stopped by a signal after step", "checkpoints/step-", "--resume"]);
+    let step = losses(&parts).len();
+    assert!((14..40).contains(&step), "{step} steps");
+    assert_eq!(fs::read_to_string(parts.join("checkpoints/last")).unwrap(), format!("step-{step}\n"));
+
+    let damaged = parts.join(format!("checkpoints/step-{step}/optimizer.safetensors"));
     let length = fs::metadata(&damaged).unwrap().len();
     fs::OpenOptions::new().write(true).open(&damaged).unwrap().set_len(length / 2).unwrap();
-    fs::create_dir(parts.join("checkpoints/step-14.partial")).unwrap();
-    let resumed = pretrain(&parts, &["--data", PHOTOS, "--steps", "20", "--resume"]);
-    says(&resumed, 0, &["passed over", "optimizer.safetensors", "continuing after step 12", "step 20 of 20"]);
-    assert_eq!(checkpoint(&whole, 20).len(), 5);
-    for step in [12, 18, 20] {
+    fs::create_dir(parts.join("checkpoints/step-99.partial")).unwrap();
+    let on = ["--data", PHOTOS, "--steps", "40", "--resume"];
+    let limited = pretrain(&parts, &[&on[..], &["--time-limit", "0s"]].concat());
+    let parts_of_it = ["passed over", "optimizer.safetensors", "continuing after step", "time limit reached"];
+    says(&limited, 0, &[&parts_of_it[..], &["--resume"]].concat());
+    assert!(losses(&parts).len() < step, "lines past the restored step are dropped");
+
+    let killed = interrupted(&parts, 26, "-KILL", &["--resume"]);
+    assert_eq!(killed.status.code(), None);
+    says(&pretrain(&parts, &on), 0, &["continuing after step", "step 40 of 40"]);
+    for step in [30, 36, 40] {
         assert!(checkpoint(&whole, step) == checkpoint(&parts, step), "checkpoints of step {step} differ");
     }
-    assert_eq!(losses(&whole).len(), 20);
+    assert_eq!((checkpoint(&whole, 40).len(), losses(&whole).len()), (5, 40));
     assert_eq!(losses(&whole), losses(&parts));
-    let mut held: Vec<_> = fs::read_dir(parts.join("checkpoints")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    held.sort();
-    assert_eq!(held, ["last", "step-12", "step-13.set-aside", "step-18", "step-20"]);
+    let held = fs::read_dir(parts.join("checkpoints")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert!(!held.into_iter().any(|name| name.ends_with(".partial")));
+    let log = fs::read_to_string(parts.join("train.log")).unwrap();
+    assert!(log.contains("stopped by a signal") && log.contains("saved step 40"), "{log}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod picture;
 mod pretrain;
 pub mod progress;
 mod reconstruct;
+mod signals;
 mod verify;
 
 use clap::{Args, Parser, Subcommand};
@@ -26,7 +27,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Doctor(doctor::Arguments),
-    Pretrain(pretrain::Arguments),
+    Pretrain(Box<pretrain::Arguments>),
     Reconstruct(reconstruct::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),

@@ -1,18 +1,23 @@
 //! `bootmae pretrain`: train on a collection of images.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 
-use super::{AdapterArguments, ModelArguments, progress::Progress};
+use super::{AdapterArguments, ModelArguments, progress::Progress, signals};
 use crate::{
     data,
     error::{Error, Result},
     train::{
         checkpoint::read_model,
         config::{RunConfig, resolve},
+        log::TrainLog,
         pretrain::{Event, Run, Start},
         run_folder::{Entry, RunFolder, check_resumable},
+        stop::{Ended, Stops, parse_time},
     },
 };
 
@@ -45,6 +50,9 @@ pub struct Arguments {
     /// Stop after this many updates of the run, with a checkpoint to resume from.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     stop_after: Option<u64>,
+    /// Stop after this time, with a checkpoint to resume from: 8h, 30m, 90s, 1h30m.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    time_limit: Option<Duration>,
     #[command(flatten)]
     adapter: AdapterArguments,
     /// Continue the run in the folder from its newest complete checkpoint, or from the checkpoint at PATH; without any
@@ -65,10 +73,53 @@ pub struct Arguments {
     keep: Option<usize>,
 }
 
-/// Trains to the end.
+/// What a person is told, on standard error and in the run's log; before there is a log, lines are kept for it.
+#[derive(Default)]
+struct Told {
+    early: Vec<String>,
+    log: Option<TrainLog>,
+}
+
+impl Told {
+    fn say(&mut self, line: &str) {
+        eprintln!("{line}");
+        self.note(line);
+    }
+
+    /// Writes a line that a person is told elsewhere.
+    fn note(&mut self, line: &str) {
+        match &mut self.log {
+            Some(log) => log.note(line),
+            None => self.early.push(line.to_owned()),
+        }
+    }
+
+    fn open(&mut self, folder: &RunFolder) -> Result<()> {
+        let mut log = TrainLog::open(folder.path())?;
+        self.early.drain(..).for_each(|line| log.note(&line));
+        self.log = Some(log);
+        Ok(())
+    }
+}
+
+/// Trains to the end, or until something stops the run.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let mut told = Told::default();
+    let result = train(arguments, &mut told);
+    if let Err(error) = &result {
+        told.note(&error.to_string());
+    }
+    result
+}
+
+fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
+    let stops = Stops {
+        after: arguments.stop_after,
+        at: arguments.time_limit.map(|limit| Instant::now() + limit),
+        signal: Some(signals::install()?),
+    };
     let out = &arguments.out;
-    let begun = arguments.begin()?;
+    let begun = arguments.begin(told)?;
     let source = data::open(&begun.config.data.source, begun.config.model.channels)?;
     let mut config = begun.config;
     config.training.settle_epochs(source.len())?;
@@ -76,33 +127,48 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         check_resumable(&from.snapshot, &from.path, &config)?;
         let began_with = &from.snapshot.config.data.source;
         if *began_with != config.data.source {
-            eprintln!("images now come from {} (the run began with {began_with})", config.data.source);
+            told.say(&format!("images now come from {} (the run began with {began_with})", config.data.source));
         }
     }
     let device = arguments.adapter.open()?;
     let (steps, batch) = (config.training.steps, config.training.batch_size);
-    eprintln!("{} images, {steps} steps of {batch} images", source.len());
+    let name = device.adapter().to_string();
     let folder = match begun.folder {
         Some(folder) => folder,
         None => RunFolder::enter(out, if arguments.overwrite { Entry::Overwrite } else { Entry::New })?,
     };
+    told.open(&folder)?;
+    told.note(&format!("bootmae {} on {name}", env!("CARGO_PKG_VERSION")));
+    told.say(&format!("{} images, {steps} steps of {batch} images", source.len()));
     let mut run = pollster::block_on(Run::new(config, folder, source, device, begun.start))?;
-    eprintln!(
+    told.say(&format!(
         "{} parameters, {:.0} MiB of GPU memory",
         run.trainer().layout().count(),
         run.trainer().gpu_bytes() as f64 / f64::from(1 << 20)
-    );
+    ));
     let mut progress = Progress::new(steps, run.step());
     let mut last = None;
-    let trained = pollster::block_on(run.train(arguments.stop_after, |event| match event {
+    let ended = pollster::block_on(run.train(&stops, |event| match event {
         Event::Step(metrics) => progress.update(metrics),
-        Event::BadImage(name) => progress.println(&format!("skipped: {name}")),
-        Event::Saved(saved) => last = Some(saved.path.clone()),
+        Event::BadImage(name) => {
+            progress.println(&format!("skipped: {name}"));
+            told.note(&format!("skipped: {name}"));
+        }
+        Event::Saved(saved) => {
+            told.note(&format!("saved step {}: {}", saved.step, saved.path.display()));
+            last = Some(saved.path.clone());
+        }
     }));
     progress.finish();
-    trained?;
     let place = last.map(|path| format!(": {}", path.display())).unwrap_or_default();
-    eprintln!("step {} of {steps}{place}", run.step());
+    let reached = format!("step {} of {steps}{place}", run.step());
+    let on = format!("continue with --resume --out {}", out.display());
+    match ended? {
+        Ended::Finished => told.say(&reached),
+        Ended::StoppedAfter => told.say(&format!("{reached}; {on}")),
+        Ended::TimeLimit => told.say(&format!("time limit reached after {reached}; {on}")),
+        Ended::Signal => return Err(Error::Stopped(format!("stopped by a signal after {reached}; {on}"))),
+    }
     Ok(())
 }
 
@@ -116,7 +182,7 @@ struct Begun {
 impl Arguments {
     /// Reads settings and, where the run goes on, its state. A resumed run takes its settings from the checkpoint; flags
     /// that disagree are refused later. Writes nothing where the run is new.
-    fn begin(&self) -> Result<Begun> {
+    fn begin(&self, told: &mut Told) -> Result<Begun> {
         let mut folder = None;
         if let Some(from) = &self.resume {
             let from = (from != "auto").then(|| PathBuf::from(from));
@@ -124,12 +190,12 @@ impl Arguments {
             let elsewhere = from.as_ref().is_some_and(|path| !inside(path, &self.out));
             let entered = RunFolder::enter(&self.out, if elsewhere { Entry::New } else { Entry::Resume })?;
             if let Some(resumed) = entered.resume(from.as_deref())? {
-                resumed.remarks.iter().for_each(|remark| eprintln!("{remark}"));
-                eprintln!("continuing after step {}: {}", resumed.snapshot.step, resumed.path.display());
+                resumed.remarks.iter().for_each(|remark| told.say(remark));
+                told.say(&format!("continuing after step {}: {}", resumed.snapshot.step, resumed.path.display()));
                 let config = self.resumed_config(&resumed.snapshot.config)?;
                 return Ok(Begun { config, start: Start::Resumed(Box::new(resumed)), folder: Some(entered) });
             }
-            eprintln!("no checkpoint in {} yet: starting from the beginning", self.out.display());
+            told.say(&format!("no checkpoint in {} yet: starting from the beginning", self.out.display()));
             folder = Some(entered);
         }
         let config = resolve(self.model.model.as_deref(), self.config.as_deref(), self.flags())?;

@@ -6,6 +6,8 @@ pub mod checkpoint;
 pub mod config;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod durable;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod log;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod pretrain;
@@ -16,6 +18,8 @@ pub mod run_folder;
 pub mod saver;
 pub mod schedule;
 pub mod snapshot;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod stop;
 pub mod tensors;
 mod trainer;
 pub mod verify;

@@ -11,6 +11,7 @@ use super::{
     saver::{Saved, Saver},
     schedule,
     snapshot::Snapshot,
+    stop::{Ended, Stops},
 };
 use crate::{
     data::{Batch, Loader, LoaderOptions, Source},
@@ -120,17 +121,24 @@ impl Run {
         &self.trainer
     }
 
-    /// Trains to the last step, or to `stop_after` steps where that is less, and saves. The next step is submitted before
+    /// Trains to the last step, or until one of `stops` is due, and saves. The next step is submitted before
     /// the results of the one before are read, so that the GPU never waits for them. Where a checkpoint is due, a copy of
     /// the state is submitted behind its step; later steps follow at once, and a thread writes the copy meanwhile.
-    pub async fn train(&mut self, stop_after: Option<u64>, mut on: impl FnMut(Event<'_>)) -> Result<()> {
+    pub async fn train(&mut self, stops: &Stops, mut on: impl FnMut(Event<'_>)) -> Result<Ended> {
         let training = self.config.training.clone();
-        let last = stop_after.unwrap_or(training.steps).min(training.steps);
-        let due = |step: u64| step == last || step.is_multiple_of(training.save_every_steps);
+        let mut last = stops.after.unwrap_or(training.steps).min(training.steps);
+        let mut ended = if last < training.steps { Ended::StoppedAfter } else { Ended::Finished };
         let mut pace = Pace::new();
         let mut submitted = self.step;
         let mut copy: Option<(u64, StateCopy)> = None;
         while self.step < last {
+            if let Some(reason) = stops.due().filter(|_| submitted < last) {
+                (last, ended) = (submitted, reason);
+                if submitted == self.step {
+                    break;
+                }
+            }
+            let due = |step: u64| step == last || step.is_multiple_of(training.save_every_steps);
             // One copy at a time: with its checkpoint still to come, the next one waits.
             while submitted < last && self.trainer.in_flight() < 2 && !(copy.is_some() && due(submitted + 1)) {
                 let asked = Instant::now();
@@ -162,7 +170,12 @@ impl Run {
             before.iter().for_each(|saved| on(Event::Saved(saved)));
         }
         self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));
-        Ok(())
+        if self.saved < self.step {
+            let snapshot = self.snapshot(self.trainer.copy_state()).await?;
+            self.save(snapshot)?;
+            self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));
+        }
+        Ok(ended)
     }
 
     /// The state that a copy holds, of the steps taken so far.

@@ -10,7 +10,7 @@ use super::{
     checkpoint::{self, Checkpoints, SINGLE_FILE},
     config::{RunConfig, differences},
     durable::{remove_folder, remove_partials, sync_parent, write_atomically},
-    metrics,
+    log, metrics,
     snapshot::Snapshot,
 };
 use crate::error::{Error, Result};
@@ -19,8 +19,6 @@ use crate::error::{Error, Result};
 pub const CONFIG_FILE: &str = "config.toml";
 /// The file that a running process holds locked.
 const LOCK_FILE: &str = "run.lock";
-/// What a person was told, with times.
-const LOG_FILE: &str = "train.log";
 
 /// How a run folder is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +110,7 @@ impl RunFolder {
     fn remove_run(&self) -> Result<()> {
         let folder = self.checkpoints();
         remove_folder(folder.folder()).map_err(Error::io(folder.folder()))?;
-        for name in [CONFIG_FILE, LOG_FILE, metrics::FILE_NAME, SINGLE_FILE] {
+        for name in [CONFIG_FILE, log::FILE_NAME, metrics::FILE_NAME, SINGLE_FILE] {
             let path = self.path.join(name);
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(path)(e)),
