@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod dry_run;
 pub mod picture;
 mod pretrain;
 pub mod progress;

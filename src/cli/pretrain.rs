@@ -7,13 +7,13 @@ use std::{
 
 use clap::Args;
 
-use super::{AdapterArguments, ModelArguments, progress::Progress, signals};
+use super::{AdapterArguments, ModelArguments, dry_run, progress::Progress, signals};
 use crate::{
     data,
     error::{Error, Result},
     train::{
-        checkpoint::read_model,
-        config::{RunConfig, resolve},
+        checkpoint::{read_any, read_model},
+        config::{RunConfig, resolve, resolve_over},
         log::TrainLog,
         pretrain::{Event, Run, Start},
         run_folder::{Entry, RunFolder, check_resumable},
@@ -30,9 +30,12 @@ pub struct Arguments {
     /// The run's folder: configuration, metrics and checkpoints. It must be empty, unless --resume or --overwrite is given.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Settings that come with the program: imagenet-base, imagenet-large, cifar10-tiny, small-data or demo.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     #[command(flatten)]
     model: ModelArguments,
-    /// Settings in TOML; flags win over it, it wins over the preset.
+    /// Settings in TOML; flags win over it, it wins over --preset.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Images of an update.
@@ -65,6 +68,9 @@ pub struct Arguments {
     /// Start from the weights (and nothing else) of a run, checkpoint or model file.
     #[arg(long, value_name = "PATH")]
     init_from: Option<PathBuf>,
+    /// Say what would run, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// Steps between two checkpoints.
     #[arg(long, value_name = "N")]
     save_every: Option<u64>,
@@ -130,6 +136,10 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
             told.say(&format!("images now come from {} (the run began with {began_with})", config.data.source));
         }
     }
+    if arguments.dry_run {
+        print!("{}", dry_run::describe(&config, source.len(), out)?);
+        return Ok(());
+    }
     let device = arguments.adapter.open()?;
     let (steps, batch) = (config.training.steps, config.training.batch_size);
     let name = device.adapter().to_string();
@@ -186,6 +196,12 @@ impl Arguments {
         let mut folder = None;
         if let Some(from) = &self.resume {
             let from = (from != "auto").then(|| PathBuf::from(from));
+            if self.dry_run {
+                // Nothing is locked or written.
+                let held = read_any(from.as_deref().unwrap_or(&self.out))?;
+                let config = self.resumed_config(&held.config)?;
+                return Ok(Begun { config, start: Start::Seed, folder: None });
+            }
             // From elsewhere a run goes on in a folder of its own.
             let elsewhere = from.as_ref().is_some_and(|path| !inside(path, &self.out));
             let entered = RunFolder::enter(&self.out, if elsewhere { Entry::New } else { Entry::Resume })?;
@@ -198,7 +214,8 @@ impl Arguments {
             told.say(&format!("no checkpoint in {} yet: starting from the beginning", self.out.display()));
             folder = Some(entered);
         }
-        let config = resolve(self.model.model.as_deref(), self.config.as_deref(), self.flags())?;
+        let (shipped, size) = (self.preset.as_deref(), self.model.model.as_deref());
+        let config = resolve_over(shipped, size, self.config.as_deref(), self.flags())?;
         if config.data.source.is_empty() {
             return Err(Error::Config("no images: give --data DIR, or data.source in the configuration".into()));
         }
@@ -211,12 +228,12 @@ impl Arguments {
 
     fn resumed_config(&self, held: &RunConfig) -> Result<RunConfig> {
         let flags = self.flags();
-        let mut config = match (&self.config, &self.model.model) {
-            (None, None) => {
+        let mut config = match (&self.preset, &self.config, &self.model.model) {
+            (None, None, None) => {
                 let held = held.to_toml()?.parse().map_err(|e| Error::Config(format!("{e}")))?;
                 resolve(None, None, overlay(held, flags))?
             }
-            (file, preset) => resolve(preset.as_deref(), file.as_deref(), flags)?,
+            (shipped, file, size) => resolve_over(shipped.as_deref(), size.as_deref(), file.as_deref(), flags)?,
         };
         if config.data.source.is_empty() {
             config.data.source.clone_from(&held.data.source);

@@ -177,7 +177,7 @@ fn lock(path: &Path) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::snapshot::sample;
+    use crate::train::{config::resolve, snapshot::sample};
 
     #[test]
     fn a_second_run_in_one_folder_is_refused_until_the_first_ends() {
@@ -228,6 +228,87 @@ mod tests {
         assert!(resumed.remarks[1].contains("step-6.set-aside"), "{:?}", resumed.remarks);
         let resumed = run.resume(Some(&run.checkpoints().path(2))).unwrap().unwrap();
         assert_eq!((resumed.snapshot, resumed.remarks.len()), (sample(2), 1));
+    }
+
+    #[test]
+    fn every_differing_key_is_named_with_both_values() {
+        let resolved = |text: &str| resolve(Some("nano"), None, text.parse().unwrap()).unwrap();
+        let snapshot = Snapshot { config: resolved(""), ..sample(3) };
+        let path = Path::new("checkpoints/step-3");
+        let refusal = |text: &str| check_resumable(&snapshot, path, &resolved(text));
+        let differing = [
+            ("model.image_height = 64", "model.image_height: 32 against 64"),
+            ("model.image_width = 64", "model.image_width: 32 against 64"),
+            ("model.patch_size = 8", "model.patch_size: 4 against 8"),
+            ("model.patch_size = 8", "model.masked: 48 against 12"),
+            ("model.channels = 1", "model.channels: 3 against 1"),
+            ("model.width = 64", "model.width: 128 against 64"),
+            ("model.depth = 4", "model.depth: 6 against 4"),
+            ("model.depth = 4", "model.feature_tap: 5 against 3"),
+            ("model.heads = 8", "model.heads: 4 against 8"),
+            ("model.pixel_decoder_width = 64", "model.pixel_decoder_width: 128 against 64"),
+            ("model.decoder_depth = 1", "model.decoder_depth: 2 against 1"),
+            ("model.mlp_ratio = 2", "model.mlp_ratio: 4 against 2"),
+            ("model.pixel_tap = 1", "model.pixel_tap: 0 against 1"),
+            ("model.feature_tap = 4", "model.feature_tap: 5 against 4"),
+            ("model.layer_norm_eps = 1e-5", "model.layer_norm_eps: 0.000001 against 0.00001"),
+            ("model.pixel_eps = 1e-6", "model.pixel_eps: 0.00001 against 0.000001"),
+            ("model.masked = 40", "model.masked: 48 against 40"),
+            ("model.block_target = 30", "model.block_target: 39 against 30"),
+            ("model.block_min = 4", "model.block_min: 5 against 4"),
+            ("model.block_max = 16", "model.block_max: 20 against 16"),
+            ("model.block_aspect_min = 0.5", "model.block_aspect_min: 0.3 against 0.5"),
+            ("model.masking = \"random\"", "model.masking: \"block\" against \"random\""),
+            ("model.centre_weight = false", "model.centre_weight: true against false"),
+            ("model.pixel_target = \"raw\"", "model.pixel_target: \"patch_channel\" against \"raw\""),
+            ("model.cross_attention = false", "model.cross_attention: true against false"),
+            ("model.feature_branch = false", "model.feature_branch: true against false"),
+            ("model.feature_branch = false", "training.feature_weight: 1 against 0"),
+            ("training.seed = 1", "training.seed: 0 against 1"),
+            ("training.steps = 9", "training.steps: 10000 against 9"),
+            ("training.batch_size = 32", "training.batch_size: 64 against 32"),
+            ("training.micro_batches = 2", "training.micro_batches: 1 against 2"),
+            ("training.peak_learning_rate = 1e-2", "training.peak_learning_rate: 0.001 against 0.01"),
+            ("training.min_learning_rate = 0", "training.min_learning_rate: "),
+            ("training.warmup_steps = 7", "training.warmup_steps: unset against 7"),
+            ("training.weight_decay = 0", "training.weight_decay: 0.05 against 0"),
+            ("training.beta1 = 0.8", "training.beta1: 0.9 against 0.8"),
+            ("training.beta2 = 0.99", "training.beta2: 0.95 against 0.99"),
+            ("training.adam_eps = 1e-6", "training.adam_eps: 1e-8 against 1e-6"),
+            ("training.feature_weight = 0.5", "training.feature_weight: 1 against 0.5"),
+            ("training.ema = \"scaled_constant\"", "training.ema: \"scaled\" against \"scaled_constant\""),
+        ];
+        for (text, named) in differing {
+            let error = refusal(text).expect_err(text);
+            let message = error.to_string();
+            assert!(error.exit_code() == 6 && message.contains(named), "{text}: {message}");
+            assert!(message.contains("step-3") && message.contains("--out"), "{message}");
+        }
+        let settings = fields_of(&snapshot.config);
+        let free = ["init_from", "save_every_steps", "keep_checkpoints", "epochs"];
+        for key in settings.iter().filter(|key| !free.contains(&key.as_str())) {
+            assert!(
+                differing.iter().any(|(_, named)| named.contains(&format!(".{key}:"))),
+                "{key} is not in the table"
+            );
+        }
+        for text in [
+            "data.source = \"elsewhere\"",
+            "data.loader_threads = 3",
+            "data.max_bad_fraction = 0.5",
+            "training.save_every_steps = 3",
+            "training.keep_checkpoints = 9",
+            "training.init_from = \"gone\"",
+        ] {
+            refusal(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+    }
+
+    /// The names of all settings of the model and of training.
+    fn fields_of(config: &RunConfig) -> Vec<String> {
+        let tree = serde_json::to_value(config).unwrap();
+        let of = |section: &str| tree[section].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        [of("model"), of("training")].concat()
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Trainer {
         Ok(Trainer { device, config, options, layout, arenas, pass, update, idle, pending: VecDeque::new() })
     }
 
+    /// GPU memory that a trainer holds, in bytes, as far as it can be known without a GPU.
+    pub fn estimate_bytes(config: &ModelConfig, options: &TrainerOptions) -> u64 {
+        let layout = Layout::new(inventory(config), SHARD_BYTES);
+        let arenas = 4 + u64::from(config.feature_branch) + u64::from(options.micro_batches > 1);
+        let plans = [plan_pass(config, &layout, options), plan_update(config, &layout, options)];
+        layout.bytes() * arenas + plans.iter().map(|p| p.pool_bytes() + p.input_bytes()).sum::<u64>()
+    }
+
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
