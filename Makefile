@@ -35,8 +35,8 @@ demo: ## pretrain a small model on a few photos, then reconstruct a photo it has
 	@echo "Building (several minutes the first time)"
 	cargo build $(LOCKED)
 	rm -rf $(RUN)
-	cargo run --quiet $(LOCKED) -- pretrain --data $(TRAIN) --out $(RUN) --model $(MODEL) --steps $(STEPS) --batch-size $(BATCH)
-	cargo run --quiet $(LOCKED) -- reconstruct --checkpoint $(RUN)/checkpoint.safetensors --image $(IMAGE) --out $(RUN)/reconstruction.png
+	cargo run --quiet $(LOCKED) -- pretrain --preset demo --data $(TRAIN) --out $(RUN) --model $(MODEL) --steps $(STEPS) --batch-size $(BATCH)
+	cargo run --quiet $(LOCKED) -- reconstruct --checkpoint $(RUN) --image $(IMAGE) --out $(RUN)/reconstruction.png
 	@echo "Done: open $(RUN)/reconstruction.png"
 
 test: test-deps check test-native test-web ## everything CI checks; installs what it needs

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what `make test` needs and this machine lacks: the two software Vulkan drivers (Mesa's lavapipe, and
-# SwiftShader, which comes with Chromium), Chromium itself, the wasm target, and the browser driver from npm.
+# SwiftShader, which comes with Chromium), Chromium itself, strace, the wasm target, and the browser driver from npm.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/find-tools.sh
@@ -9,6 +9,7 @@ packages=()
 vulkan_loader_present || packages+=(libvulkan1)
 [ -n "$LAVAPIPE_ICD" ] || packages+=(mesa-vulkan-drivers)
 [ -n "$CHROMIUM" ] && [ -n "$SWIFTSHADER_ICD" ] || packages+=(chromium)
+command -v strace >/dev/null || packages+=(strace)
 if [ ${#packages[@]} -gt 0 ]; then
     scripts/apt-install.sh "${packages[@]}"
 fi

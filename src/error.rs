@@ -18,6 +18,9 @@ pub enum Error {
     /// The losses are no longer finite.
     #[error("training diverged: {0}")]
     Diverged(String),
+    /// A signal ended the run; its state is saved.
+    #[error("{0}")]
+    Stopped(String),
     /// A checkpoint or fixture cannot be read, or does not belong to this configuration.
     #[error("{}: {reason}", path.display())]
     Checkpoint {
@@ -41,13 +44,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// The exit code of the command-line program for this error: 2 usage or configuration, 3 images, 4 no usable GPU,
-    /// 5 diverged, 6 checkpoint or disk.
+    /// 5 diverged, 6 checkpoint or disk, 130 stopped by a signal with its state saved.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) => 2,
             Error::Images(_) => 3,
             Error::Gpu(_) => 4,
             Error::Diverged(_) => 5,
+            Error::Stopped(_) => 130,
             Error::Checkpoint { .. } | Error::Io { .. } => 6,
         }
     }

@@ -1,9 +1,15 @@
 //! The command line: runs, resumption, and clear errors with their exit codes.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Output},
+};
+#[cfg(unix)]
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
 };
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/photos/train");
@@ -20,34 +26,103 @@ fn says(output: &Output, code: i32, parts: &[&str]) {
     parts.iter().for_each(|part| assert!(text.contains(part), "no `{part}` in: {text}"));
 }
 
+/// The quicker of the software adapters, where the tests are told that it is there.
+fn adapter() -> &'static [&'static str] {
+    let expected = std::env::var("BOOTMAE_EXPECT_ADAPTERS").unwrap_or_default();
+    if expected.contains("llvmpipe") { &["--adapter", "llvmpipe"] } else { &[] }
+}
+
 fn pretrain(out: &Path, rest: &[&str]) -> Output {
+    pretrain_with("", out, rest)
+}
+
+/// Trains a very small network; `more` adds keys to the section `[training]`.
+fn pretrain_with(more: &str, out: &Path, rest: &[&str]) -> Output {
+    pretrain_command(more, out, rest).output().expect("the program starts")
+}
+
+fn pretrain_command(more: &str, out: &Path, rest: &[&str]) -> Command {
     let folder = out.ancestors().skip(1).find(|path| path.is_dir()).unwrap();
     let config = folder.join("small.toml");
     let text = "[model]\npreset = \"nano\"\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n\
                 [training]\nsave_every_steps = 6\n";
-    fs::write(&config, text).unwrap();
+    fs::write(&config, format!("{text}{more}")).unwrap();
     let (out, config) = (out.to_str().unwrap(), config.to_str().unwrap());
     let fixed = ["pretrain", "--out", out, "--config", config, "--batch-size", "4", "--seed", "3"];
-    bootmae(&fixed.iter().chain(rest).copied().collect::<Vec<_>>())
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bootmae"));
+    command.args(fixed).args(rest).args(adapter());
+    command
 }
 
+/// Every file of the checkpoint of a step, by name.
+fn checkpoint(run: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
+    let folder = run.join(format!("checkpoints/step-{step}"));
+    let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).map(|e| e.unwrap());
+    entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
+}
+
+/// What the lines of `metrics.jsonl` measured, times left out.
+fn losses(run: &Path) -> Vec<(u64, f64, f64)> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let number =
+        |line: &str, key: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()[key].as_f64().unwrap();
+    text.lines().map(|l| (number(l, "step") as u64, number(l, "loss_pixel"), number(l, "gradient_norm"))).collect()
+}
+
+/// Starts a run of 40 steps, waits until `lines` steps are done, sends `signal` and returns what became of it.
+#[cfg(unix)]
+fn interrupted(out: &Path, lines: usize, signal: &str, rest: &[&str]) -> Output {
+    let mut command = pretrain_command("", out, &[&["--data", PHOTOS, "--steps", "40"], rest].concat());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let done = || fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    let began = Instant::now();
+    while done() < lines {
+        assert!(began.elapsed() < Duration::from_secs(120), "no {lines} steps in two minutes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let refused = pretrain(out, &["--data", PHOTOS, "--steps", "40", "--resume"]);
+    says(&refused, 2, &["is training in", "choose another --out"]);
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    child.wait_with_output().unwrap()
+}
+
+/// One run without a break, and one with all that can break it: a signal, damage to the newest checkpoint, litter, a
+/// time limit and the end of the process in mid-run.
+#[cfg(unix)]
 #[test]
-fn a_resumed_run_ends_with_the_same_bits() {
+fn an_interrupted_run_ends_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-    says(&pretrain(&whole, &["--data", PHOTOS, "--steps", "20"]), 0, &["adapter: "]);
-    says(&pretrain(&parts, &["--data", PHOTOS, "--steps", "20", "--stop-after", "10"]), 0, &["step 10 of 20"]);
-    says(&pretrain(&parts, &["--data", PHOTOS, "--steps", "20", "--resume"]), 0, &["step 20 of 20"]);
-    let read = |run: &Path| fs::read(run.join("checkpoint.safetensors")).unwrap();
-    assert!(read(&whole) == read(&parts), "checkpoints differ");
-    let losses = |run: &Path| -> Vec<(u64, f64, f64)> {
-        let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-        let number =
-            |line: &str, key: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()[key].as_f64().unwrap();
-        text.lines().map(|l| (number(l, "step") as u64, number(l, "loss_pixel"), number(l, "gradient_norm"))).collect()
-    };
-    assert_eq!(losses(&whole).len(), 20);
+    says(&pretrain(&whole, &["--data", PHOTOS, "--steps", "40"]), 0, &["adapter: "]);
+
+    let stopped = interrupted(&parts, 14, "-TERM", &[]);
+    says(&stopped, 130, &["stopped by a signal after step", "checkpoints/step-", "--resume"]);
+    let step = losses(&parts).len();
+    assert!((14..40).contains(&step), "{step} steps");
+    assert_eq!(fs::read_to_string(parts.join("checkpoints/last")).unwrap(), format!("step-{step}\n"));
+
+    let damaged = parts.join(format!("checkpoints/step-{step}/optimizer.safetensors"));
+    let length = fs::metadata(&damaged).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&damaged).unwrap().set_len(length / 2).unwrap();
+    fs::create_dir(parts.join("checkpoints/step-99.partial")).unwrap();
+    let on = ["--data", PHOTOS, "--steps", "40", "--resume"];
+    let limited = pretrain(&parts, &[&on[..], &["--time-limit", "0s"]].concat());
+    let parts_of_it = ["passed over", "optimizer.safetensors", "continuing after step", "time limit reached"];
+    says(&limited, 0, &[&parts_of_it[..], &["--resume"]].concat());
+    assert!(losses(&parts).len() < step, "lines past the restored step are dropped");
+
+    let killed = interrupted(&parts, 26, "-KILL", &["--resume"]);
+    assert_eq!(killed.status.code(), None);
+    says(&pretrain(&parts, &on), 0, &["continuing after step", "step 40 of 40"]);
+    for step in [30, 36, 40] {
+        assert!(checkpoint(&whole, step) == checkpoint(&parts, step), "checkpoints of step {step} differ");
+    }
+    assert_eq!((checkpoint(&whole, 40).len(), losses(&whole).len()), (5, 40));
     assert_eq!(losses(&whole), losses(&parts));
+    let held = fs::read_dir(parts.join("checkpoints")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert!(!held.into_iter().any(|name| name.ends_with(".partial")));
+    let log = fs::read_to_string(parts.join("train.log")).unwrap();
+    assert!(log.contains("stopped by a signal") && log.contains("saved step 40"), "{log}");
 }
 
 #[test]
@@ -56,9 +131,8 @@ fn a_checkpoint_reconstructs_a_photo() {
     let (run, png) = (folder.path().join("run"), folder.path().join("out.png"));
     says(&pretrain(&run, &["--data", PHOTOS, "--steps", "2"]), 0, &[]);
     let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/photos/held-out/coffee.jpg");
-    let checkpoint = run.join("checkpoint.safetensors");
-    let checkpoint = checkpoint.to_str().unwrap();
-    let arguments = ["reconstruct", "--checkpoint", checkpoint, "--image", photo, "--out", png.to_str().unwrap()];
+    let arguments =
+        ["reconstruct", "--checkpoint", run.to_str().unwrap(), "--image", photo, "--out", png.to_str().unwrap()];
     says(&bootmae(&arguments), 0, &["hidden patches", "out.png"]);
     let picture = image::open(&png).unwrap();
     assert!(picture.width() > 3 * 256 && picture.height() > 256);
@@ -69,12 +143,34 @@ fn a_run_is_not_overwritten_nor_resumed_with_other_settings() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1"]), 0, &[]);
-    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1"]), 2, &["--resume"]);
-    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "2", "--resume"]), 6, &["training.steps", "1", "2"]);
-    let checkpoint = run.join("checkpoint.safetensors");
-    let bytes = fs::read(&checkpoint).unwrap();
-    fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
-    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1", "--resume"]), 6, &["checkpoint.safetensors"]);
+    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1"]), 2, &["--resume", "--overwrite"]);
+    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "2", "--resume"]), 6, &["training.steps: 1 against 2"]);
+    let model = run.join("checkpoints/step-1/model.safetensors");
+    let bytes = fs::read(&model).unwrap();
+    fs::write(&model, &bytes[..bytes.len() / 2]).unwrap();
+    let refused = pretrain(&run, &["--data", PHOTOS, "--steps", "1", "--resume"]);
+    says(&refused, 6, &["model.safetensors", "no checkpoint is complete", "--overwrite"]);
+}
+
+#[test]
+fn weights_of_another_run_are_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    says(&pretrain(&first, &["--data", PHOTOS, "--steps", "1"]), 0, &[]);
+    let from = first.to_str().unwrap();
+    // A run with next to no learning rate keeps the weights it starts from.
+    let still = ["--data", PHOTOS, "--steps", "1", "--init-from", from, "--resume"];
+    says(
+        &pretrain_with("peak_learning_rate = 1e-30\n", &second, &still),
+        0,
+        &["starting from the beginning", "step 1 of 1"],
+    );
+    let values = |run: &Path| {
+        let bytes = checkpoint(run, 1).remove("model.safetensors").unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        file.tensor("blocks.0.attn.qkv.weight").unwrap().data().to_vec()
+    };
+    assert!(values(&first) == values(&second), "the weights are not the first run's");
 }
 
 #[test]

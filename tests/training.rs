@@ -11,8 +11,8 @@ use bootmae::{
     rng::{Rng, Stream},
     train::{
         MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS,
-        checkpoint::TEACHER,
         memory::{fit, footprint},
+        snapshot::TEACHER,
     },
 };
 

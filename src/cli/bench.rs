@@ -9,8 +9,8 @@ use crate::{
     error::{Error, Result},
     train::{
         bench::{Bench, bench},
-        checkpoint::write_atomically,
         config::resolve,
+        durable::write_atomically,
         profile, work,
     },
 };

@@ -2,11 +2,13 @@
 
 mod bench;
 mod doctor;
+mod dry_run;
 pub mod picture;
 mod plan;
 mod pretrain;
 pub mod progress;
 mod reconstruct;
+mod signals;
 mod tuning;
 mod verify;
 
@@ -29,7 +31,7 @@ pub struct Cli {
 enum Verb {
     Doctor(doctor::Arguments),
     Plan(plan::Arguments),
-    Pretrain(pretrain::Arguments),
+    Pretrain(Box<pretrain::Arguments>),
     Reconstruct(reconstruct::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),

@@ -6,7 +6,7 @@ use font8x8::{BASIC_FONTS, LATIN_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
 
 use crate::error::Result;
-use crate::train::checkpoint::write_atomically;
+use crate::train::durable::write_atomically;
 
 /// Side that small images are enlarged to, in pixels, as far as a whole factor goes.
 const LEGIBLE: usize = 256;

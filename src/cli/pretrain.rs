@@ -1,18 +1,24 @@
 //! `bootmae pretrain`: train on a collection of images.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 
-use super::{AdapterArguments, ModelArguments, progress::Progress, tuning::TuningArguments};
+use super::{AdapterArguments, ModelArguments, dry_run, progress::Progress, signals, tuning::TuningArguments};
 use crate::{
     data,
     error::{Error, Result},
     ops::Tuning,
     train::{
-        checkpoint::Checkpoint,
-        config::{RunConfig, resolve},
-        pretrain::{Event, Run, RunFolder, kept_tuning},
+        checkpoint::{read_any, read_model},
+        config::{RunConfig, resolve, resolve_over},
+        log::TrainLog,
+        pretrain::{Event, Run, Start, kept_tuning},
+        run_folder::{Entry, RunFolder, check_resumable},
+        stop::{Ended, Stops, parse_time},
         work,
     },
 };
@@ -23,12 +29,15 @@ pub struct Arguments {
     /// A folder of JPEG, PNG and WebP images, searched recursively, or cifar10:FOLDER.
     #[arg(long, value_name = "DIR|cifar10:DIR")]
     data: Option<String>,
-    /// The run's folder: configuration, metrics and checkpoint.
+    /// The run's folder: configuration, metrics and checkpoints. It must be empty, unless --resume or --overwrite is given.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Settings that come with the program: imagenet-base, imagenet-large, cifar10-tiny, small-data or demo.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     #[command(flatten)]
     model: ModelArguments,
-    /// Settings in TOML; flags win over it, it wins over the preset.
+    /// Settings in TOML; flags win over it, it wins over --preset.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Images of an update.
@@ -46,91 +55,212 @@ pub struct Arguments {
     /// Stop after this many updates of the run, with a checkpoint to resume from.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     stop_after: Option<u64>,
+    /// Stop after this time, with a checkpoint to resume from: 8h, 30m, 90s, 1h30m.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    time_limit: Option<Duration>,
     #[command(flatten)]
     adapter: AdapterArguments,
     #[command(flatten)]
     tuning: TuningArguments,
-    /// Continue the run in the folder from its checkpoint.
+    /// Continue the run in the folder from its newest complete checkpoint, or from the checkpoint at PATH; without any
+    /// checkpoint yet, start from the beginning.
+    #[arg(long, value_name = "auto|PATH", num_args = 0..=1, default_missing_value = "auto", conflicts_with = "overwrite")]
+    resume: Option<String>,
+    /// Remove the run in the folder and start from the beginning.
     #[arg(long)]
-    resume: bool,
+    overwrite: bool,
+    /// Start from the weights (and nothing else) of a run, checkpoint or model file.
+    #[arg(long, value_name = "PATH")]
+    init_from: Option<PathBuf>,
+    /// Say what would run, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Steps between two checkpoints.
+    #[arg(long, value_name = "N")]
+    save_every: Option<u64>,
+    /// Checkpoints kept.
+    #[arg(long, value_name = "K")]
+    keep: Option<usize>,
 }
 
-/// Trains to the end.
-pub fn run(arguments: &Arguments) -> Result<()> {
-    let folder = RunFolder::create(&arguments.out)?;
-    if !arguments.resume {
-        folder.must_be_new()?;
+/// What a person is told, on standard error and in the run's log; before there is a log, lines are kept for it.
+#[derive(Default)]
+struct Told {
+    early: Vec<String>,
+    log: Option<TrainLog>,
+}
+
+impl Told {
+    fn say(&mut self, line: &str) {
+        eprintln!("{line}");
+        self.note(line);
     }
-    let (config, resumed) = arguments.settle(&folder)?;
-    let source = data::open(&config.data.source, config.model.channels)?;
-    let mut config = config;
-    config.training.settle_epochs(source.len())?;
-    if let Some(checkpoint) = &resumed {
-        folder.check_resumable(checkpoint, &config)?;
-        let began_with = &checkpoint.config.data.source;
-        if *began_with != config.data.source {
-            eprintln!("images now come from {} (the run began with {began_with})", config.data.source);
+
+    /// Writes a line that a person is told elsewhere.
+    fn note(&mut self, line: &str) {
+        match &mut self.log {
+            Some(log) => log.note(line),
+            None => self.early.push(line.to_owned()),
         }
+    }
+
+    fn open(&mut self, folder: &RunFolder) -> Result<()> {
+        let mut log = TrainLog::open(folder.path())?;
+        self.early.drain(..).for_each(|line| log.note(&line));
+        self.log = Some(log);
+        Ok(())
+    }
+}
+
+/// Trains to the end, or until something stops the run.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let mut told = Told::default();
+    let result = train(arguments, &mut told);
+    if let Err(error) = &result {
+        told.note(&error.to_string());
+    }
+    result
+}
+
+fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
+    let stops = Stops {
+        after: arguments.stop_after,
+        at: arguments.time_limit.map(|limit| Instant::now() + limit),
+        signal: Some(signals::install()?),
+    };
+    let out = &arguments.out;
+    let begun = arguments.begin(told)?;
+    let source = data::open(&begun.config.data.source, begun.config.model.channels)?;
+    let mut config = begun.config;
+    config.training.settle_epochs(source.len())?;
+    if let Start::Resumed(from) = &begun.start {
+        check_resumable(&from.snapshot, &from.path, &config)?;
+        let began_with = &from.snapshot.config.data.source;
+        if *began_with != config.data.source {
+            told.say(&format!("images now come from {} (the run began with {began_with})", config.data.source));
+        }
+    }
+    if arguments.dry_run {
+        print!("{}", dry_run::describe(&config, source.len(), out)?);
+        return Ok(());
     }
     let device = arguments.adapter.open()?;
     let (steps, batch) = (config.training.steps, config.training.batch_size);
-    eprintln!("{} images, {steps} steps of {batch} images", source.len());
-    let kept = resumed.as_ref().and_then(|checkpoint| {
-        let built_in = Tuning::for_device(&device);
-        kept_tuning(checkpoint, &device.adapter().name, built_in, |tuning| tuning.runs_on(&device))
-    });
+    let name = device.adapter().to_string();
+    let folder = match begun.folder {
+        Some(folder) => folder,
+        None => RunFolder::enter(out, if arguments.overwrite { Entry::Overwrite } else { Entry::New })?,
+    };
+    told.open(&folder)?;
+    told.note(&format!("bootmae {} on {name}", env!("CARGO_PKG_VERSION")));
+    told.say(&format!("{} images, {steps} steps of {batch} images", source.len()));
+    let kept = match &begun.start {
+        Start::Resumed(from) => {
+            let runs = |tuning: &Tuning| tuning.runs_on(&device);
+            let kept = kept_tuning(&from.snapshot, &device.adapter().name, Tuning::for_device(&device), runs);
+            if kept.is_none() {
+                told.say("the checkpoint's kernel variants are for another adapter or program; its bits will differ");
+            }
+            kept
+        }
+        _ => None,
+    };
     let tuning = match kept {
         Some(tuning) => tuning,
         None => {
-            if resumed.is_some() {
-                eprintln!("the checkpoint's kernel variants are for another adapter or program; its bits will differ");
-            }
             let work = work(&device, &config.model, config.training.micro_batch_size());
             arguments.tuning.settle(&device, work, false)?
         }
     };
-    let mut run = pollster::block_on(Run::new(config, folder, source, device, tuning, resumed))?;
-    eprintln!(
+    let mut run = pollster::block_on(Run::new(config, folder, source, device, tuning, begun.start))?;
+    told.say(&format!(
         "{} parameters, {:.0} MiB of GPU memory",
         run.trainer().layout().count(),
         run.trainer().gpu_bytes() as f64 / f64::from(1 << 20)
-    );
+    ));
     let mut progress = Progress::new(steps, run.step());
-    let trained = pollster::block_on(run.train(arguments.stop_after, |event| match event {
+    let mut last = None;
+    let ended = pollster::block_on(run.train(&stops, |event| match event {
         Event::Step(metrics) => progress.update(metrics),
-        Event::BadImage(name) => progress.println(&format!("skipped: {name}")),
-        Event::Saved(_) => {}
+        Event::BadImage(name) => {
+            progress.println(&format!("skipped: {name}"));
+            told.note(&format!("skipped: {name}"));
+        }
+        Event::Saved(saved) => {
+            told.note(&format!("saved step {}: {}", saved.step, saved.path.display()));
+            last = Some(saved.path.clone());
+        }
     }));
     progress.finish();
-    trained?;
-    eprintln!("step {} of {steps}: {}", run.step(), arguments.out.join("checkpoint.safetensors").display());
+    let place = last.map(|path| format!(": {}", path.display())).unwrap_or_default();
+    let reached = format!("step {} of {steps}{place}", run.step());
+    let on = format!("continue with --resume --out {}", out.display());
+    match ended? {
+        Ended::Finished => told.say(&reached),
+        Ended::StoppedAfter => told.say(&format!("{reached}; {on}")),
+        Ended::TimeLimit => told.say(&format!("time limit reached after {reached}; {on}")),
+        Ended::Signal => return Err(Error::Stopped(format!("stopped by a signal after {reached}; {on}"))),
+    }
     Ok(())
 }
 
+/// What a run begins with: its settings, where they come from, and its folder if it was entered already.
+struct Begun {
+    config: RunConfig,
+    start: Start,
+    folder: Option<RunFolder>,
+}
+
 impl Arguments {
-    /// The configuration of the run, and the checkpoint it resumes from. A resumed run takes its settings from the
-    /// checkpoint; flags that disagree are refused.
-    fn settle(&self, folder: &RunFolder) -> Result<(RunConfig, Option<Checkpoint>)> {
-        let flags = self.flags();
-        if !self.resume {
-            let config = resolve(self.model.model.as_deref(), self.config.as_deref(), flags)?;
-            if config.data.source.is_empty() {
-                return Err(Error::Config("no images: give --data DIR, or data.source in the configuration".into()));
+    /// Reads settings and, where the run goes on, its state. A resumed run takes its settings from the checkpoint; flags
+    /// that disagree are refused later. Writes nothing where the run is new.
+    fn begin(&self, told: &mut Told) -> Result<Begun> {
+        let mut folder = None;
+        if let Some(from) = &self.resume {
+            let from = (from != "auto").then(|| PathBuf::from(from));
+            if self.dry_run {
+                // Nothing is locked or written.
+                let held = read_any(from.as_deref().unwrap_or(&self.out))?;
+                let config = self.resumed_config(&held.config)?;
+                return Ok(Begun { config, start: Start::Seed, folder: None });
             }
-            return Ok((config, None));
+            // From elsewhere a run goes on in a folder of its own.
+            let elsewhere = from.as_ref().is_some_and(|path| !inside(path, &self.out));
+            let entered = RunFolder::enter(&self.out, if elsewhere { Entry::New } else { Entry::Resume })?;
+            if let Some(resumed) = entered.resume(from.as_deref())? {
+                resumed.remarks.iter().for_each(|remark| told.say(remark));
+                told.say(&format!("continuing after step {}: {}", resumed.snapshot.step, resumed.path.display()));
+                let config = self.resumed_config(&resumed.snapshot.config)?;
+                return Ok(Begun { config, start: Start::Resumed(Box::new(resumed)), folder: Some(entered) });
+            }
+            told.say(&format!("no checkpoint in {} yet: starting from the beginning", self.out.display()));
+            folder = Some(entered);
         }
-        let checkpoint = Checkpoint::load(&folder.checkpoint())?;
-        let mut config = match (&self.config, &self.model.model) {
-            (None, None) => {
-                let held = checkpoint.config.to_toml()?.parse().map_err(|e| Error::Config(format!("{e}")))?;
+        let (shipped, size) = (self.preset.as_deref(), self.model.model.as_deref());
+        let config = resolve_over(shipped, size, self.config.as_deref(), self.flags())?;
+        if config.data.source.is_empty() {
+            return Err(Error::Config("no images: give --data DIR, or data.source in the configuration".into()));
+        }
+        let start = match &config.training.init_from {
+            Some(path) => Start::Weights(Box::new(read_model(Path::new(path))?)),
+            None => Start::Seed,
+        };
+        Ok(Begun { config, start, folder })
+    }
+
+    fn resumed_config(&self, held: &RunConfig) -> Result<RunConfig> {
+        let flags = self.flags();
+        let mut config = match (&self.preset, &self.config, &self.model.model) {
+            (None, None, None) => {
+                let held = held.to_toml()?.parse().map_err(|e| Error::Config(format!("{e}")))?;
                 resolve(None, None, overlay(held, flags))?
             }
-            (file, preset) => resolve(preset.as_deref(), file.as_deref(), flags)?,
+            (shipped, file, size) => resolve_over(shipped.as_deref(), size.as_deref(), file.as_deref(), flags)?,
         };
         if config.data.source.is_empty() {
-            config.data.source.clone_from(&checkpoint.config.data.source);
+            config.data.source.clone_from(&held.data.source);
         }
-        Ok((config, Some(checkpoint)))
+        Ok(config)
     }
 
     fn flags(&self) -> toml::Table {
@@ -142,12 +272,23 @@ impl Arguments {
         set("steps", self.steps.map(|n| (n as i64).into()));
         set("epochs", self.epochs.map(Into::into));
         set("seed", self.seed.map(|n| (n as i64).into()));
+        set("init_from", self.init_from.as_ref().map(|path| path.to_string_lossy().into_owned().into()));
+        set("save_every_steps", self.save_every.map(|n| (n as i64).into()));
+        set("keep_checkpoints", self.keep.map(|n| (n as i64).into()));
         let source = self.data.iter().map(|source| ("source".to_string(), source.clone().into()));
         toml::Table::from_iter([
             ("model".to_string(), self.model.table().into()),
             ("training".to_string(), training.into()),
             ("data".to_string(), toml::Table::from_iter(source).into()),
         ])
+    }
+}
+
+/// Whether `path` is `folder` or in it.
+fn inside(path: &Path, folder: &Path) -> bool {
+    match (path.canonicalize(), folder.canonicalize()) {
+        (Ok(path), Ok(folder)) => path.starts_with(folder),
+        _ => false,
     }
 }
 

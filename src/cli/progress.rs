@@ -109,7 +109,7 @@ fn pace(metrics: &Metrics, eta: Option<Duration>) -> String {
 }
 
 /// A time in the two largest of its units: `45 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
-fn span(time: Duration) -> String {
+pub(super) fn span(time: Duration) -> String {
     match time.as_secs() {
         s @ ..60 => format!("{s} s"),
         s @ ..3600 => format!("{} min {} s", s / 60, s % 60),

@@ -13,13 +13,13 @@ use crate::{
     error::{Error, Result},
     model::{ModelConfig, Reconstruction, Reconstructor, config::Masking, masking},
     rng::{Rng, Stream},
-    train::checkpoint::{Checkpoint, MODEL},
+    train::checkpoint::read_model,
 };
 
 /// Reconstruct the masked patches of an image: original | masked | reconstruction, side by side.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A checkpoint written by `bootmae pretrain`.
+    /// A run folder (its newest checkpoint), a checkpoint folder or a model file written by `bootmae pretrain`.
     #[arg(long, value_name = "PATH")]
     checkpoint: PathBuf,
     /// A JPEG, PNG or WebP image; its centre is cut to the model's shape.
@@ -47,7 +47,7 @@ enum Mask {
 /// Reconstructs, writes the picture and prints how near it is, with the checkpoint's weights and with those it started
 /// from.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let checkpoint = Checkpoint::load(&arguments.checkpoint)?;
+    let checkpoint = read_model(&arguments.checkpoint)?;
     let mut config = checkpoint.config.model.clone();
     match arguments.mask {
         Some(Mask::Block) => config.masking = Masking::Block,
@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         model.write(&param.name, &param.initial(checkpoint.config.training.seed));
     }
     let before = pollster::block_on(model.run(&image, &order))?;
-    let held = checkpoint.groups.get(MODEL).map(Vec::as_slice).unwrap_or_default();
+    let held = &checkpoint.tensors;
     for param in &model.layout().params {
         let tensor = held.iter().find(|t| t.name == param.name && t.shape == param.shape).ok_or_else(|| {
             let reason =

@@ -36,6 +36,12 @@ impl Arenas {
         read_range(device, buffer, 0, buffer.size()).await
     }
 
+    /// Submits a copy of a whole shard as it now is, to be taken later; what is submitted afterwards does not change it.
+    pub fn copy(&self, device: &Device, arena: &'static str, shard: usize) -> Readback {
+        let buffer = &self.shards[&(arena, shard)];
+        copy_range(device, buffer, 0, buffer.size())
+    }
+
     /// Total size in bytes.
     pub fn bytes(&self) -> u64 {
         self.shards.values().map(wgpu::Buffer::size).sum()
@@ -270,12 +276,16 @@ pub async fn profile(device: &Device, executors: &[&Executor]) -> Result<Option<
     Ok(Some(plans.iter().map(|ticks| ticks.iter().map(span).collect()).collect()))
 }
 
-async fn read_range(device: &Device, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+fn copy_range(device: &Device, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Readback {
     let readback = Readback::new(device, "read", bytes);
     let mut encoder = device.raw.create_command_encoder(&Default::default());
     readback.copy(&mut encoder, buffer, offset, bytes, 0);
     readback.submit(device, encoder);
-    let mut contents = readback.take(device).await?;
+    readback
+}
+
+async fn read_range(device: &Device, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+    let mut contents = copy_range(device, buffer, offset, bytes).take(device).await?;
     contents.truncate(bytes as usize);
     Ok(contents)
 }

@@ -130,6 +130,11 @@ impl Layout {
         Place { arena, shard, offset }
     }
 
+    /// Names and shapes of all parameters.
+    pub fn needed(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.params.iter().map(|p| (p.name.as_str(), p.shape.as_slice()))
+    }
+
     /// Number of trainable values, padding not counted.
     pub fn count(&self) -> usize {
         self.params.iter().map(Param::len).sum()

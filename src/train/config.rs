@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::config::ModelConfig;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use layers::resolve;
+pub use layers::{resolve, resolve_over};
 
 /// The preset of a run that names none.
 pub const DEFAULT_PRESET: &str = "tiny";
@@ -57,8 +57,12 @@ pub struct TrainingConfig {
     pub feature_weight: f64,
     /// How the teacher follows the student.
     pub ema: Ema,
+    /// A run folder, checkpoint or model file whose weights the run starts from, in place of the seed's.
+    pub init_from: Option<String>,
     /// Steps between two checkpoints.
     pub save_every_steps: u64,
+    /// Checkpoints kept; older ones are removed once a newer one is on the disk.
+    pub keep_checkpoints: usize,
 }
 
 /// The decay of the teacher's moving average over the run. In a file: `ema = "scaled"` or
@@ -132,7 +136,9 @@ impl Default for TrainingConfig {
             adam_eps: 1e-8,
             feature_weight: 1.0,
             ema: Ema::Scaled,
+            init_from: None,
             save_every_steps: 500,
+            keep_checkpoints: 3,
         }
     }
 }
@@ -233,6 +239,7 @@ impl TrainingConfig {
         }
         require(positive(self.adam_eps), || format!("adam_eps must be positive, not {}", self.adam_eps))?;
         require(self.save_every_steps > 0, || "save_every_steps must be at least 1".into())?;
+        require(self.keep_checkpoints > 0, || "keep_checkpoints must be at least 1".into())?;
         self.ema.check()
     }
 
@@ -422,6 +429,7 @@ mod tests {
             ("training.adam_eps = 0", "adam_eps"),
             ("training.feature_weight = nan", "feature_weight"),
             ("training.save_every_steps = 0", "save_every_steps"),
+            ("training.keep_checkpoints = 0", "keep_checkpoints"),
             ("training.ema.fixed.decay = 1.1", "decay"),
             ("training.ema.published = { steps_per_epoch = 1, first_mark_epochs = 400 }", "marks"),
             ("data.max_bad_fraction = 1.5", "max_bad_fraction"),
@@ -444,6 +452,27 @@ mod tests {
         let close = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).abs() < 1e-15 && (a.1 - b.1).abs() < 1e-15;
         assert!(close(rates("base"), (2.4e-3, 1e-4)), "{:?}", rates("base"));
         assert!(close(rates("large"), (2.4e-3, 1e-5)), "{:?}", rates("large"));
+    }
+
+    #[test]
+    fn shipped_presets_resolve_and_can_be_changed() {
+        let of = |name: &str, text: &str| resolve_over(Some(name), None, None, flags(text)).unwrap();
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/presets")).unwrap();
+        let names: Vec<_> = files.map(|file| file.unwrap().path().file_stem().unwrap().to_owned()).collect();
+        assert_eq!(names.len(), 5);
+        for name in names {
+            let name = name.to_str().unwrap();
+            assert_eq!(of(name, "training.seed = 3").training.seed, 3, "{name}");
+        }
+        let (base, large) = (of("imagenet-base", ""), of("imagenet-large", ""));
+        for (run, width, floor, dynamic) in [(&base, 768, 1e-4, true), (&large, 1024, 1e-5, false)] {
+            let t = &run.training;
+            assert_eq!((run.model.width, t.peak_rate(), t.floor_rate()), (width, 2.4e-3, floor));
+            assert_eq!((t.steps, t.warmup(), t.batch_size), (801 * 312, 40 * 312, 4096));
+            assert!(matches!(t.ema, Ema::Published { steps_per_epoch: 312, dynamic: d, .. } if d == dynamic));
+        }
+        let error = resolve_over(Some("imagenet-bsae"), None, None, flags("")).unwrap_err().to_string();
+        assert!(error.contains("did you mean `imagenet-base`"), "{error}");
     }
 
     #[test]

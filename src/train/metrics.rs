@@ -39,10 +39,22 @@ pub struct Metrics {
     /// 1 − ‖mean of the normalised targets‖² / mean ‖normalised target‖²; towards 0 the teacher collapses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher_spread: Option<f64>,
+    /// ‖teacher − student‖ / ‖student‖ over the encoder's weights; in the lines of steps whose checkpoint was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_drift: Option<f64>,
     /// Images trained on a second, recently.
     pub images_per_s: f64,
     /// Seconds that this step waited for its images.
     pub data_wait_s: f64,
+    /// Share of the time since the step before that went into that wait, 0 to 1.
+    #[serde(default)]
+    pub data_wait_share: f64,
+    /// GPU memory that the run holds, in bytes.
+    #[serde(default)]
+    pub gpu_bytes: u64,
+    /// Main memory that the process holds, in bytes, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident_bytes: Option<u64>,
     /// Seconds since this process began to train.
     pub elapsed_s: f64,
 }
@@ -60,8 +72,12 @@ impl Default for Metrics {
             ema_decay: 0.0,
             gradient_norm: 0.0,
             teacher_spread: None,
+            teacher_drift: None,
             images_per_s: 0.0,
             data_wait_s: 0.0,
+            data_wait_share: 0.0,
+            gpu_bytes: 0,
+            resident_bytes: None,
             elapsed_s: 0.0,
         }
     }
@@ -82,7 +98,7 @@ mod log {
 
     use super::Metrics;
     use crate::error::{Error, Result};
-    use crate::train::checkpoint::write_atomically;
+    use crate::train::durable::write_atomically;
 
     /// An open `metrics.jsonl`. Each line reaches the operating system in one piece before the next step begins.
     #[derive(Debug)]
@@ -107,6 +123,11 @@ mod log {
             }
             let file = OpenOptions::new().append(true).create(true).open(path).map_err(Error::io(path))?;
             Ok(MetricsLog { path: path.to_owned(), file })
+        }
+
+        /// A second handle on the file, to flush it to the disk from another thread.
+        pub fn handle(&self) -> Result<File> {
+            self.file.try_clone().map_err(Error::io(&self.path))
         }
 
         /// Appends one line.

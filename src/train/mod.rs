@@ -1,20 +1,32 @@
 //! Training: configuration and schedules, the trainer on a device, checkpoints, metrics and verification.
 
 pub mod bench;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod checkpoint;
 pub mod config;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod durable;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod log;
 pub mod memory;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod pretrain;
 pub mod profile;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod run_folder;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod saver;
 pub mod schedule;
+pub mod snapshot;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod stop;
 pub mod tensors;
 mod trainer;
 pub mod tune;
 pub mod verify;
 
-pub use trainer::{GRADIENTS, MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
+pub use trainer::{GRADIENTS, MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
 
 /// A clock in seconds; the browser's and the system's differ.
 pub type Clock<'a> = &'a dyn Fn() -> f64;

@@ -1,18 +1,17 @@
 //! A pretraining run from start or checkpoint to its last step, in a folder of its own.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
-    MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS,
-    checkpoint::{self, Checkpoint, MODEL, MOMENT1, MOMENT2, TEACHER, write_atomically},
-    config::{RunConfig, differences},
+    MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions,
+    checkpoint::Model,
+    config::RunConfig,
     metrics::{self, Metrics, MetricsLog},
+    run_folder::{Resumed, RunFolder},
+    saver::{Saved, Saver},
     schedule,
+    snapshot::Snapshot,
+    stop::{Ended, Stops},
 };
 use crate::{
     data::{Batch, Loader, LoaderOptions, Source},
@@ -23,84 +22,50 @@ use crate::{
     rng::{Rng, Stream},
 };
 
-/// The resolved configuration's name inside a run folder.
-pub const CONFIG_FILE: &str = "config.toml";
-
 /// Batches decoded ahead of the GPU.
 const PREFETCH: usize = 2;
 
 /// Steps over which the rate of images is averaged.
 const RATE_WINDOW: usize = 10;
 
-/// A run folder: where a run writes, and nowhere else.
-pub struct RunFolder {
-    path: PathBuf,
-}
-
-impl RunFolder {
-    /// Creates the folder and makes sure that it can be written to, before any training.
-    pub fn create(path: &Path) -> Result<RunFolder> {
-        fs::create_dir_all(path).map_err(Error::io(path))?;
-        let probe = path.join(".writable");
-        fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(Error::io(path))?;
-        Ok(RunFolder { path: path.into() })
-    }
-
-    /// The checkpoint's path.
-    pub fn checkpoint(&self) -> PathBuf {
-        self.path.join(checkpoint::FILE_NAME)
-    }
-
-    /// Refuses to resume `checkpoint` with a configuration that differs in anything but where images are and how the run
-    /// is saved.
-    pub fn check_resumable(&self, checkpoint: &Checkpoint, config: &RunConfig) -> Result<()> {
-        let mut comparable = config.clone();
-        comparable.data = checkpoint.config.data.clone();
-        comparable.training.save_every_steps = checkpoint.config.training.save_every_steps;
-        let differing = differences(&checkpoint.config, &comparable);
-        if differing.is_empty() {
-            return Ok(());
-        }
-        let reason = format!("belongs to a run with other settings: {}", differing.join("; "));
-        Err(Error::checkpoint(self.checkpoint(), reason))
-    }
-
-    /// Refuses a folder that already holds a run.
-    pub fn must_be_new(&self) -> Result<()> {
-        let held = [self.checkpoint(), self.path.join(metrics::FILE_NAME)].into_iter().find(|path| path.exists());
-        match held {
-            Some(path) => Err(Error::Config(format!(
-                "{} exists: the folder holds a run. Continue it with --resume or choose another --out",
-                path.display()
-            ))),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The kernel variants that `checkpoint` was computed with, if a device with this adapter can go on with them: only so
-/// does the run end with the bits of an uninterrupted one. Files from before there was a choice mean the built-in table.
+/// The kernel variants that `snapshot` was computed with, if a device with this adapter can go on with them: only so
+/// does the run end with the bits of an uninterrupted one. States from before there was a choice mean the built-in table.
 pub fn kept_tuning(
-    checkpoint: &Checkpoint,
+    snapshot: &Snapshot,
     adapter: &str,
     built_in: Tuning,
     runs: impl FnOnce(&Tuning) -> bool,
 ) -> Option<Tuning> {
-    if checkpoint.adapter != adapter {
+    if snapshot.adapter != adapter {
         return None;
     }
-    let Some(text) = &checkpoint.tuning else { return Some(built_in) };
+    let Some(text) = &snapshot.tuning else { return Some(built_in) };
     serde_json::from_str(text).ok().filter(runs)
 }
 
 /// A run about to start or to go on.
 pub struct Run {
     config: RunConfig,
-    folder: RunFolder,
     trainer: Trainer,
     loader: Loader,
     log: MetricsLog,
+    saver: Saver,
     step: u64,
+    /// The step of the newest snapshot that the saver was given, or of the one that the run goes on from.
+    saved: u64,
+    /// Last, so that the lock outlives everything that writes.
+    _folder: RunFolder,
+}
+
+/// What a run begins with.
+#[derive(Debug)]
+pub enum Start {
+    /// Weights drawn from the seed.
+    Seed,
+    /// Another run's weights.
+    Weights(Box<Model>),
+    /// Everything, as it was at a step.
+    Resumed(Box<Resumed>),
 }
 
 /// What a caller hears of while a run goes on.
@@ -109,20 +74,19 @@ pub enum Event<'a> {
     Step(&'a Metrics),
     /// An image could not be read and another takes its place.
     BadImage(&'a str),
-    /// A checkpoint of this many steps was written.
-    Saved(u64),
+    /// A checkpoint is on the disk.
+    Saved(&'a Saved),
 }
 
 impl Run {
-    /// Prepares a run: the model on its device, its weights from the seed or from `resumed`, the loader at the first
-    /// image that is due.
+    /// Prepares a run: the model on its device, its weights, the loader at the first image that is due.
     pub async fn new(
         config: RunConfig,
         folder: RunFolder,
         source: Arc<dyn Source>,
         device: Device,
         tuning: Tuning,
-        resumed: Option<Checkpoint>,
+        start: Start,
     ) -> Result<Run> {
         let (model, training) = (&config.model, &config.training);
         let options = TrainerOptions {
@@ -134,10 +98,18 @@ impl Run {
         };
         let trainer = Trainer::new(device, model, options).await?;
         trainer.initialise(training.seed);
-        let step = resumed.as_ref().map_or(0, |c| c.step);
-        if let Some(checkpoint) = &resumed {
-            restore(&trainer, checkpoint, &folder.checkpoint())?;
-        }
+        let step = match &start {
+            Start::Seed => 0,
+            Start::Weights(model) => {
+                let path = training.init_from.clone().unwrap_or_default();
+                trainer.start_from(&model.tensors).map_err(|reason| Error::checkpoint(path, reason))?;
+                0
+            }
+            Start::Resumed(from) => {
+                trainer.restore(&from.snapshot.groups).map_err(|reason| Error::checkpoint(&from.path, reason))?;
+                from.snapshot.step
+            }
+        };
         let options = LoaderOptions {
             batch_size: training.batch_size,
             height: model.image_height,
@@ -149,10 +121,10 @@ impl Run {
             max_bad_fraction: config.data.max_bad_fraction,
         };
         let loader = Loader::new(source, options, step)?;
-        let text = config.to_toml()?;
-        write_atomically(&folder.path.join(CONFIG_FILE), |file| file.write_all(text.as_bytes()))?;
-        let log = MetricsLog::open(&folder.path.join(metrics::FILE_NAME), step)?;
-        Ok(Run { config, folder, trainer, loader, log, step })
+        folder.write_config(&config)?;
+        let log = MetricsLog::open(&folder.path().join(metrics::FILE_NAME), step)?;
+        let saver = Saver::new(folder.checkpoints(), training.keep_checkpoints);
+        Ok(Run { config, trainer, loader, log, saver, step, saved: step, _folder: folder })
     }
 
     /// Steps done.
@@ -165,63 +137,93 @@ impl Run {
         &self.trainer
     }
 
-    /// Trains to the last step, or to `stop_after` steps where that is less, and saves. The next step is submitted before
-    /// the results of the one before are read, so that the GPU never waits for them.
-    pub async fn train(&mut self, stop_after: Option<u64>, mut on: impl FnMut(Event<'_>)) -> Result<()> {
+    /// Trains to the last step, or until one of `stops` is due, and saves. The next step is submitted before
+    /// the results of the one before are read, so that the GPU never waits for them. Where a checkpoint is due, a copy of
+    /// the state is submitted behind its step; later steps follow at once, and a thread writes the copy meanwhile.
+    pub async fn train(&mut self, stops: &Stops, mut on: impl FnMut(Event<'_>)) -> Result<Ended> {
         let training = self.config.training.clone();
-        let last = stop_after.unwrap_or(training.steps).min(training.steps);
-        let began = Instant::now();
+        let mut last = stops.after.unwrap_or(training.steps).min(training.steps);
+        let mut ended = if last < training.steps { Ended::StoppedAfter } else { Ended::Finished };
+        let mut pace = Pace::new();
         let mut submitted = self.step;
-        let mut saved = self.step;
-        let mut waits = std::collections::VecDeque::new();
-        let mut arrivals = std::collections::VecDeque::from([began]);
+        let mut copy: Option<(u64, StateCopy)> = None;
         while self.step < last {
-            // No step is in flight when a checkpoint is due.
-            let limit = last.min(self.next_save(saved));
-            while submitted < limit && self.trainer.in_flight() < 2 {
+            if let Some(reason) = stops.due().filter(|_| submitted < last) {
+                (last, ended) = (submitted, reason);
+                if submitted == self.step {
+                    break;
+                }
+            }
+            let due = |step: u64| step == last || step.is_multiple_of(training.save_every_steps);
+            // One copy at a time: with its checkpoint still to come, the next one waits.
+            while submitted < last && self.trainer.in_flight() < 2 && !(copy.is_some() && due(submitted + 1)) {
                 let asked = Instant::now();
                 let batch = self.loader.next()?;
-                waits.push_back(asked.elapsed().as_secs_f64());
+                pace.waits.push_back(asked.elapsed().as_secs_f64());
                 batch.bad.iter().for_each(|name| on(Event::BadImage(name)));
                 self.submit(submitted, &batch);
                 submitted += 1;
+                if due(submitted) {
+                    copy = Some((submitted, self.trainer.copy_state()));
+                }
             }
             let result = self.trainer.take().await?;
-            if result.not_finite > 0 || !result.loss.is_finite() {
-                let kept = if result.not_finite > 0 { "; no update was made" } else { "" };
-                return Err(Error::Diverged(format!(
-                    "step {} has loss {} and {} gradient values that are not finite{kept}. The last checkpoint holds step \
-                     {saved}; lower training.peak_learning_rate and start again",
-                    self.step + 1,
-                    result.loss,
-                    result.not_finite
-                )));
-            }
-            arrivals.push_back(Instant::now());
-            if arrivals.len() > RATE_WINDOW + 1 {
-                arrivals.pop_front();
-            }
-            let seconds = arrivals[arrivals.len() - 1].duration_since(arrivals[0]).as_secs_f64();
+            self.check_finite(&result)?;
             let mut metrics = self.measured(self.step, &result);
-            metrics.images_per_s = (training.batch_size * (arrivals.len() - 1)) as f64 / seconds;
-            metrics.data_wait_s = waits.pop_front().unwrap_or_default();
-            metrics.elapsed_s = began.elapsed().as_secs_f64();
-            self.log.write(&metrics)?;
+            pace.arrive(&mut metrics, training.batch_size);
             self.step += 1;
+            let snapshot = match copy.take_if(|(step, _)| *step == self.step) {
+                Some((_, copy)) => Some(self.snapshot(copy).await?),
+                None => None,
+            };
+            metrics.teacher_drift = snapshot.as_ref().and_then(Snapshot::teacher_drift);
+            self.log.write(&metrics)?;
             on(Event::Step(&metrics));
-            if self.step == limit {
-                self.save().await?;
-                saved = self.step;
-                on(Event::Saved(saved));
-            }
+            let before = match snapshot {
+                Some(snapshot) => self.save(snapshot)?,
+                None => self.saver.poll()?,
+            };
+            before.iter().for_each(|saved| on(Event::Saved(saved)));
         }
-        Ok(())
+        self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));
+        if self.saved < self.step {
+            let snapshot = self.snapshot(self.trainer.copy_state()).await?;
+            self.save(snapshot)?;
+            self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));
+        }
+        Ok(ended)
     }
 
-    /// The step at which the next checkpoint is due.
-    fn next_save(&self, saved: u64) -> u64 {
-        let every = self.config.training.save_every_steps.max(1);
-        (saved / every + 1) * every
+    /// The state that a copy holds, of the steps taken so far.
+    async fn snapshot(&self, copy: StateCopy) -> Result<Snapshot> {
+        Ok(Snapshot {
+            step: self.step,
+            config: self.config.clone(),
+            adapter: self.trainer.device().adapter().name.clone(),
+            tuning: Some(serde_json::to_string(self.trainer.tuning()).expect("texts are JSON")),
+            groups: self.trainer.take_state(copy).await?,
+        })
+    }
+
+    /// Hands a snapshot to the saver; returns the save that had to end first.
+    fn save(&mut self, snapshot: Snapshot) -> Result<Option<Saved>> {
+        self.saved = snapshot.step;
+        self.saver.start(Arc::new(snapshot), self.log.handle()?)
+    }
+
+    fn check_finite(&self, result: &StepResult) -> Result<()> {
+        if result.not_finite == 0 && result.loss.is_finite() {
+            return Ok(());
+        }
+        let kept = if result.not_finite > 0 { "; no update was made" } else { "" };
+        Err(Error::Diverged(format!(
+            "step {} has loss {} and {} gradient values that are not finite{kept}. The last checkpoint holds step {}; \
+             lower training.peak_learning_rate and start again",
+            self.step + 1,
+            result.loss,
+            result.not_finite,
+            self.saved
+        )))
     }
 
     fn submit(&mut self, step: u64, batch: &Batch) {
@@ -267,70 +269,69 @@ impl Run {
             ema_decay: schedule::ema_decay(step, training),
             gradient_norm: result.gradient_norm,
             teacher_spread: branch.then_some(result.teacher_spread),
+            gpu_bytes: self.trainer.gpu_bytes(),
+            resident_bytes: resident_bytes(),
             ..Metrics::default()
         }
     }
+}
 
-    /// Writes the checkpoint of the current step; no step may be in flight.
-    async fn save(&self) -> Result<()> {
-        assert_eq!(self.trainer.in_flight(), 0, "a checkpoint is of a settled step");
-        let mut checkpoint = Checkpoint {
-            step: self.step,
-            config: self.config.clone(),
-            adapter: self.trainer.device().adapter().name.clone(),
-            tuning: Some(serde_json::to_string(self.trainer.tuning()).expect("texts are JSON")),
-            groups: Default::default(),
-        };
-        for (group, arena) in groups(self.config.model.feature_branch) {
-            checkpoint.groups.insert(group.into(), self.trainer.read(arena).await?);
+/// When results arrived, and what the steps waited for.
+struct Pace {
+    began: Instant,
+    arrivals: VecDeque<Instant>,
+    waits: VecDeque<f64>,
+}
+
+impl Pace {
+    fn new() -> Pace {
+        let began = Instant::now();
+        Pace { began, arrivals: VecDeque::from([began]), waits: VecDeque::new() }
+    }
+
+    /// Notes the arrival of the oldest step in flight and fills in what follows from it.
+    fn arrive(&mut self, metrics: &mut Metrics, batch: usize) {
+        let now = Instant::now();
+        let step = now.duration_since(*self.arrivals.back().expect("at least the start")).as_secs_f64();
+        self.arrivals.push_back(now);
+        if self.arrivals.len() > RATE_WINDOW + 1 {
+            self.arrivals.pop_front();
         }
-        checkpoint.save(&self.folder.checkpoint())
+        let seconds = now.duration_since(self.arrivals[0]).as_secs_f64();
+        metrics.images_per_s = (batch * (self.arrivals.len() - 1)) as f64 / seconds;
+        metrics.data_wait_s = self.waits.pop_front().unwrap_or_default();
+        metrics.data_wait_share = (metrics.data_wait_s / step).min(1.0);
+        metrics.elapsed_s = now.duration_since(self.began).as_secs_f64();
     }
 }
 
-/// The groups of a checkpoint and the arenas they mirror.
-fn groups(teacher: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let all = [(MODEL, WEIGHTS), (MOMENT1, MOMENT1), (MOMENT2, MOMENT2), (TEACHER, TEACHER)];
-    all.into_iter().take(if teacher { 4 } else { 3 })
-}
-
-/// Writes a checkpoint's tensors into the trainer's arenas.
-fn restore(trainer: &Trainer, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
-    for (group, arena) in groups(trainer.config().feature_branch) {
-        let needed = trainer.layout().params.iter().map(|p| (p.name.as_str(), p.shape.as_slice()));
-        checkpoint.check_matches(group, needed).map_err(|reason| Error::checkpoint(path, reason))?;
-        for tensor in &checkpoint.groups[group] {
-            trainer.write(arena, &tensor.name, &tensor.data);
-        }
-    }
-    Ok(())
+/// Main memory that this process holds, where the system tells.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
+    kib.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{NormRows, Rows, Tile};
+    use crate::{
+        ops::{NormRows, Rows, Tile},
+        train::snapshot,
+    };
 
     #[test]
     fn a_resumed_run_keeps_its_tuning_on_its_own_adapter_alone() {
         let own = Tuning::uniform(Tile::Plain, Rows::Workgroup(8), NormRows::Invocation);
         let built_in = Tuning::default();
-        let mut checkpoint = Checkpoint {
-            step: 1,
-            config: RunConfig::preset("nano").unwrap(),
-            adapter: "a".into(),
-            tuning: Some(serde_json::to_string(&own).unwrap()),
-            groups: Default::default(),
-        };
-        let mut bytes = Vec::new();
-        checkpoint.encode(&mut bytes).unwrap();
-        let read = Checkpoint::decode(&bytes).unwrap();
-        assert_eq!(kept_tuning(&read, "a", built_in, |_| true), Some(own));
-        assert_eq!(kept_tuning(&read, "b", built_in, |_| true), None);
-        assert_eq!(kept_tuning(&read, "a", built_in, |tuning| *tuning != own), None, "no longer offered");
-        checkpoint.tuning = Some("damaged".into());
-        assert_eq!(kept_tuning(&checkpoint, "a", built_in, |_| true), None);
-        checkpoint.tuning = None;
-        assert_eq!(kept_tuning(&checkpoint, "a", built_in, |_| true), Some(built_in));
+        let tuning = Some(serde_json::to_string(&own).unwrap());
+        let mut snapshot = Snapshot { adapter: "a".into(), tuning, ..snapshot::sample(1) };
+        assert_eq!(kept_tuning(&snapshot, "a", built_in, |_| true), Some(own));
+        assert_eq!(kept_tuning(&snapshot, "b", built_in, |_| true), None);
+        assert_eq!(kept_tuning(&snapshot, "a", built_in, |tuning| *tuning != own), None, "no longer offered");
+        snapshot.tuning = Some("damaged".into());
+        assert_eq!(kept_tuning(&snapshot, "a", built_in, |_| true), None);
+        snapshot.tuning = None;
+        assert_eq!(kept_tuning(&snapshot, "a", built_in, |_| true), Some(built_in));
     }
 }

@@ -1,15 +1,15 @@
-//! Reads safetensors files: checkpoints, fixtures, weights of others. The only parser of that format here.
+//! Reads and writes safetensors files: checkpoints, fixtures, weights of others. The only code for that format here.
 //!
 //! A file is material from outside: lengths in it are checked against the real length before anything is allocated, and
 //! whatever is wrong comes back as a sentence. A file is one `u64` with the header's length, the header (JSON: name →
 //! type, shape, byte range; strings under `__metadata__`), then the values, little-endian and without gaps.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read, Write};
 
 use bytemuck::Pod;
 use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -74,6 +74,36 @@ pub fn read(mut source: impl Read, length: u64) -> Result<TensorFile, String> {
     }
     file.metadata = header.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone())).collect();
     Ok(file)
+}
+
+/// A tensor about to be written.
+#[derive(Clone, Debug)]
+pub struct Written<'a> {
+    /// Name in the file.
+    pub name: String,
+    /// Extent of each axis, outermost first.
+    pub shape: &'a [usize],
+    /// As many values as the product of `shape`.
+    pub values: &'a [f32],
+}
+
+/// Writes a file of F32 tensors, their values in the order given. Equal arguments give equal bytes. Panics if a tensor's
+/// values do not fill its shape.
+pub fn write(mut to: impl Write, metadata: &BTreeMap<&str, String>, tensors: &[Written<'_>]) -> io::Result<()> {
+    let mut header = BTreeMap::from([("__metadata__", serde_json::to_value(metadata)?)]);
+    let mut offset = 0;
+    for Written { name, shape, values } in tensors {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "values of {name} for its shape {shape:?}");
+        let range = (offset, offset + size_of_val(*values));
+        offset = range.1;
+        let entry = TensorInfo { dtype: Dtype::F32, shape: shape.to_vec(), data_offsets: range };
+        header.insert(name, serde_json::to_value(entry)?);
+    }
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    to.write_all(&(header.len() as u64).to_le_bytes())?;
+    to.write_all(&header)?;
+    tensors.iter().try_for_each(|tensor| to.write_all(bytemuck::cast_slice(tensor.values)))
 }
 
 /// The checked header: ranges without gaps or overlaps that fit their shapes and end where the file ends.

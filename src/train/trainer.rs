@@ -1,8 +1,8 @@
 //! A model on a device: its arenas, the two plans of a training step and what comes back from them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::checkpoint::{MOMENT1, MOMENT2, NamedTensor, TEACHER};
+use super::snapshot::{MODEL, MOMENT1, MOMENT2, NamedTensor, TEACHER, check_matches};
 use crate::{
     device::{Device, Readback},
     error::Result,
@@ -56,6 +56,9 @@ pub struct MicroBatch<'a> {
     /// Loss weights `[batch, masked]`.
     pub loss_weights: &'a [f32],
 }
+
+/// The arenas of weights, moments and teacher as they were at one moment, on their way to the host.
+pub struct StateCopy(Vec<(&'static str, Vec<Readback>)>);
 
 /// What a step reports, per micro-batch averages over the update.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -112,6 +115,14 @@ impl Trainer {
         let idle = vec![set(), set(), set()];
         let config = config.clone();
         Ok(Trainer { device, config, options, layout, arenas, pass, update, idle, pending: VecDeque::new() })
+    }
+
+    /// GPU memory that a trainer holds, in bytes, as far as it can be known without a GPU.
+    pub fn estimate_bytes(config: &ModelConfig, options: &TrainerOptions) -> u64 {
+        let layout = Layout::new(inventory(config), SHARD_BYTES);
+        let arenas = 4 + u64::from(config.feature_branch) + u64::from(options.micro_batches > 1);
+        let plans = [plan_pass(config, &layout, options), plan_update(config, &layout, options)];
+        layout.bytes() * arenas + plans.iter().map(|p| p.pool_bytes() + p.input_bytes()).sum::<u64>()
     }
 
     /// The device.
@@ -186,6 +197,11 @@ impl Trainer {
         for index in 0..self.layout.shards.len() {
             shards.push(self.arenas.read(&self.device, arena, index).await?);
         }
+        Ok(self.tensors(arena, &shards))
+    }
+
+    /// The tensors in the shards of an arena, in the layout's order.
+    fn tensors(&self, arena: &'static str, shards: &[Vec<u8>]) -> Vec<NamedTensor> {
         let tensor = |param: &crate::nn::Param| {
             let place = self.layout.place(arena, &param.name);
             let first = place.offset as usize;
@@ -193,7 +209,53 @@ impl Trainer {
             let data = bytemuck::pod_collect_to_vec(bytes);
             NamedTensor { name: param.name.clone(), shape: param.shape.clone(), data }
         };
-        Ok(self.layout.params.iter().map(tensor).collect())
+        self.layout.params.iter().map(tensor).collect()
+    }
+
+    /// The groups of a snapshot and the arenas that they mirror.
+    fn groups(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        let all = [(MODEL, WEIGHTS), (MOMENT1, MOMENT1), (MOMENT2, MOMENT2), (TEACHER, TEACHER)];
+        all.into_iter().take(if self.config.feature_branch { 4 } else { 3 })
+    }
+
+    /// Submits a copy of the state after the steps submitted so far. Steps may follow at once; they do not change it.
+    pub fn copy_state(&self) -> StateCopy {
+        let shards = |arena| (0..self.layout.shards.len()).map(move |i| self.arenas.copy(&self.device, arena, i));
+        StateCopy(self.groups().map(|(group, arena)| (group, shards(arena).collect())).collect())
+    }
+
+    /// Waits for a copy of the state: tensors by group, as a snapshot holds them.
+    pub async fn take_state(&self, copy: StateCopy) -> Result<BTreeMap<String, Vec<NamedTensor>>> {
+        let mut groups = BTreeMap::new();
+        for ((group, arena), (_, readbacks)) in self.groups().zip(copy.0) {
+            let mut shards = Vec::new();
+            for readback in readbacks {
+                shards.push(readback.take(&self.device).await?);
+            }
+            groups.insert(group.to_owned(), self.tensors(arena, &shards));
+        }
+        Ok(groups)
+    }
+
+    /// Takes a snapshot's state over, or says what does not fit and changes nothing.
+    pub fn restore(&self, state: &BTreeMap<String, Vec<NamedTensor>>) -> Result<(), String> {
+        let held = |group| state.get(group).map(Vec::as_slice).unwrap_or_default();
+        for (group, _) in self.groups() {
+            check_matches(group, held(group), self.layout.needed())?;
+        }
+        for (group, arena) in self.groups() {
+            held(group).iter().for_each(|tensor| self.write(arena, &tensor.name, &tensor.data));
+        }
+        Ok(())
+    }
+
+    /// Starts from given weights, for the teacher too, or says what does not fit and changes nothing.
+    pub fn start_from(&self, weights: &[NamedTensor]) -> Result<(), String> {
+        check_matches(MODEL, weights, self.layout.needed())?;
+        for arena in [Some(WEIGHTS), self.config.feature_branch.then_some(TEACHER)].into_iter().flatten() {
+            weights.iter().for_each(|tensor| self.write(arena, &tensor.name, &tensor.data));
+        }
+        Ok(())
     }
 
     /// Submits one training step: every micro-batch's forward and backward pass, then the update. Results come from [`Trainer::take`], in order, up to three steps later.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     GRADIENTS, MicroBatch, Trainer, TrainerOptions, WEIGHTS,
-    checkpoint::{NamedTensor, TEACHER},
+    snapshot::{NamedTensor, TEACHER},
     tensors::{TensorFile, fixture_config},
 };
 use crate::{

@@ -18,6 +18,26 @@ struct Layer {
     table: Table,
 }
 
+/// Settings that are shipped, by name: the files of `presets/`.
+const SHIPPED: [(&str, &str); 5] = [
+    ("imagenet-base", include_str!("../../../presets/imagenet-base.toml")),
+    ("imagenet-large", include_str!("../../../presets/imagenet-large.toml")),
+    ("cifar10-tiny", include_str!("../../../presets/cifar10-tiny.toml")),
+    ("small-data", include_str!("../../../presets/small-data.toml")),
+    ("demo", include_str!("../../../presets/demo.toml")),
+];
+
+/// [`resolve`], with the shipped settings `shipped` below `file`.
+pub fn resolve_over(
+    shipped: Option<&str>,
+    preset: Option<&str>,
+    file: Option<&Path>,
+    flags: Table,
+) -> Result<RunConfig> {
+    let lowest = shipped.map(Layer::shipped).transpose()?;
+    resolve_layers(lowest, preset, file, flags)
+}
+
 /// The configuration of a run: the preset's defaults, over them `file` (TOML with the sections `[model]`,
 /// `[training]` and `[data]`), over that `flags` (a table of the same form).
 ///
@@ -28,7 +48,11 @@ struct Layer {
 ///
 /// Refuses unknown keys, naming the origin and the nearest known key, and whatever [`RunConfig::check`] refuses.
 pub fn resolve(preset: Option<&str>, file: Option<&Path>, flags: Table) -> Result<RunConfig> {
-    let mut layers = Vec::new();
+    resolve_layers(None, preset, file, flags)
+}
+
+fn resolve_layers(lowest: Option<Layer>, preset: Option<&str>, file: Option<&Path>, flags: Table) -> Result<RunConfig> {
+    let mut layers = Vec::from_iter(lowest);
     if let Some(path) = file {
         layers.push(Layer::read(path)?);
     }
@@ -60,6 +84,16 @@ fn settle_rates(preset: &str, training: &mut TrainingConfig) {
 }
 
 impl Layer {
+    fn shipped(name: &str) -> Result<Layer> {
+        let names = SHIPPED.map(|(name, _)| name);
+        let Some((_, text)) = SHIPPED.iter().find(|(known, _)| *known == name) else {
+            let near = nearest(name, &names).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+            return Err(Error::Config(format!("no preset `{name}`{near} (presets: {})", names.join(", "))));
+        };
+        let table = text.parse().map_err(|e| Error::Config(format!("preset `{name}`: {e}")))?;
+        Ok(Layer { origin: format!("the preset `{name}`"), table })
+    }
+
     fn read(path: &Path) -> Result<Layer> {
         let origin = path.display().to_string();
         let fail = |reason: String| Error::Config(format!("{origin}: {reason}"));

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     kernels,
     ops::{Variant, Work},
-    train::checkpoint::write_atomically,
+    train::durable::write_atomically,
 };
 
 /// A larger file is begun anew.

@@ -1,0 +1,155 @@
+//! The checkpoints of a run: `checkpoints/step-N`, and `checkpoints/last` with the name of the newest.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Snapshot, read, write};
+use crate::{
+    error::{Error, Result},
+    train::durable::{
+        new_folder, partial_of, remove_folder, remove_partials, rename, sync_folder, sync_parent, write_atomically,
+    },
+};
+
+/// The file with the name of the newest checkpoint.
+const LAST: &str = "last";
+
+/// The checkpoints of a run.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// The newest complete checkpoint.
+#[derive(Debug)]
+pub struct Found {
+    /// What it holds.
+    pub snapshot: Snapshot,
+    /// Its folder.
+    pub path: PathBuf,
+    /// Newer ones that are not complete: where, and why not.
+    pub passed_over: Vec<String>,
+}
+
+impl Checkpoints {
+    /// Those of a run folder.
+    pub fn of(run: &Path) -> Checkpoints {
+        Checkpoints { folder: run.join("checkpoints") }
+    }
+
+    /// Where the checkpoint of a step is.
+    pub fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("step-{step}"))
+    }
+
+    /// The folder of all.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Creates the folder where it is missing and removes what interrupted saves left.
+    pub fn prepare(&self) -> Result<()> {
+        fs::create_dir_all(&self.folder).and_then(|()| sync_parent(&self.folder)).map_err(Error::io(&self.folder))?;
+        remove_partials(&self.folder)
+    }
+
+    /// Steps that have a checkpoint, complete or not, in rising order.
+    pub fn steps(&self) -> Vec<u64> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let step = |name: &str| {
+            let digits = name.strip_prefix("step-")?;
+            digits.parse().ok().filter(|n: &u64| n.to_string() == digits)
+        };
+        let mut steps: Vec<u64> = entries.filter_map(|e| step(e.file_name().to_str()?)).collect();
+        steps.sort_unstable();
+        steps
+    }
+
+    /// The newest complete checkpoint, none where there is none at all. With checkpoints of which not one is complete,
+    /// the error says what is wrong with each.
+    pub fn newest(&self) -> Result<Option<Found>> {
+        let mut passed_over = Vec::new();
+        for step in self.steps().into_iter().rev() {
+            let path = self.path(step);
+            match read(&path) {
+                Ok(snapshot) if snapshot.step == step => return Ok(Some(Found { snapshot, path, passed_over })),
+                Ok(snapshot) => passed_over.push(format!("{}: holds step {}", path.display(), snapshot.step)),
+                Err(error) => passed_over.push(error.to_string()),
+            }
+        }
+        if passed_over.is_empty() {
+            return Ok(None);
+        }
+        let reason = format!(
+            "no checkpoint is complete ({}); restore one from a copy, or start again with --overwrite",
+            passed_over.join("; ")
+        );
+        Err(Error::checkpoint(&self.folder, reason))
+    }
+
+    /// Saves a snapshot as `step-N` and then removes the oldest checkpoints beyond `keep`. It is written beside and
+    /// flushed, gets its name, and the folder is flushed; only then is anything older touched. On failure what was
+    /// written is removed, older checkpoints stay, and the error says which step they hold.
+    pub fn save(&self, snapshot: &Snapshot, keep: usize) -> Result<PathBuf> {
+        let path = self.path(snapshot.step);
+        let partial = partial_of(&path);
+        self.place(snapshot, &partial, &path).map_err(|error| {
+            let _ = remove_folder(&partial);
+            self.explain(snapshot.step, error)
+        })?;
+        let name = format!("step-{}\n", snapshot.step);
+        write_atomically(&self.folder.join(LAST), |to| to.write_all(name.as_bytes()))
+            .and_then(|()| self.remove_oldest(snapshot.step, keep))
+            .map_err(|error| self.explain(snapshot.step, error))?;
+        Ok(path)
+    }
+
+    fn place(&self, snapshot: &Snapshot, partial: &Path, path: &Path) -> Result<()> {
+        new_folder(partial).map_err(Error::io(partial))?;
+        write(snapshot, partial)?;
+        rename(partial, path).map_err(Error::io(path))?;
+        sync_folder(&self.folder).map_err(Error::io(&self.folder))
+    }
+
+    /// Keeps the `keep` newest up to `step`. A folder loses its name first, so that no half-removed one is ever met.
+    fn remove_oldest(&self, step: u64, keep: usize) -> Result<()> {
+        let held: Vec<u64> = self.steps().into_iter().filter(|s| *s <= step).collect();
+        for old in &held[..held.len().saturating_sub(keep.max(1))] {
+            let (path, doomed) = (self.path(*old), partial_of(&self.path(*old)));
+            rename(&path, &doomed).and_then(|()| remove_folder(&doomed)).map_err(Error::io(path))?;
+        }
+        Ok(())
+    }
+
+    /// Renames the checkpoints of steps after `step` to `step-N.set-aside` and returns their names: a run that goes on
+    /// from `step` will make its own.
+    pub fn set_aside_after(&self, step: u64) -> Result<Vec<String>> {
+        let later = self.steps().into_iter().filter(|s| *s > step);
+        let moved = later.map(|later| {
+            let (path, name) = (self.path(later), format!("step-{later}.set-aside"));
+            let aside = self.folder.join(&name);
+            remove_folder(&aside).and_then(|()| rename(&path, &aside)).map_err(Error::io(path))?;
+            Ok(name)
+        });
+        moved.collect()
+    }
+
+    /// What a failed save means for a person: where, why, what is still there and what to do.
+    fn explain(&self, step: u64, error: Error) -> Error {
+        let Error::Io { path, source } = error else { return error };
+        let kept = match self.steps().last() {
+            Some(newest) if *newest == step => "the checkpoint of this step is complete all the same".to_owned(),
+            Some(newest) => format!("the checkpoint of step {newest} is untouched"),
+            None => "there is no earlier checkpoint".to_owned(),
+        };
+        Error::checkpoint(
+            path,
+            format!("saving step {step} failed: {source}; {kept}. Make room on the disk, then continue with --resume"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

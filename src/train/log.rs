@@ -1,0 +1,73 @@
+//! `train.log`: what a person was told of a run, with times.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::Path,
+    time::SystemTime,
+};
+
+use crate::error::{Error, Result};
+
+/// The file's name inside a run folder.
+pub const FILE_NAME: &str = "train.log";
+
+/// An open `train.log`, to which lines are added.
+#[derive(Debug)]
+pub struct TrainLog(File);
+
+impl TrainLog {
+    /// Opens the log of a run folder.
+    pub fn open(folder: &Path) -> Result<TrainLog> {
+        let path = folder.join(FILE_NAME);
+        OpenOptions::new().append(true).create(true).open(&path).map(TrainLog).map_err(Error::io(path))
+    }
+
+    /// Adds a line with the time in UTC. A line that cannot be written is lost and nothing else: what a run depends on
+    /// is in other files.
+    pub fn note(&mut self, line: &str) {
+        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let _ = self.0.write_all(format!("{}  {line}\n", utc(seconds)).as_bytes());
+    }
+}
+
+/// A time as `2026-01-31T23:59:58Z`.
+fn utc(seconds: u64) -> String {
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut days, mut year) = (seconds / 86_400, 1970);
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while days >= lengths[month] {
+        days -= lengths[month];
+        month += 1;
+    }
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", month + 1, days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(utc(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!(utc(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn lines_are_added() {
+        let folder = tempfile::tempdir().unwrap();
+        for line in ["first", "second"] {
+            TrainLog::open(folder.path()).unwrap().note(line);
+        }
+        let text = std::fs::read_to_string(folder.path().join(FILE_NAME)).unwrap();
+        assert!(text.lines().count() == 2 && text.ends_with("Z  second\n"), "{text}");
+    }
+}

@@ -1,0 +1,146 @@
+//! The state of a run in host memory: what a checkpoint holds and what a run goes on from.
+
+use std::collections::BTreeMap;
+
+use super::config::RunConfig;
+
+/// Group of the student's weights.
+pub const MODEL: &str = "model";
+/// Group of the momentum encoder's weights.
+pub const TEACHER: &str = "teacher";
+/// Group of AdamW's first moments.
+pub const MOMENT1: &str = "moment1";
+/// Group of AdamW's second moments.
+pub const MOMENT2: &str = "moment2";
+
+/// A tensor of a snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// Name inside its group.
+    pub name: String,
+    /// Extent of each axis, outermost first.
+    pub shape: Vec<usize>,
+    /// Values in row-major order, as many as the product of `shape`.
+    pub data: Vec<f32>,
+}
+
+/// The state of a run after `step` steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Steps completed.
+    pub step: u64,
+    /// The configuration the run was started with.
+    pub config: RunConfig,
+    /// Name of the adapter that computed the state; another one continues with slightly different numbers.
+    pub adapter: String,
+    /// The kernel variants that computed it, as JSON; other ones continue with slightly different numbers. None in
+    /// checkpoints from before there was a choice.
+    pub tuning: Option<String>,
+    /// Tensors by group: [`MODEL`], [`TEACHER`] where there is a feature branch, [`MOMENT1`], [`MOMENT2`].
+    pub groups: BTreeMap<String, Vec<NamedTensor>>,
+}
+
+impl Snapshot {
+    /// The tensors of a group, none if there is no such group.
+    pub fn group(&self, name: &str) -> &[NamedTensor] {
+        self.groups.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// How far the teacher is from the student, ‖teacher − student‖ / ‖student‖ over the encoder's weights; none
+    /// without a teacher.
+    pub fn teacher_drift(&self) -> Option<f64> {
+        self.groups.get(TEACHER)?;
+        let encoder = |t: &&NamedTensor| !t.name.contains("decoder");
+        let pairs = self.group(MODEL).iter().filter(encoder).zip(self.group(TEACHER).iter().filter(encoder));
+        let (mut apart, mut length) = (0.0, 0.0);
+        for (student, teacher) in pairs {
+            for (s, t) in student.data.iter().zip(&teacher.data) {
+                apart += f64::from(t - s).powi(2);
+                length += f64::from(*s).powi(2);
+            }
+        }
+        Some((apart / length).sqrt())
+    }
+}
+
+/// Compares the tensors of `group` with the names and shapes that are needed. The error lists what is missing, what is
+/// unexpected and what has another shape.
+pub fn check_matches<'a>(
+    group: &str,
+    tensors: &[NamedTensor],
+    needed: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+) -> Result<(), String> {
+    let mut held: BTreeMap<&str, &[usize]> = tensors.iter().map(|t| (&t.name[..], &t.shape[..])).collect();
+    let (mut missing, mut reshaped) = (Vec::new(), Vec::new());
+    for (name, shape) in needed {
+        match held.remove(name) {
+            None => missing.push(name.to_owned()),
+            Some(other) if other != shape => reshaped.push(format!("{name} {other:?} (needed {shape:?})")),
+            Some(_) => {}
+        }
+    }
+    let unexpected = held.keys().map(ToString::to_string).collect();
+    let kinds = [("missing", missing), ("unexpected", unexpected), ("differently shaped", reshaped)];
+    let found: Vec<String> =
+        kinds.iter().filter(|(_, names)| !names.is_empty()).map(|(kind, names)| listed(kind, names)).collect();
+    if found.is_empty() { Ok(()) } else { Err(format!("`{group}` does not fit the model: {}", found.join("; "))) }
+}
+
+/// `2 missing: a, b`; long lists are cut.
+fn listed(kind: &str, names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let more = names.len().saturating_sub(SHOWN);
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} {kind}: {}{tail}", names.len(), names[..names.len() - more].join(", "))
+}
+
+/// A small snapshot for tests; everything in it follows from `step`.
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(super) fn sample(step: u64) -> Snapshot {
+    let tensor = |name: &str, shape: &[usize], first: f32| NamedTensor {
+        name: name.into(),
+        shape: shape.into(),
+        data: (0..shape.iter().product()).map(|i| first + i as f32 + step as f32).collect(),
+    };
+    let group = |first| vec![tensor("cls_token", &[1, 1, 4], first), tensor("norm.weight", &[3], -first)];
+    let groups = [(MODEL, 1.0), (TEACHER, f32::MIN_POSITIVE), (MOMENT1, 3.0), (MOMENT2, f32::INFINITY)];
+    Snapshot {
+        step,
+        config: RunConfig::preset("nano").unwrap(),
+        adapter: "llvmpipe \"x\"".into(),
+        tuning: Some("{}".into()),
+        groups: groups.map(|(name, first)| (name.to_owned(), group(first))).into(),
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mismatching_tensors_are_named_with_both_shapes() {
+        let held = sample(1);
+        let refusal = |needed: &[(&str, &[usize])]| check_matches(MODEL, held.group(MODEL), needed.iter().copied());
+        assert_eq!(refusal(&[("norm.weight", &[3]), ("cls_token", &[1, 1, 4])]), Ok(()));
+        let reason = refusal(&[("norm.weight", &[4]), ("pos_embed", &[1])]).unwrap_err();
+        assert!(reason.contains("1 missing: pos_embed"), "{reason}");
+        assert!(reason.contains("1 unexpected: cls_token"), "{reason}");
+        assert!(reason.contains("1 differently shaped: norm.weight [3] (needed [4])"), "{reason}");
+        let many: Vec<String> = (0..9).map(|i| format!("n{i}")).collect();
+        let needed = many.iter().map(|name| (&name[..], &[1][..]));
+        let reason = check_matches("nothing", &[], needed).unwrap_err();
+        assert!(reason.contains("9 missing: n0, n1, n2, n3, n4, n5 and 3 more"), "{reason}");
+    }
+
+    #[test]
+    fn drift_is_relative_and_leaves_the_decoders_out() {
+        let mut snapshot = sample(0);
+        let tensor = |name: &str, data: &[f32]| NamedTensor { name: name.into(), shape: vec![2], data: data.to_vec() };
+        let decoder = "pixel_decoder.norm.weight";
+        snapshot.groups.insert(MODEL.into(), vec![tensor("a", &[3.0, 4.0]), tensor(decoder, &[9.0, 9.0])]);
+        snapshot.groups.insert(TEACHER.into(), vec![tensor("a", &[3.0, 3.0]), tensor(decoder, &[0.0, 0.0])]);
+        assert_eq!(snapshot.teacher_drift(), Some(0.2));
+        snapshot.groups.remove(TEACHER);
+        assert_eq!(snapshot.teacher_drift(), None);
+    }
+}
