@@ -1,8 +1,8 @@
 // What happens to a shard of weights after the backward pass, four values an invocation. No update is made when a
-// gradient anywhere is not finite.
+// gradient anywhere is not finite, or when all together are longer than a limit.
 //   weights, gradient, moment1, moment2, teacher  [len]
-//   settings  [10]  learning rate, weight decay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, 1/(1 - beta1^t),
-//                  1/sqrt(1 - beta2^t), 1 - EMA decay (see `Settings` in ops/optimiser.rs)
+//   settings  [11]  learning rate, weight decay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, 1/(1 - beta1^t),
+//                  1/sqrt(1 - beta2^t), 1 - EMA decay, most sum of squares (see `Settings` in ops/optimiser.rs)
 //   health    [2]  sum of squared gradients, number of values that are not finite
 //   partial   [ceil(len / chunk), 2]
 #include "common/grid.wgsl"
@@ -14,6 +14,8 @@ struct Params { len: u32, decayed: u32, chunk: u32 }
 @group(0) @binding(4) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(5) var<storage, read_write> moment1: array<f32>;
 @group(0) @binding(6) var<storage, read_write> moment2: array<f32>;
+
+fn refused() -> bool { return health[1] > 0.0 || health[0] > settings[10]; }
 
 // Sums of squares, and a count of infinities and NaNs by their bits: WGSL lets a compiler assume that x == x.
 @compute @workgroup_size(64)
@@ -35,7 +37,7 @@ fn square_sum(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
 @compute @workgroup_size(64)
 fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let first = grid_index(id, groups) * 4u;
-    if first >= params.len || health[1] > 0.0 { return; }
+    if first >= params.len || refused() { return; }
     let rate = settings[0];
     let decay = rate * settings[1];
     let keep1 = settings[2];
@@ -61,7 +63,7 @@ fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
 @compute @workgroup_size(64)
 fn ema(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let first = grid_index(id, groups) * 4u;
-    if first >= params.len || health[1] > 0.0 { return; }
+    if first >= params.len || refused() { return; }
     let rest = settings[9];
     for (var i = first; i < min(first + 4u, params.len); i++) {
         let teacher = weights[i];

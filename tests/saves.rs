@@ -37,7 +37,14 @@ fn snapshot(step: u64) -> Snapshot {
         (name.to_string(), vec![tensor])
     };
     let groups = (0..).zip(&[MODEL, TEACHER, MOMENT1, MOMENT2]).map(group).collect::<BTreeMap<_, _>>();
-    Snapshot { step, config: RunConfig::preset("nano").unwrap(), adapter: "none".into(), tuning: None, groups }
+    Snapshot {
+        step,
+        config: RunConfig::preset("nano").unwrap(),
+        adapter: "none".into(),
+        tuning: None,
+        left_out: Vec::new(),
+        groups,
+    }
 }
 
 /// Not a test but the process that saves: each step it says that it will, saves, and says that it did.

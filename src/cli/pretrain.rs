@@ -186,6 +186,11 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
             progress.println(&format!("skipped: {name}"));
             told.note(&format!("skipped: {name}"));
         }
+        Event::Recovered(what, step) => {
+            progress.println(what);
+            progress.back_to(step);
+            told.note(what);
+        }
         Event::Saved(saved) => {
             told.note(&format!("saved step {}: {}", saved.step, saved.path.display()));
             last = Some(saved.path.clone());

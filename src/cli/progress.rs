@@ -40,6 +40,14 @@ impl Progress {
         Progress { total, start, began: Instant::now(), shown }
     }
 
+    /// Goes back to an earlier step.
+    pub fn back_to(&mut self, step: u64) {
+        (self.start, self.began) = (step, Instant::now());
+        if let Shown::Bar(bar) = &self.shown {
+            bar.set_position(step);
+        }
+    }
+
     /// Shows what a step measured. Lines come at the first step, every ten seconds and at the last step.
     pub fn update(&mut self, metrics: &Metrics) {
         let now = Instant::now();

@@ -5,7 +5,7 @@
 //! function of the seed, the epoch and the sample's number. So batches do not depend on the number of threads, and a
 //! loader that starts at batch k gives what an uninterrupted one would.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -36,6 +36,8 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// The share of the collection that may be unreadable, 0 to 1. Unless it is 0, one image always may.
     pub max_bad_fraction: f64,
+    /// Numbers of images to leave out, replaced like unreadable ones but neither counted nor named.
+    pub left_out: BTreeSet<usize>,
 }
 
 impl Default for LoaderOptions {
@@ -50,6 +52,7 @@ impl Default for LoaderOptions {
             threads: 0,
             prefetch: 2,
             max_bad_fraction: 0.01,
+            left_out: BTreeSet::new(),
         }
     }
 }
@@ -268,7 +271,6 @@ fn check(options: &LoaderOptions, len: usize, first_batch: u64) -> Result<()> {
 mod tests {
     use super::super::Picture;
     use super::*;
-    use std::collections::BTreeSet;
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
@@ -401,6 +403,18 @@ mod tests {
         assert!(refusal(greys(3, &[1, 2]), options(3)).contains("2 of 3 images"));
         let strict = LoaderOptions { max_bad_fraction: 0.0, ..options(3) };
         assert!(refusal(greys(3, &[1]), strict).contains("1 of 3 images cannot be read"));
+    }
+
+    #[test]
+    fn images_left_out_are_replaced_and_not_named() {
+        let left_out = BTreeSet::from([1, 4]);
+        let some = LoaderOptions { left_out: left_out.clone(), max_bad_fraction: 0.0, ..options(5) };
+        let made = batches(greys(10, &[]), some.clone(), 0..8);
+        assert!(made.iter().all(|batch| batch.bad.is_empty() && !batch.shown.iter().any(|i| left_out.contains(i))));
+        assert!(made.iter().any(|batch| batch.samples.iter().any(|(_, sample)| left_out.contains(sample))));
+        assert_eq!(batches(greys(10, &[]), LoaderOptions { threads: 1, ..some }, 3..8), made[3..]);
+        let all = LoaderOptions { left_out: (0..10).collect(), ..options(5) };
+        assert!(Loader::new(greys(10, &[]), all, 0).unwrap().next().is_err());
     }
 
     #[test]

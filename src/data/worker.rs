@@ -63,17 +63,20 @@ impl Worker {
         let len = self.source.len();
         let rng = |stream| Rng::new(self.options.seed, stream, epoch, sample as u64);
         let mut replacements = rng(Stream::Replace);
+        let left_out = &self.options.left_out;
         let mut bad = BTreeMap::new();
         let mut index = sample;
         let picture = loop {
-            match self.load(index) {
-                Ok(picture) => break Some(picture),
-                Err(reason) => bad.insert(index, reason),
-            };
-            if bad.len() > self.allowed || bad.len() == len {
+            if !left_out.contains(&index) {
+                match self.load(index) {
+                    Ok(picture) => break Some(picture),
+                    Err(reason) => bad.insert(index, reason),
+                };
+            }
+            if bad.len() > self.allowed || bad.len() + left_out.len() >= len {
                 break None;
             }
-            while bad.contains_key(&index) {
+            while bad.contains_key(&index) || left_out.contains(&index) {
                 index = replacements.below(len);
             }
         };

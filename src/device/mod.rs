@@ -36,15 +36,25 @@ type PipelineKey = (&'static str, &'static str, Vec<Constant>);
 
 /// The first thing that went wrong with a device; what follows is mostly its consequence.
 #[derive(Clone, Default)]
-pub(crate) struct Fault(Arc<Mutex<Option<String>>>);
+pub(crate) struct Fault(Arc<Mutex<(Option<String>, bool)>>);
 
 impl Fault {
     pub(crate) fn note(&self, message: &str) {
-        self.0.lock().expect("no panic while held").get_or_insert_with(|| message.to_string());
+        self.0.lock().expect("no panic while held").0.get_or_insert_with(|| message.to_string());
+    }
+
+    /// Notes that the device is gone.
+    pub(crate) fn note_lost(&self, message: &str) {
+        self.note(message);
+        self.0.lock().expect("no panic while held").1 = true;
     }
 
     fn first(&self) -> Option<String> {
-        self.0.lock().expect("no panic while held").clone()
+        self.0.lock().expect("no panic while held").0.clone()
+    }
+
+    fn lost(&self) -> bool {
+        self.0.lock().expect("no panic while held").1
     }
 }
 
@@ -54,7 +64,7 @@ pub struct Device {
     pub(crate) queue: wgpu::Queue,
     summary: AdapterSummary,
     info: wgpu::AdapterInfo,
-    checked: bool,
+    options: DeviceOptions,
     pipelines: RefCell<HashMap<PipelineKey, Rc<wgpu::ComputePipeline>>>,
     fault: Fault,
 }
@@ -79,11 +89,14 @@ impl Device {
             .map_err(|e| Error::Gpu(format!("{} refused to open: {e}", summary.name)))?;
         let fault = Fault::default();
         let lost = fault.clone();
-        raw.set_device_lost_callback(move |reason, message| lost.note(&format!("device lost ({reason:?}): {message}")));
+        raw.set_device_lost_callback(move |reason, message| {
+            lost.note_lost(&format!("device lost ({reason:?}): {message}"))
+        });
         let reported = fault.clone();
         raw.on_uncaptured_error(Arc::new(move |error: wgpu::Error| reported.note(&error.to_string())));
         let info = adapter.get_info();
-        Ok(Device { raw, queue, summary, info, checked: options.checked, pipelines: RefCell::default(), fault })
+        let options = options.clone();
+        Ok(Device { raw, queue, summary, info, options, pipelines: RefCell::default(), fault })
     }
 
     /// The adapter this device runs on.
@@ -104,7 +117,7 @@ impl Device {
 
     /// Whether shaders are compiled with bounds checks.
     pub fn is_checked(&self) -> bool {
-        self.checked
+        self.options.checked
     }
 
     /// Whether the adapter is a software rasterizer.
@@ -131,6 +144,22 @@ impl Device {
     /// Seconds of one tick of the GPU's timestamps.
     pub(crate) fn tick_seconds(&self) -> f64 {
         f64::from(self.queue.get_timestamp_period()) * 1e-9
+    }
+
+    /// Opens the adapter again after the device was lost.
+    pub async fn reopen(&self) -> Result<Device> {
+        Device::open(&self.options).await
+    }
+
+    /// Whether the device is gone: a crash or reset of its driver, or memory pressure in a browser.
+    pub fn is_lost(&self) -> bool {
+        self.fault.lost()
+    }
+
+    /// What loses the device when it is called, as a crash of its driver would, to see what becomes of a run.
+    pub fn destroyer(&self) -> impl Fn() + use<> {
+        let raw = self.raw.clone();
+        move || raw.destroy()
     }
 
     /// Fails, with the driver's words, when the device was lost or reported an error since it was opened.
@@ -169,7 +198,7 @@ impl Device {
         let text = kernel.text(constants);
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(text.into()) };
-        let module = if self.checked {
+        let module = if self.options.checked {
             self.raw.create_shader_module(descriptor)
         } else {
             // SAFETY: every kernel keeps its indices inside its bindings; each is tested on every adapter with checks

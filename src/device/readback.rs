@@ -84,7 +84,7 @@ impl Readback {
         .await;
         mapped.map_err(|e| {
             // When a browser's GPU process dies, this is all that is heard of it.
-            device.fault.note(&format!("reading back failed: {e}; the device may be lost"));
+            device.fault.note_lost(&format!("reading back failed: {e}; the device may be lost"));
             Error::Gpu(format!("reading back failed: {e}; the device may be lost"))
         })?;
         let view = self.staging.slice(..).get_mapped_range();

@@ -20,11 +20,12 @@ pub struct Settings {
     correction1: f32,
     correction2: f32,
     one_minus_ema_decay: f32,
+    most_square: f32,
 }
 
 impl Settings {
     /// How many scalars there are.
-    pub const LEN: usize = 10;
+    pub const LEN: usize = 11;
 
     /// The scalars of update number `t` (from 1): AdamW with bias correction (Loshchilov and Hutter, 2019, in PyTorch's
     /// form, epsilon outside the corrected root) and the teacher's decay.
@@ -41,7 +42,18 @@ impl Settings {
             correction1: (1.0 / power(betas.0)) as f32,
             correction2: (1.0 / power(betas.1).sqrt()) as f32,
             one_minus_ema_decay: (1.0 - ema_decay) as f32,
+            most_square: f32::MAX,
         }
+    }
+
+    /// The same update, but made only if the gradient's norm is at most `limit`.
+    pub fn with_norm_limit(self, limit: f64) -> Settings {
+        Settings { most_square: (limit * limit) as f32, ..self }
+    }
+
+    /// Whether the kernels make no update with gradients of this sum of squares and so many values that are not finite.
+    pub fn refuse(&self, square: f32, not_finite: u64) -> bool {
+        not_finite > 0 || square > self.most_square
     }
 }
 
@@ -116,11 +128,11 @@ impl Op for AdamW {
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
         let (mut w, mut m, mut v) = (x[0].clone(), x[2].clone(), x[3].clone());
-        let [lr, decay, beta1, beta2, rest1, rest2, eps, correction1, correction2, _] = x[4].data[..] else {
+        let [lr, decay, beta1, beta2, rest1, rest2, eps, correction1, correction2, _, most] = x[4].data[..] else {
             unreachable!("checked when recorded")
         };
         for i in 0..w.data.len() {
-            if x[5].data[1] > 0.0 {
+            if x[5].data[1] > 0.0 || x[5].data[0] > most {
                 break;
             }
             let g = x[1].data[i];
@@ -156,7 +168,8 @@ impl Op for Ema {
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
-        let rest = if x[3].data[1] > 0.0 { 0.0 } else { x[2].data[9] };
+        let refused = x[3].data[1] > 0.0 || x[3].data[0] > x[2].data[10];
+        let rest = if refused { 0.0 } else { x[2].data[9] };
         vec![Array::new(&x[0].shape, x[0].data.iter().zip(&x[1].data).map(|(t, w)| t + rest * (w - t)).collect())]
     }
 
@@ -198,23 +211,25 @@ impl Op for Accumulate {
 pub(super) fn samples() -> Vec<Sample> {
     let n = 1031;
     let vector = |content| (TensorType::f32(&[n]), content);
-    let settings = || {
-        let settings = Settings::new(3, 1e-3, 0.05, (0.9, 0.95), 1e-8, 0.99);
+    let settings = |limit: f64| {
+        let settings = Settings::new(3, 1e-3, 0.05, (0.9, 0.95), 1e-8, 0.99).with_norm_limit(limit);
         let values = bytemuck::cast::<Settings, [f32; Settings::LEN]>(settings).map(f64::from);
         (TensorType::f32(&[Settings::LEN]), Content::Exact(values.to_vec()))
     };
     let health = |bad: f64| (TensorType::f32(&[2]), Content::Exact(vec![1.0, bad]));
-    let update = |bad| {
+    let update = |bad, limit| {
         let state = [vector(Content::Fixed), vector(Content::Fixed), vector(Content::Fixed), vector(Content::Positive)];
-        Sample::new(AdamW { decayed: 500 }, state.into_iter().chain([settings(), health(bad)]).collect())
+        Sample::new(AdamW { decayed: 500 }, state.into_iter().chain([settings(limit), health(bad)]).collect())
     };
     let sum = |first: f64| (TensorType::f32(&[1]), Content::Exact(vec![first]));
     let pair = || vec![vector(Content::Fixed), vector(Content::Fixed)];
     vec![
         Sample::new(SquareSum, vec![vector(Content::Fixed)]),
-        update(0.0),
-        update(1.0),
-        Sample::new(Ema, pair().into_iter().chain([settings(), health(0.0)]).collect()),
+        update(0.0, 1.5),
+        update(1.0, 1.5),
+        update(0.0, 0.5),
+        Sample::new(Ema, pair().into_iter().chain([settings(1.5), health(0.0)]).collect()),
+        Sample::new(Ema, pair().into_iter().chain([settings(0.5), health(0.0)]).collect()),
         Sample::new(Accumulate, pair().into_iter().chain([sum(0.0)]).collect()),
         Sample::new(Accumulate, pair().into_iter().chain([sum(1.0)]).collect()),
     ]

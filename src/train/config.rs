@@ -53,6 +53,10 @@ pub struct TrainingConfig {
     pub beta2: f64,
     /// Added to the square root of AdamW's corrected second moment.
     pub adam_eps: f64,
+    /// The largest gradient norm of an update: one above is not made, the run goes back to its last good state and leaves
+    /// the images of that step out. No limit if unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_norm_limit: Option<f64>,
     /// Weight of the feature loss after its ramp; 0 turns the feature branch and the teacher off.
     pub feature_weight: f64,
     /// How the teacher follows the student.
@@ -134,6 +138,7 @@ impl Default for TrainingConfig {
             beta1: 0.9,
             beta2: 0.95,
             adam_eps: 1e-8,
+            gradient_norm_limit: None,
             feature_weight: 1.0,
             ema: Ema::Scaled,
             init_from: None,
@@ -238,6 +243,8 @@ impl TrainingConfig {
             require((0.0..1.0).contains(&value), || format!("{name} must be 0 or more and less than 1, not {value}"))?;
         }
         require(positive(self.adam_eps), || format!("adam_eps must be positive, not {}", self.adam_eps))?;
+        let limit = self.gradient_norm_limit;
+        require(limit.is_none_or(positive), || format!("gradient_norm_limit must be positive, not {limit:?}"))?;
         require(self.save_every_steps > 0, || "save_every_steps must be at least 1".into())?;
         require(self.keep_checkpoints > 0, || "keep_checkpoints must be at least 1".into())?;
         self.ema.check()
@@ -427,6 +434,7 @@ mod tests {
             ("training.weight_decay = -1", "weight_decay"),
             ("training.beta2 = 1", "beta2"),
             ("training.adam_eps = 0", "adam_eps"),
+            ("training.gradient_norm_limit = 0", "gradient_norm_limit"),
             ("training.feature_weight = nan", "feature_weight"),
             ("training.save_every_steps = 0", "save_every_steps"),
             ("training.keep_checkpoints = 0", "keep_checkpoints"),

@@ -1,6 +1,10 @@
 //! A pretraining run from start or checkpoint to its last step, in a folder of its own.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{
     MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions,
@@ -10,7 +14,7 @@ use super::{
     run_folder::{Resumed, RunFolder},
     saver::{Saved, Saver},
     schedule,
-    snapshot::Snapshot,
+    snapshot::{NamedTensor, Snapshot},
     stop::{Ended, Stops},
 };
 use crate::{
@@ -27,6 +31,9 @@ const PREFETCH: usize = 2;
 
 /// Steps over which the rate of images is averaged.
 const RATE_WINDOW: usize = 10;
+
+/// How often a run goes back to one good state before it gives up.
+const RECOVERIES: u32 = 3;
 
 /// The kernel variants that `snapshot` was computed with, if a device with this adapter can go on with them: only so
 /// does the run end with the bits of an uninterrupted one. States from before there was a choice mean the built-in table.
@@ -46,6 +53,7 @@ pub fn kept_tuning(
 /// A run about to start or to go on.
 pub struct Run {
     config: RunConfig,
+    source: Arc<dyn Source>,
     trainer: Trainer,
     loader: Loader,
     log: MetricsLog,
@@ -53,8 +61,16 @@ pub struct Run {
     step: u64,
     /// The step of the newest snapshot that the saver was given, or of the one that the run goes on from.
     saved: u64,
+    /// The newest state that the run can go back to.
+    good: Arc<Snapshot>,
+    /// How often the run went back to it.
+    recoveries: u32,
+    /// Images that are left out since an update with them was refused.
+    left_out: BTreeSet<usize>,
+    /// The images of each step in flight, the oldest first.
+    in_flight: VecDeque<Vec<usize>>,
     /// Last, so that the lock outlives everything that writes.
-    _folder: RunFolder,
+    folder: RunFolder,
 }
 
 /// What a run begins with.
@@ -76,6 +92,8 @@ pub enum Event<'a> {
     BadImage(&'a str),
     /// A checkpoint is on the disk.
     Saved(&'a Saved),
+    /// Something went wrong, and the run goes on from an earlier step: what happened, and the step.
+    Recovered(&'a str, u64),
 }
 
 impl Run {
@@ -110,21 +128,36 @@ impl Run {
                 from.snapshot.step
             }
         };
-        let options = LoaderOptions {
-            batch_size: training.batch_size,
-            height: model.image_height,
-            width: model.image_width,
-            channels: model.channels,
-            seed: training.seed,
-            threads: config.data.loader_threads,
-            prefetch: PREFETCH,
-            max_bad_fraction: config.data.max_bad_fraction,
+        let left_out: BTreeSet<usize> = match &start {
+            Start::Resumed(from) => from.snapshot.left_out.iter().copied().collect(),
+            _ => BTreeSet::new(),
         };
-        let loader = Loader::new(source, options, step)?;
+        let loader = Loader::new(source.clone(), loader_options(&config, &left_out), step)?;
         folder.write_config(&config)?;
         let log = MetricsLog::open(&folder.path().join(metrics::FILE_NAME), step)?;
         let saver = Saver::new(folder.checkpoints(), training.keep_checkpoints);
-        Ok(Run { config, trainer, loader, log, saver, step, saved: step, _folder: folder })
+        let good = match start {
+            Start::Resumed(from) => Arc::new(from.snapshot),
+            _ => {
+                let groups = trainer.take_state(trainer.copy_state()).await?;
+                Arc::new(snapshot_of(&trainer, &config, 0, &left_out, groups))
+            }
+        };
+        Ok(Run {
+            config,
+            source,
+            trainer,
+            loader,
+            log,
+            saver,
+            step,
+            saved: step,
+            good,
+            recoveries: 0,
+            left_out,
+            in_flight: VecDeque::new(),
+            folder,
+        })
     }
 
     /// Steps done.
@@ -137,10 +170,21 @@ impl Run {
         &self.trainer
     }
 
-    /// Trains to the last step, or until one of `stops` is due, and saves. The next step is submitted before
-    /// the results of the one before are read, so that the GPU never waits for them. Where a checkpoint is due, a copy of
-    /// the state is submitted behind its step; later steps follow at once, and a thread writes the copy meanwhile.
+    /// Trains to the last step, or until one of `stops` is due, and saves. Where the device is lost or an update refused,
+    /// the run goes back to its last good state, at most [`RECOVERIES`] times to each.
     pub async fn train(&mut self, stops: &Stops, mut on: impl FnMut(Event<'_>)) -> Result<Ended> {
+        loop {
+            match self.advance(stops, &mut on).await {
+                Ok(ended) => return Ok(ended),
+                Err(error) => self.recover(error, &mut on).await?,
+            }
+        }
+    }
+
+    /// Trains until the end or the first fault. The next step is submitted before the results of the one before are
+    /// read, so that the GPU never waits for them. Where a checkpoint is due, a copy of the state is submitted behind its
+    /// step; later steps follow at once, and a thread writes the copy meanwhile.
+    async fn advance(&mut self, stops: &Stops, on: &mut impl FnMut(Event<'_>)) -> Result<Ended> {
         let training = self.config.training.clone();
         let mut last = stops.after.unwrap_or(training.steps).min(training.steps);
         let mut ended = if last < training.steps { Ended::StoppedAfter } else { Ended::Finished };
@@ -162,13 +206,15 @@ impl Run {
                 pace.waits.push_back(asked.elapsed().as_secs_f64());
                 batch.bad.iter().for_each(|name| on(Event::BadImage(name)));
                 self.submit(submitted, &batch);
+                self.in_flight.push_back(batch.shown);
                 submitted += 1;
                 if due(submitted) {
                     copy = Some((submitted, self.trainer.copy_state()));
                 }
             }
             let result = self.trainer.take().await?;
-            self.check_finite(&result)?;
+            self.check_update(&result)?;
+            self.in_flight.pop_front();
             let mut metrics = self.measured(self.step, &result);
             pace.arrive(&mut metrics, training.batch_size);
             self.step += 1;
@@ -196,34 +242,86 @@ impl Run {
 
     /// The state that a copy holds, of the steps taken so far.
     async fn snapshot(&self, copy: StateCopy) -> Result<Snapshot> {
-        Ok(Snapshot {
-            step: self.step,
-            config: self.config.clone(),
-            adapter: self.trainer.device().adapter().name.clone(),
-            tuning: Some(serde_json::to_string(self.trainer.tuning()).expect("texts are JSON")),
-            groups: self.trainer.take_state(copy).await?,
-        })
+        let groups = self.trainer.take_state(copy).await?;
+        Ok(snapshot_of(&self.trainer, &self.config, self.step, &self.left_out, groups))
     }
 
-    /// Hands a snapshot to the saver; returns the save that had to end first.
+    /// Hands a snapshot to the saver, and keeps it to go back to; returns the save that had to end first.
     fn save(&mut self, snapshot: Snapshot) -> Result<Option<Saved>> {
-        self.saved = snapshot.step;
-        self.saver.start(Arc::new(snapshot), self.log.handle()?)
+        (self.good, self.recoveries) = (Arc::new(snapshot), 0);
+        self.saved = self.good.step;
+        self.saver.start(self.good.clone(), self.log.handle()?)
     }
 
-    fn check_finite(&self, result: &StepResult) -> Result<()> {
-        if result.not_finite == 0 && result.loss.is_finite() {
-            return Ok(());
+    /// Fails when the oldest step in flight made no update, or has no finite loss.
+    fn check_update(&self, result: &StepResult) -> Result<()> {
+        let reason = match (result.not_finite, result.loss.is_finite(), self.config.training.gradient_norm_limit) {
+            (0, true, _) if !result.refused => return Ok(()),
+            (0, true, Some(limit)) => format!("a gradient of norm {:.3}, above {limit}", result.gradient_norm),
+            (count, _, _) => format!("loss {} and {count} gradient values that are not finite", result.loss),
+        };
+        Err(Error::Diverged(format!("step {} has {reason}", self.step + 1)))
+    }
+
+    /// Goes back to the last good state after `error`: on the device opened again if it was lost, without the images of
+    /// the step whose update was refused. Gives the error back where that does not help.
+    async fn recover(&mut self, error: Error, on: &mut impl FnMut(Event<'_>)) -> Result<()> {
+        let (lost, refused) = (self.trainer.device().is_lost(), matches!(error, Error::Diverged(_)));
+        if !lost && !refused {
+            return Err(error);
         }
-        let kept = if result.not_finite > 0 { "; no update was made" } else { "" };
-        Err(Error::Diverged(format!(
-            "step {} has loss {} and {} gradient values that are not finite{kept}. The last checkpoint holds step {}; \
-             lower training.peak_learning_rate and start again",
-            self.step + 1,
-            result.loss,
-            result.not_finite,
-            self.saved
-        )))
+        if self.recoveries == RECOVERIES {
+            return Err(self.give_up(error));
+        }
+        self.recoveries += 1;
+        let mut told = format!("{error}; back to step {}", self.good.step);
+        if lost {
+            let device = match self.trainer.device().reopen().await {
+                Ok(device) => device,
+                Err(again) => return Err(self.give_up(Error::Gpu(format!("{error}; opening it again: {again}")))),
+            };
+            let (config, options) = (self.trainer.config().clone(), self.trainer.options().clone());
+            self.trainer = Trainer::new(device, &config, options).await?;
+            told.push_str(" on the device opened again");
+        } else {
+            let images: BTreeSet<usize> = self.in_flight.pop_front().into_iter().flatten().collect();
+            let names: Vec<_> = images.iter().map(|index| self.source.name(*index)).collect();
+            told = format!("{told}, from now on without the images of this step: {}", names.join(", "));
+            self.left_out.extend(images);
+            while self.trainer.in_flight() > 0 {
+                self.trainer.take().await?;
+            }
+        }
+        self.in_flight.clear();
+        let restored = self.trainer.restore(&self.good.groups);
+        restored.map_err(|reason| Error::checkpoint(self.folder.path(), reason))?;
+        self.step = self.good.step;
+        let options = loader_options(&self.config, &self.left_out);
+        self.loader = Loader::new(self.source.clone(), options, self.step)?;
+        self.log = MetricsLog::open(&self.folder.path().join(metrics::FILE_NAME), self.step)?;
+        on(Event::Recovered(&told, self.step));
+        Ok(())
+    }
+
+    /// Makes sure that the last good state is on the disk, and says where the run can go on from.
+    fn give_up(&mut self, error: Error) -> Error {
+        let checkpoints = self.folder.checkpoints();
+        let saved = match self.saver.finish() {
+            Ok(_) if checkpoints.path(self.good.step).exists() => Ok(()),
+            Ok(_) => checkpoints.save(&self.good, self.config.training.keep_checkpoints).map(drop),
+            Err(unsaved) => Err(unsaved),
+        };
+        let state = match saved {
+            Ok(()) => format!("the state of step {} is saved", self.good.step),
+            Err(unsaved) => format!("the state of step {} could not be saved ({unsaved})", self.good.step),
+        };
+        let tried = format!("after going back {} times; {state}", self.recoveries);
+        match error {
+            Error::Diverged(reason) => Error::Diverged(format!(
+                "{reason} {tried}. Lower training.peak_learning_rate or look at the images named, and start again"
+            )),
+            other => Error::Gpu(format!("{other} {tried}. Continue with --resume")),
+        }
     }
 
     fn submit(&mut self, step: u64, batch: &Batch) {
@@ -253,6 +351,10 @@ impl Run {
             training.adam_eps,
             schedule::ema_decay(step, training),
         );
+        let settings = match training.gradient_norm_limit {
+            Some(limit) => settings.with_norm_limit(limit),
+            None => settings,
+        };
         self.trainer.step(&batches, schedule::feature_weight(step, training) as f32, settings);
     }
 
@@ -273,6 +375,38 @@ impl Run {
             resident_bytes: resident_bytes(),
             ..Metrics::default()
         }
+    }
+}
+
+fn loader_options(config: &RunConfig, left_out: &BTreeSet<usize>) -> LoaderOptions {
+    let (model, training) = (&config.model, &config.training);
+    LoaderOptions {
+        batch_size: training.batch_size,
+        height: model.image_height,
+        width: model.image_width,
+        channels: model.channels,
+        seed: training.seed,
+        threads: config.data.loader_threads,
+        prefetch: PREFETCH,
+        max_bad_fraction: config.data.max_bad_fraction,
+        left_out: left_out.clone(),
+    }
+}
+
+fn snapshot_of(
+    trainer: &Trainer,
+    config: &RunConfig,
+    step: u64,
+    left_out: &BTreeSet<usize>,
+    groups: BTreeMap<String, Vec<NamedTensor>>,
+) -> Snapshot {
+    Snapshot {
+        step,
+        config: config.clone(),
+        adapter: trainer.device().adapter().name.clone(),
+        tuning: Some(serde_json::to_string(trainer.tuning()).expect("texts are JSON")),
+        left_out: left_out.iter().copied().collect(),
+        groups,
     }
 }
 

@@ -275,6 +275,7 @@ mod tests {
             ("training.beta1 = 0.8", "training.beta1: 0.9 against 0.8"),
             ("training.beta2 = 0.99", "training.beta2: 0.95 against 0.99"),
             ("training.adam_eps = 1e-6", "training.adam_eps: 1e-8 against 1e-6"),
+            ("training.gradient_norm_limit = 9", "training.gradient_norm_limit: unset against 9"),
             ("training.feature_weight = 0.5", "training.feature_weight: 1 against 0.5"),
             ("training.ema = \"scaled_constant\"", "training.ema: \"scaled\" against \"scaled_constant\""),
         ];

@@ -36,6 +36,8 @@ pub struct Snapshot {
     /// The kernel variants that computed it, as JSON; other ones continue with slightly different numbers. None in
     /// checkpoints from before there was a choice.
     pub tuning: Option<String>,
+    /// Numbers of the images that are left out since an update with them was refused, ascending.
+    pub left_out: Vec<usize>,
     /// Tensors by group: [`MODEL`], [`TEACHER`] where there is a feature branch, [`MOMENT1`], [`MOMENT2`].
     pub groups: BTreeMap<String, Vec<NamedTensor>>,
 }
@@ -109,6 +111,7 @@ pub(super) fn sample(step: u64) -> Snapshot {
         config: RunConfig::preset("nano").unwrap(),
         adapter: "llvmpipe \"x\"".into(),
         tuning: Some("{}".into()),
+        left_out: vec![3, 8],
         groups: groups.map(|(name, first)| (name.to_owned(), group(first))).into(),
     }
 }

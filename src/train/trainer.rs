@@ -71,8 +71,10 @@ pub struct StepResult {
     pub loss_feature: f64,
     /// The gradient's Euclidean norm over all parameters.
     pub gradient_norm: f64,
-    /// Gradient values that were not finite; with any, no update was made.
+    /// Gradient values that were not finite.
     pub not_finite: u64,
+    /// Whether no update was made: a gradient was not finite, or their norm above the limit.
+    pub refused: bool,
     /// How far the teacher's features of this batch are from one common vector: 1 − ‖mean‖² / mean ‖·‖²; towards 0 is
     /// collapse.
     pub teacher_spread: f64,
@@ -88,7 +90,7 @@ pub struct Trainer {
     pass: Executor,
     update: Executor,
     idle: Vec<Vec<Readback>>,
-    pending: VecDeque<Vec<Readback>>,
+    pending: VecDeque<(Vec<Readback>, Settings)>,
 }
 
 impl Trainer {
@@ -133,6 +135,11 @@ impl Trainer {
     /// The configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// How the trainer was made.
+    pub fn options(&self) -> &TrainerOptions {
+        &self.options
     }
 
     /// The kernel variants in use.
@@ -258,7 +265,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Submits one training step: every micro-batch's forward and backward pass, then the update. Results come from [`Trainer::take`], in order, up to three steps later.
+    /// Submits one training step: every micro-batch's forward and backward pass, then the update. Results come from
+    /// [`Trainer::take`], in order, up to three steps later.
     pub fn step(&mut self, batches: &[MicroBatch<'_>], feature_weight: f32, settings: Settings) {
         assert_eq!(batches.len(), self.options.micro_batches, "micro-batches of a step");
         let readbacks = self.idle.pop().expect("at most three steps in flight; take results first");
@@ -292,7 +300,7 @@ impl Trainer {
             }
             readback.submit(&self.device, encoder);
         }
-        self.pending.push_back(readbacks);
+        self.pending.push_back((readbacks, settings));
     }
 
     /// Steps submitted whose results were not taken yet.
@@ -302,7 +310,7 @@ impl Trainer {
 
     /// Waits for the oldest step in flight and returns its results. Panics when none is, a programming error.
     pub async fn take(&mut self) -> Result<StepResult> {
-        let readbacks = self.pending.pop_front().expect("a step in flight");
+        let (readbacks, settings) = self.pending.pop_front().expect("a step in flight");
         let mut result = StepResult::default();
         let count = readbacks.len() as f64;
         for readback in &readbacks {
@@ -311,6 +319,7 @@ impl Trainer {
             result.loss_pixel += f64::from(values[1]) / count;
             result.gradient_norm = f64::from(values[4]).sqrt();
             result.not_finite = values[5] as u64;
+            result.refused = settings.refuse(values[4], result.not_finite);
             if self.config.feature_branch {
                 result.loss_feature += f64::from(values[2]) / count;
                 let rows = (self.options.micro_batch * self.config.masked) as f64;

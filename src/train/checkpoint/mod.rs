@@ -5,7 +5,7 @@
 //! | `model.safetensors` | the student's weights under timm's names, with step and configuration in its metadata |
 //! | `teacher.safetensors` | the momentum encoder's weights, where there is a feature branch |
 //! | `optimizer.safetensors` | AdamW's moments, `moment1/NAME` and `moment2/NAME` |
-//! | `state.json` | step, configuration, adapter and kernel variants |
+//! | `state.json` | step, configuration, adapter, kernel variants and images left out |
 //! | `MANIFEST.json` | format, version, and length and BLAKE3 hash of each file; written last |
 //!
 //! All tensors are F32. Equal snapshots give equal bytes.
@@ -69,6 +69,8 @@ struct State {
     adapter: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tuning: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<usize>,
 }
 
 /// Writes a snapshot into an empty folder and flushes it: each file, then the manifest, then the folder.
@@ -103,7 +105,8 @@ pub fn write(snapshot: &Snapshot, folder: &Path) -> Result<()> {
     let moments = || [named(MOMENT1, "moment1/"), named(MOMENT2, "moment2/")].concat();
     add(OPTIMIZER_FILE, &|to| tensors::write(to, &metadata("optimizer"), &moments()))?;
     let (step, config, adapter) = (snapshot.step, snapshot.config.clone(), snapshot.adapter.clone());
-    let state = State { version: VERSION, step, config, adapter, tuning: snapshot.tuning.clone() };
+    let (tuning, left_out) = (snapshot.tuning.clone(), snapshot.left_out.clone());
+    let state = State { version: VERSION, step, config, adapter, tuning, left_out };
     add(STATE_FILE, &|to| Ok(serde_json::to_writer_pretty(to, &state)?))?;
     Manifest::new(snapshot.step, files).write(folder)?;
     sync_folder(folder).map_err(Error::io(folder))
@@ -127,7 +130,8 @@ pub fn read(folder: &Path) -> Result<Snapshot> {
         let tensor = NamedTensor { name: name.to_owned(), ..tensor.clone() };
         groups.entry(group.to_owned()).or_default().push(tensor);
     }
-    Ok(Snapshot { step: state.step, config: state.config, adapter: state.adapter, tuning: state.tuning, groups })
+    let State { step, config, adapter, tuning, left_out, .. } = state;
+    Ok(Snapshot { step, config, adapter, tuning, left_out, groups })
 }
 
 /// Reads the student's weights from `path`: a run folder (its newest complete checkpoint), a checkpoint folder, a model

@@ -1,0 +1,114 @@
+//! Runs that lose their device, or whose updates are refused, and what they end with.
+
+mod common;
+
+use std::{fs, path::Path};
+
+use bootmae::{
+    data,
+    device::DeviceOptions,
+    error::{Error, Result},
+    ops::Tuning,
+    train::{
+        checkpoint,
+        config::{RunConfig, resolve},
+        metrics::Metrics,
+        pretrain::{Event, Run, Start},
+        run_folder::{Entry, RunFolder},
+        stop::{Ended, Stops},
+    },
+};
+
+const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/photos/train");
+const STEPS: u64 = 6;
+
+fn config(limit: Option<f64>) -> RunConfig {
+    let text = format!(
+        "[model]\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n\
+         [training]\nsteps = {STEPS}\nbatch_size = 2\nsave_every_steps = 3\nseed = 3\n[data]\nsource = \"{PHOTOS}\"\n"
+    );
+    let mut config = resolve(Some("nano"), None, text.parse().unwrap()).unwrap();
+    config.training.gradient_norm_limit = limit;
+    config
+}
+
+/// What became of a run, the measurements of its steps, and what it told when it went back.
+struct Story {
+    end: Result<Ended>,
+    steps: Vec<Metrics>,
+    recovered: Vec<(String, u64)>,
+}
+
+/// Runs to the end; the device is lost when the results of step `lose_after` arrive.
+fn run(folder: &Path, config: RunConfig, lose_after: Option<u64>) -> Story {
+    let source = data::open(PHOTOS, 3).unwrap();
+    let device = common::one_device(DeviceOptions::default());
+    let lose = device.destroyer();
+    let tuning = Tuning::for_device(&device);
+    let entered = RunFolder::enter(folder, Entry::New).unwrap();
+    let mut run = pollster::block_on(Run::new(config, entered, source, device, tuning, Start::Seed)).unwrap();
+    let (mut steps, mut recovered) = (Vec::new(), Vec::new());
+    let mut lose_after = lose_after;
+    let end = pollster::block_on(run.train(&Stops::default(), |event| match event {
+        Event::Step(metrics) => {
+            steps.push(metrics.clone());
+            if lose_after.take_if(|step| *step == metrics.step).is_some() {
+                lose();
+            }
+        }
+        Event::Recovered(what, step) => {
+            recovered.push((what.to_string(), step));
+            steps.truncate(step as usize);
+        }
+        _ => {}
+    }));
+    Story { end, steps, recovered }
+}
+
+fn losses(steps: &[Metrics]) -> Vec<(u64, f64, f64)> {
+    steps.iter().map(|metrics| (metrics.step, metrics.loss, metrics.gradient_norm)).collect()
+}
+
+#[test]
+fn a_run_that_loses_its_device_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let calm = run(&whole, config(None), None);
+    let lost = run(&parts, config(None), Some(5));
+    assert_eq!((calm.end.unwrap(), lost.end.unwrap()), (Ended::Finished, Ended::Finished));
+    assert_eq!(calm.recovered, []);
+    let [(what, 3)] = &lost.recovered[..] else { panic!("{:?}", lost.recovered) };
+    assert!(what.contains("lost") && what.contains("back to step 3"), "{what}");
+    assert_eq!(losses(&calm.steps), losses(&lost.steps));
+    for file in ["model.safetensors", "teacher.safetensors", "optimizer.safetensors", "state.json"] {
+        let read = |run: &Path| fs::read(run.join("checkpoints").join(format!("step-{STEPS}")).join(file)).unwrap();
+        assert!(read(&whole) == read(&parts), "{file} differs");
+    }
+    let lines = |run: &Path| fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count();
+    assert_eq!(lines(&whole), lines(&parts));
+
+    // With the limit a little below the largest gradient, that step's images are left out and the run still finishes.
+    let mut norms: Vec<f64> = calm.steps.iter().map(|metrics| metrics.gradient_norm).collect();
+    norms.sort_by(f64::total_cmp);
+    let limit = (norms[STEPS as usize - 1] + norms[STEPS as usize - 2]) / 2.0;
+    let spiked = folder.path().join("spiked");
+    let story = run(&spiked, config(Some(limit)), None);
+    assert_eq!(story.end.unwrap(), Ended::Finished, "{:?}", story.recovered);
+    assert!(!story.recovered.is_empty());
+    let told = &story.recovered[0].0;
+    assert!(told.contains(&format!("above {limit}")) && told.contains(".jpg"), "{told}");
+    assert!(story.steps.len() as u64 == STEPS && story.steps.iter().all(|metrics| metrics.gradient_norm <= limit));
+    let left_out = checkpoint::read_any(&spiked).unwrap().left_out;
+    assert!(!left_out.is_empty() && left_out.len() <= 2 * story.recovered.len(), "{left_out:?}");
+}
+
+#[test]
+fn a_run_without_a_way_forward_gives_up_with_its_state_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let story = run(folder.path(), config(Some(1e-9)), None);
+    let error = story.end.unwrap_err();
+    assert!(matches!(&error, Error::Diverged(_)) && error.exit_code() == 5, "{error}");
+    assert_eq!(story.recovered.iter().map(|(_, step)| *step).collect::<Vec<_>>(), [0; 3]);
+    assert!(error.to_string().contains("after going back 3 times; the state of step 0 is saved"), "{error}");
+    assert_eq!(checkpoint::read_any(folder.path()).unwrap().step, 0);
+}
