@@ -286,4 +286,18 @@ fn a_plan_names_the_micro_batch_that_fits() {
     let (size, count) = (fit["micro_batch"].as_u64().unwrap(), fit["micro_batches"].as_u64().unwrap());
     assert!(size < 32 && size * count == 32, "{fit}");
     says(&plan("20"), 1, &["one image at a time needs"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let tight = |mib| ["--data", PHOTOS, "--steps", "1", "--image-size", "64", "--gpu-memory-mib", mib];
+    says(&pretrain(&run, &tight("7")), 4, &["this run needs", "--micro-batch auto"]);
+    let auto = [&tight("7")[..], &["--micro-batch", "auto"]].concat();
+    says(&pretrain(&run, &auto), 0, &["an update)"]);
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("batch_size = 4") && !config.contains("micro_batches = 1"), "{config}");
+    says(
+        &pretrain(&folder.path().join("odd"), &["--data", PHOTOS, "--micro-batch", "3"]),
+        2,
+        &["divisor of the batch"],
+    );
 }

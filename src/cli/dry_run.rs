@@ -6,10 +6,9 @@ use super::progress::span;
 use crate::{
     error::Result,
     model::inventory,
-    ops::Tuning,
     train::{
-        Trainer, TrainerOptions,
         config::RunConfig,
+        memory::{estimate, mib},
         metrics::{self, Metrics},
     },
 };
@@ -17,18 +16,10 @@ use crate::{
 /// The run of `config` over `images` images into `out`, in words, with the settings below.
 pub fn describe(config: &RunConfig, images: usize, out: &Path) -> Result<String> {
     let (model, training) = (&config.model, &config.training);
-    let options = TrainerOptions {
-        micro_batch: training.micro_batch_size(),
-        micro_batches: training.micro_batches,
-        tuning: Tuning::default(),
-        inspect: false,
-        no_fusion: false,
-    };
     let parameters: usize = inventory(model).iter().map(|param| param.len()).sum();
     let (steps, batch) = (training.steps, training.batch_size);
     let seen = steps as f64 * batch as f64;
     let groups = if model.feature_branch { 4 } else { 3 };
-    let mib = |bytes: f64| format!("{:.0} MiB", bytes / f64::from(1 << 20));
     let time = match last_rate(out) {
         Some(rate) => {
             let whole = Duration::from_secs_f64(seen / rate);
@@ -46,7 +37,10 @@ pub fn describe(config: &RunConfig, images: usize, out: &Path) -> Result<String>
         ("network", format!("{parameters} parameters, {} blocks of width {}", model.depth, model.width)),
         ("input", format!("{height} × {width} pixels, {} of {} patches hidden", model.masked, model.patches())),
         ("steps", format!("{steps}, {:.1} epochs", seen / images as f64)),
-        ("effective batch", format!("{batch} images in {} parts of {}", options.micro_batches, options.micro_batch)),
+        (
+            "effective batch",
+            format!("{batch} images in {} parts of {}", training.micro_batches, training.micro_batch_size()),
+        ),
         (
             "learning rate",
             format!(
@@ -58,7 +52,7 @@ pub fn describe(config: &RunConfig, images: usize, out: &Path) -> Result<String>
         ),
         (
             "GPU memory",
-            mib(Trainer::estimate_bytes(model, &options) as f64) + ", more or less with an adapter's kernels",
+            mib(estimate(model, batch, training.micro_batches).total()) + ", more or less with an adapter's kernels",
         ),
         (
             "checkpoints",
@@ -66,7 +60,7 @@ pub fn describe(config: &RunConfig, images: usize, out: &Path) -> Result<String>
                 "every {} steps, the last {} kept, {} each",
                 training.save_every_steps,
                 training.keep_checkpoints,
-                mib((parameters * 4 * groups) as f64)
+                mib((parameters * 4 * groups) as u64)
             ),
         ),
         ("time", time),

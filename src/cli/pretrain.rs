@@ -10,12 +10,14 @@ use clap::Args;
 use super::{AdapterArguments, ModelArguments, dry_run, progress::Progress, signals, tuning::TuningArguments};
 use crate::{
     data,
+    device::Device,
     error::{Error, Result},
     ops::Tuning,
     train::{
         checkpoint::{read_any, read_model},
         config::{RunConfig, resolve, resolve_over},
         log::TrainLog,
+        memory::{fit, footprint, mib, usable_bytes},
         pretrain::{Event, Run, Start, kept_tuning},
         run_folder::{Entry, RunFolder, check_resumable},
         stop::{Ended, Stops, parse_time},
@@ -43,6 +45,12 @@ pub struct Arguments {
     /// Images of an update.
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
+    /// Images of one forward and backward pass, a divisor of the batch size; auto takes as many as the GPU's memory allows.
+    #[arg(long, value_name = "auto|N")]
+    micro_batch: Option<String>,
+    /// Use at most this much GPU memory, instead of nine tenths of what the adapter says it has.
+    #[arg(long, value_name = "MIB")]
+    gpu_memory_mib: Option<u64>,
     /// Updates.
     #[arg(long, value_name = "N", conflicts_with = "epochs")]
     steps: Option<u64>,
@@ -133,6 +141,9 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
     let source = data::open(&begun.config.data.source, begun.config.model.channels)?;
     let mut config = begun.config;
     config.training.settle_epochs(source.len())?;
+    if let Some(count) = arguments.micro_batches(config.training.batch_size)? {
+        config.training.micro_batches = count;
+    }
     if let Start::Resumed(from) = &begun.start {
         check_resumable(&from.snapshot, &from.path, &config)?;
         let began_with = &from.snapshot.config.data.source;
@@ -145,6 +156,10 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
         return Ok(());
     }
     let device = arguments.adapter.open()?;
+    let resumed = matches!(begun.start, Start::Resumed(_));
+    if let Some(line) = arguments.settle_memory(&device, &mut config, resumed)? {
+        told.say(&line);
+    }
     let (steps, batch) = (config.training.steps, config.training.batch_size);
     let name = device.adapter().to_string();
     let folder = match begun.folder {
@@ -251,6 +266,41 @@ impl Arguments {
             None => Start::Seed,
         };
         Ok(Begun { config, start, folder })
+    }
+
+    /// Makes sure, before anything is allocated, that the run fits the GPU's memory; chooses the micro-batch where that is
+    /// left to the program, and says so. A resumed run keeps its own: other parts would round differently.
+    fn settle_memory(&self, device: &Device, config: &mut RunConfig, resumed: bool) -> Result<Option<String>> {
+        let usable = usable_bytes(device, self.gpu_memory_mib.map(|mib| mib << 20));
+        let batch = config.training.batch_size;
+        if self.micro_batch.as_deref() == Some("auto") && !resumed {
+            let found = fit(device, &config.model, batch, usable)?;
+            config.training.micro_batches = found.micro_batches;
+            let needs = mib(found.footprint.total());
+            return Ok(Some(format!("micro-batch {} ({} an update): {needs}", found.micro_batch, found.micro_batches)));
+        }
+        let needs = footprint(device, &config.model, batch, config.training.micro_batches)?.total();
+        match usable {
+            Some(usable) if needs > usable => Err(Error::Gpu(format!(
+                "this run needs {} of GPU memory; {} has {} for it. Give --micro-batch auto, which keeps the batch of \
+                 {batch} images, or a smaller --model",
+                mib(needs),
+                device.adapter().name,
+                mib(usable)
+            ))),
+            _ => Ok(None),
+        }
+    }
+
+    /// The number of micro-batches that the flag asks for; none where it is left to the GPU's memory.
+    fn micro_batches(&self, batch: usize) -> Result<Option<usize>> {
+        let Some(text) = self.micro_batch.as_deref().filter(|text| *text != "auto") else { return Ok(None) };
+        match text.parse::<usize>() {
+            Ok(size) if size > 0 && batch.is_multiple_of(size) => Ok(Some(batch / size)),
+            _ => Err(Error::Config(format!(
+                "--micro-batch is auto or a divisor of the batch size {batch}, not `{text}`"
+            ))),
+        }
     }
 
     fn resumed_config(&self, held: &RunConfig) -> Result<RunConfig> {

@@ -30,6 +30,18 @@ pub struct DeviceOptions {
     pub checked: bool,
     /// Ask for WebGPU's default limits instead of everything the adapter offers.
     pub web_limits: bool,
+    /// Compile other shaders than the program's, to see that a driver which computes wrongly is found out.
+    pub rewrite: Option<Rewrite>,
+}
+
+/// Gives the source to compile in place of a kernel's own.
+#[derive(Clone)]
+pub struct Rewrite(pub Arc<dyn Fn(&Kernel) -> String>);
+
+impl std::fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rewrite")
+    }
 }
 
 type PipelineKey = (&'static str, &'static str, Vec<Constant>);
@@ -195,7 +207,11 @@ impl Device {
             return found.clone();
         }
         let label = kernel.name();
-        let text = kernel.text(constants);
+        let source = match &self.options.rewrite {
+            Some(Rewrite(rewrite)) => rewrite(kernel),
+            None => kernel.source.to_string(),
+        };
+        let text = kernel.text(&source, constants);
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(text.into()) };
         let module = if self.options.checked {

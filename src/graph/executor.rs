@@ -195,6 +195,15 @@ impl Executor {
         device.queue.write_buffer(&self.buffers[range.buffer], range.offset, bytes);
     }
 
+    /// Fills scratch with NaN, so that a value which a kernel should have written, and did not, shows.
+    pub fn spoil(&self, device: &Device) {
+        for (buffer, storage) in self.buffers.iter().zip(&self.plan.buffers) {
+            if let Storage::Pool { .. } = storage {
+                device.queue.write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
+            }
+        }
+    }
+
     /// Whether the plan reads an input of this name.
     pub fn has_input(&self, input: &str) -> bool {
         self.plan.inputs.contains_key(input)

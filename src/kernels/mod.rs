@@ -50,11 +50,11 @@ impl Kernel {
         format!("{}.{}", self.file, self.entry)
     }
 
-    /// The text for the driver: constants set, loops unrolled.
-    pub fn text(&self, constants: &[Constant]) -> String {
+    /// The text for the driver, from this kernel's source or what was made of it: constants set, loops unrolled.
+    pub fn text(&self, source: &str, constants: &[Constant]) -> String {
         let text = constants
             .iter()
-            .fold(self.source.to_string(), |text, c| specialise::constant(&text, c.name, &format!("{}u", c.value)));
+            .fold(source.to_string(), |text, c| specialise::constant(&text, c.name, &format!("{}u", c.value)));
         specialise::unroll(&text)
     }
 }

@@ -372,6 +372,7 @@ pub(super) fn samples() -> Vec<Sample> {
     vec![
         Sample::random(op(Form::Nt), &[&[2, 37, 18], &[70, 18], &[70]]),
         Sample::random(op(Form::Nt), &[&[65, 64], &[33, 64]]),
+        Sample::random(op(Form::Nt), &[&[8, 6], &[64, 6]]),
         Sample::random(op(Form::Nn), &[&[67, 20], &[20, 48], &[3]]),
         Sample::random(op(Form::Tn), &[&[3, 23, 34], &[3, 23, 66]]),
         Sample::random(op(Form::Nn), &[&[9, 7], &[7, 5]]),

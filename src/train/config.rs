@@ -55,7 +55,6 @@ pub struct TrainingConfig {
     pub adam_eps: f64,
     /// The largest gradient norm of an update: one above is not made, the run goes back to its last good state and leaves
     /// the images of that step out. No limit if unset.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gradient_norm_limit: Option<f64>,
     /// Weight of the feature loss after its ramp; 0 turns the feature branch and the teacher off.
     pub feature_weight: f64,

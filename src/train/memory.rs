@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{TrainerOptions, trainer};
+use super::{
+    TrainerOptions,
+    trainer::{self, PlannedStep},
+};
 use crate::{
     device::Device,
     error::{Error, Result},
@@ -50,19 +53,24 @@ pub fn usable_bytes(device: &Device, limit: Option<u64>) -> Option<u64> {
 /// What a step needs that divides `batch` images into `micro_batches`; the error names the limit of the device that it
 /// exceeds.
 pub fn footprint(device: &Device, config: &ModelConfig, batch: usize, micro_batches: usize) -> Result<Footprint> {
-    let options = TrainerOptions {
-        micro_batch: batch / micro_batches,
-        micro_batches,
-        tuning: Tuning::for_device(device),
-        inspect: false,
-        no_fusion: false,
-    };
-    let planned = trainer::planned(device, config, &options);
-    for plan in &planned.plans {
-        check_limits(device, plan)?;
-    }
+    let tuning = Tuning::for_device(device);
+    let planned = trainer::planned(Some(device), config, &options(batch, micro_batches, tuning));
+    planned.plans.iter().try_for_each(|plan| check_limits(device, plan))?;
+    Ok(of(&planned))
+}
+
+/// What a step needs, as far as it can be known without a device.
+pub fn estimate(config: &ModelConfig, batch: usize, micro_batches: usize) -> Footprint {
+    of(&trainer::planned(None, config, &options(batch, micro_batches, Tuning::default())))
+}
+
+fn options(batch: usize, micro_batches: usize, tuning: Tuning) -> TrainerOptions {
+    TrainerOptions { micro_batch: batch / micro_batches, micro_batches, tuning, inspect: false, no_fusion: false }
+}
+
+fn of(planned: &PlannedStep) -> Footprint {
     let work = planned.plans.iter().map(|plan| plan.pool_bytes() + plan.input_bytes()).sum();
-    Ok(Footprint { state: planned.state_bytes, work })
+    Footprint { state: planned.state_bytes, work }
 }
 
 /// The largest micro-batch of an update of `batch` images that `usable` bytes and the device's limits allow, or why even

@@ -119,14 +119,6 @@ impl Trainer {
         Ok(Trainer { device, config, options, layout, arenas, pass, update, idle, pending: VecDeque::new() })
     }
 
-    /// GPU memory that a trainer holds, in bytes, as far as it can be known without a GPU.
-    pub fn estimate_bytes(config: &ModelConfig, options: &TrainerOptions) -> u64 {
-        let layout = Layout::new(inventory(config), SHARD_BYTES);
-        let arenas = 4 + u64::from(config.feature_branch) + u64::from(options.micro_batches > 1);
-        let plans = [plan_pass(config, &layout, options), plan_update(config, &layout, options)];
-        layout.bytes() * arenas + plans.iter().map(|p| p.pool_bytes() + p.input_bytes()).sum::<u64>()
-    }
-
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
@@ -353,12 +345,11 @@ pub(super) struct PlannedStep {
     pub state_bytes: u64,
 }
 
-/// Plans what a [`Trainer`] with these options would run, without allocating anything.
-pub(super) fn planned(device: &Device, config: &ModelConfig, options: &TrainerOptions) -> PlannedStep {
-    let layout = layout(device, config);
+/// Plans what a [`Trainer`] with these options would run on a device, or without one on most, allocating nothing.
+pub(super) fn planned(device: Option<&Device>, config: &ModelConfig, options: &TrainerOptions) -> PlannedStep {
+    let layout = device.map_or_else(|| Layout::new(inventory(config), SHARD_BYTES), |device| layout(device, config));
     let plans = [plan_pass(config, &layout, options), plan_update(config, &layout, options)];
-    let shard_bytes: u64 = layout.shards.iter().map(|shard| shard.len as u64 * 4).sum();
-    PlannedStep { plans, state_bytes: shard_bytes * arena_names(config, options).len() as u64 }
+    PlannedStep { plans, state_bytes: layout.bytes() * arena_names(config, options).len() as u64 }
 }
 
 /// What a forward and backward pass of `micro_batch` images computes with kernels that have variants; nothing is

@@ -1,0 +1,111 @@
+//! Whether the self-test of `bootmae doctor` finds a driver that computes wrongly: shaders with one operator or constant
+//! changed stand in for such a driver. `BOOTMAE_MUTANTS=all` tries every change, without it every 12th.
+
+mod common;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bootmae::{
+    device::{Device, DeviceOptions, Rewrite},
+    graph::{Fetch, Graph, Plan, PlanOptions},
+    kernels::{ALL, Kernel},
+    ops::{
+        Sample, Tuning, samples,
+        self_test::{record, self_test_of},
+    },
+};
+
+/// What is changed to what. Comparisons stay: most of them guard the ends of arrays, where a change has no effect.
+const CHANGES: [(&str, &str); 12] = [
+    (" + ", " - "),
+    (" - ", " + "),
+    (" * ", " + "),
+    (" / ", " * "),
+    ("+= ", "-= "),
+    ("max(", "min("),
+    ("min(", "max("),
+    ("exp(", "abs("),
+    ("sqrt(", "abs("),
+    (" = 0.0;", " = 0.5;"),
+    ("1.0 /", "1.5 /"),
+    ("fma(", "0.5 + fma("),
+];
+
+/// A source with the occurrence of a change at a byte, if that is code of a function.
+struct Mutant {
+    file: &'static str,
+    source: String,
+    what: String,
+}
+
+fn mutants() -> Vec<Mutant> {
+    let sources: BTreeSet<_> = ALL.iter().map(|kernel| (kernel.file, kernel.source)).collect();
+    let mut list = Vec::new();
+    for (file, source) in sources {
+        // Variants for particular adapters are tested where those are.
+        if file.ends_with("_subgroup") || file == "copy" {
+            continue;
+        }
+        let mut start = 0;
+        let mut inside = false;
+        for line in source.split_inclusive('\n') {
+            let code = line.split("//").next().unwrap_or_default();
+            inside = (inside || line.contains("fn ")) && !line.starts_with('}');
+            // What is left of a brace may be a signature; bounds and indices of loops guard the ends of arrays.
+            let body = if line.contains("fn ") { code.find('{').map_or(code.len(), |at| at + 1) } else { 0 };
+            for (old, new) in CHANGES.iter().filter(|_| inside && !code.contains("for (") && !code.contains("return;"))
+            {
+                for (at, _) in code.match_indices(old).filter(|(at, _)| *at >= body) {
+                    let place = start + at;
+                    let changed = format!("{}{new}{}", &source[..place], &source[place + old.len()..]);
+                    let what = format!("{file}: `{old}` to `{new}` in `{}`", code.trim());
+                    list.push(Mutant { file, source: changed, what });
+                }
+            }
+            start += line.len();
+        }
+    }
+    list
+}
+
+/// The samples whose plans run a kernel of `file` with the web-safe variants.
+fn samples_of(file: &str) -> Vec<Sample> {
+    let runs = |sample: &Sample| {
+        let graph = Graph::new();
+        let recording = record(&graph, sample);
+        let fetch: Vec<_> = recording.results.iter().map(|(name, t)| Fetch::new(name, *t)).collect();
+        let plan = Plan::new(&graph, &fetch, &PlanOptions::default());
+        plan.dispatches.iter().any(|dispatch| dispatch.kernel.file == file)
+    };
+    samples().into_iter().filter(runs).collect()
+}
+
+/// Whether the self-test passes with the mutant; nothing where it does not compile.
+fn survives(mutant: &Mutant, samples: Vec<Sample>) -> Option<bool> {
+    let (file, source) = (mutant.file, mutant.source.clone());
+    let rewrite = move |kernel: &Kernel| if kernel.file == file { source.clone() } else { kernel.source.to_string() };
+    let options = DeviceOptions { checked: true, rewrite: Some(Rewrite(Arc::new(rewrite))), ..Default::default() };
+    let device: Device = common::one_device(options);
+    let outcomes = pollster::block_on(self_test_of(&device, Tuning::default(), samples)).ok()?;
+    Some(outcomes.iter().all(|outcome| outcome.pass))
+}
+
+#[test]
+fn the_self_test_finds_a_driver_that_computes_wrongly() {
+    let all = std::env::var("BOOTMAE_MUTANTS").is_ok_and(|value| value == "all");
+    let (mut caught, mut survivors) = (0, Vec::new());
+    for mutant in mutants().into_iter().step_by(if all { 1 } else { 12 }) {
+        let samples = samples_of(mutant.file);
+        if samples.is_empty() {
+            continue;
+        }
+        match survives(&mutant, samples) {
+            Some(false) => caught += 1,
+            Some(true) => survivors.push(mutant.what),
+            None => {}
+        }
+    }
+    let tried = caught + survivors.len();
+    println!("{caught} of {tried} caught; not: {survivors:#?}");
+    assert!(tried > 10 && caught as f64 >= 0.95 * tried as f64, "{caught} of {tried} caught; not: {survivors:#?}");
+}
