@@ -3,7 +3,6 @@
 mod bench;
 mod doctor;
 mod dry_run;
-pub mod picture;
 mod pretrain;
 pub mod progress;
 mod reconstruct;

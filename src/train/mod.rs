@@ -10,10 +10,14 @@ pub mod durable;
 pub mod log;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod picture;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod pretrain;
 pub mod profile;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod run_folder;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod samples;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod saver;
 pub mod schedule;

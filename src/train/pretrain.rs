@@ -8,6 +8,7 @@ use super::{
     config::RunConfig,
     metrics::{self, Metrics, MetricsLog},
     run_folder::{Resumed, RunFolder},
+    samples::Sampler,
     saver::{Saved, Saver},
     schedule,
     snapshot::Snapshot,
@@ -35,6 +36,8 @@ pub struct Run {
     loader: Loader,
     log: MetricsLog,
     saver: Saver,
+    /// None where no samples are drawn.
+    sampler: Option<Sampler>,
     step: u64,
     /// The step of the newest snapshot that the saver was given, or of the one that the run goes on from.
     saved: u64,
@@ -104,11 +107,13 @@ impl Run {
             prefetch: PREFETCH,
             max_bad_fraction: config.data.max_bad_fraction,
         };
+        let sampler = (training.sample_every_steps > 0).then(|| Sampler::new(folder.path(), &*source, model));
+        let sampler = sampler.transpose()?;
         let loader = Loader::new(source, options, step)?;
         folder.write_config(&config)?;
         let log = MetricsLog::open(&folder.path().join(metrics::FILE_NAME), step)?;
         let saver = Saver::new(folder.checkpoints(), training.keep_checkpoints);
-        Ok(Run { config, trainer, loader, log, saver, step, saved: step, _folder: folder })
+        Ok(Run { config, trainer, loader, log, saver, sampler, step, saved: step, _folder: folder })
     }
 
     /// Steps done.
@@ -131,6 +136,7 @@ impl Run {
         let mut pace = Pace::new();
         let mut submitted = self.step;
         let mut copy: Option<(u64, StateCopy)> = None;
+        let mut samples = VecDeque::new();
         while self.step < last {
             if let Some(reason) = stops.due().filter(|_| submitted < last) {
                 (last, ended) = (submitted, reason);
@@ -150,6 +156,11 @@ impl Run {
                 if due(submitted) {
                     copy = Some((submitted, self.trainer.copy_state()));
                 }
+                if let Some(sampler) = &mut self.sampler
+                    && submitted.is_multiple_of(training.sample_every_steps)
+                {
+                    samples.push_back((submitted, sampler.begin(&self.trainer).await?));
+                }
             }
             let result = self.trainer.take().await?;
             self.check_finite(&result)?;
@@ -168,6 +179,11 @@ impl Run {
                 None => self.saver.poll()?,
             };
             before.iter().for_each(|saved| on(Event::Saved(saved)));
+            if let (Some(sampler), Some((step, predicted))) =
+                (&self.sampler, samples.pop_front_if(|(step, _)| *step == self.step))
+            {
+                sampler.finish(&self.trainer, predicted, step).await?;
+            }
         }
         self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));
         if self.saved < self.step {
