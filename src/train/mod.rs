@@ -5,7 +5,11 @@ pub mod bench;
 pub mod checkpoint;
 pub mod config;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod curves;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod durable;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod events;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod log;
 pub mod metrics;

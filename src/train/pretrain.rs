@@ -6,6 +6,7 @@ use super::{
     MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions,
     checkpoint::Model,
     config::RunConfig,
+    events::Events,
     metrics::{self, Metrics, MetricsLog},
     run_folder::{Resumed, RunFolder},
     samples::Sampler,
@@ -35,6 +36,7 @@ pub struct Run {
     trainer: Trainer,
     loader: Loader,
     log: MetricsLog,
+    events: Events,
     saver: Saver,
     /// None where no samples are drawn.
     sampler: Option<Sampler>,
@@ -112,8 +114,9 @@ impl Run {
         let loader = Loader::new(source, options, step)?;
         folder.write_config(&config)?;
         let log = MetricsLog::open(&folder.path().join(metrics::FILE_NAME), step)?;
-        let saver = Saver::new(folder.checkpoints(), training.keep_checkpoints);
-        Ok(Run { config, trainer, loader, log, saver, sampler, step, saved: step, _folder: folder })
+        let events = Events::open(folder.path(), step)?;
+        let saver = Saver::new(folder.path(), training.keep_checkpoints);
+        Ok(Run { config, trainer, loader, log, events, saver, sampler, step, saved: step, _folder: folder })
     }
 
     /// Steps done.
@@ -173,6 +176,7 @@ impl Run {
             };
             metrics.teacher_drift = snapshot.as_ref().and_then(Snapshot::teacher_drift);
             self.log.write(&metrics)?;
+            self.events.scalars(&metrics)?;
             on(Event::Step(&metrics));
             let before = match snapshot {
                 Some(snapshot) => self.save(snapshot)?,
@@ -182,7 +186,8 @@ impl Run {
             if let (Some(sampler), Some((step, predicted))) =
                 (&self.sampler, samples.pop_front_if(|(step, _)| *step == self.step))
             {
-                sampler.finish(&self.trainer, predicted, step).await?;
+                let sample = sampler.finish(&self.trainer, predicted, step).await?;
+                self.events.picture(step, sample.pixels, &sample.png)?;
             }
         }
         self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));

@@ -9,8 +9,9 @@ use std::{
 use super::{
     checkpoint::{self, Checkpoints, SINGLE_FILE},
     config::{RunConfig, differences},
+    curves,
     durable::{remove_folder, remove_partials, sync_parent, write_atomically},
-    log, metrics, samples,
+    events, log, metrics, samples,
     snapshot::Snapshot,
 };
 use crate::error::{Error, Result};
@@ -108,10 +109,10 @@ impl RunFolder {
     }
 
     fn remove_run(&self) -> Result<()> {
-        for folder in [self.checkpoints().folder(), &self.path.join(samples::FOLDER)] {
+        for folder in [self.checkpoints().folder(), &self.path.join(samples::FOLDER), &self.path.join(events::FOLDER)] {
             remove_folder(folder).map_err(Error::io(folder))?;
         }
-        for name in [CONFIG_FILE, log::FILE_NAME, metrics::FILE_NAME, SINGLE_FILE] {
+        for name in [CONFIG_FILE, curves::FILE_NAME, log::FILE_NAME, metrics::FILE_NAME, SINGLE_FILE] {
             let path = self.path.join(name);
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(path)(e)),

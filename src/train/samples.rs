@@ -35,6 +35,15 @@ pub struct Sampler {
     reconstructor: Option<Reconstructor>,
 }
 
+/// A picture that was written.
+#[derive(Debug)]
+pub struct Sample {
+    /// Width and height.
+    pub pixels: (u32, u32),
+    /// The bytes of the file.
+    pub png: Vec<u8>,
+}
+
 impl Sampler {
     /// Takes the first image of `source` that can be read, its centre cut to the model's shape.
     pub fn new(run: &Path, source: &dyn Source, config: &ModelConfig) -> Result<Sampler> {
@@ -62,8 +71,8 @@ impl Sampler {
         Ok(predicted)
     }
 
-    /// Waits for the reconstruction of `step` and writes its picture; returns the path.
-    pub async fn finish(&self, trainer: &Trainer, predicted: Readback, step: u64) -> Result<PathBuf> {
+    /// Waits for the reconstruction of `step` and writes its picture.
+    pub async fn finish(&self, trainer: &Trainer, predicted: Readback, step: u64) -> Result<Sample> {
         let config = trainer.config();
         let made = self.reconstructor.as_ref().expect("a sample was begun");
         let result = made.finish(trainer.device(), predicted, &self.image, &self.order).await?;
@@ -74,8 +83,10 @@ impl Sampler {
             psnr(&result)
         );
         let path = self.folder.join(format!("step-{step}.png"));
-        write_png(&path, &draw(config, &self.image, &self.order, &result, &caption))?;
-        Ok(path)
+        let picture = draw(config, &self.image, &self.order, &result, &caption);
+        write_png(&path, &picture)?;
+        let png = fs::read(&path).map_err(Error::io(&path))?;
+        Ok(Sample { pixels: picture.dimensions(), png })
     }
 }
 
