@@ -129,7 +129,9 @@ fn an_interrupted_run_ends_with_the_same_bits() {
 fn a_checkpoint_reconstructs_a_photo() {
     let folder = tempfile::tempdir().unwrap();
     let (run, png) = (folder.path().join("run"), folder.path().join("out.png"));
-    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "2"]), 0, &[]);
+    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "2", "--sample-every", "2"]), 0, &[]);
+    let sample = image::open(run.join("samples/step-2.png")).unwrap();
+    assert!(sample.width() > 3 * 256 && !run.join("samples/step-1.png").exists());
     let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/photos/held-out/coffee.jpg");
     let arguments =
         ["reconstruct", "--checkpoint", run.to_str().unwrap(), "--image", photo, "--out", png.to_str().unwrap()];

@@ -3,7 +3,6 @@
 mod bench;
 mod doctor;
 mod dry_run;
-pub mod picture;
 mod plan;
 mod pretrain;
 pub mod progress;

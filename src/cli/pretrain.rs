@@ -89,6 +89,9 @@ pub struct Arguments {
     /// Checkpoints kept.
     #[arg(long, value_name = "K")]
     keep: Option<usize>,
+    /// Steps between two pictures of a reconstruction; 0 draws none.
+    #[arg(long, value_name = "N")]
+    sample_every: Option<u64>,
 }
 
 /// What a person is told, on standard error and in the run's log; before there is a log, lines are kept for it.
@@ -329,6 +332,7 @@ impl Arguments {
         set("seed", self.seed.map(|n| (n as i64).into()));
         set("init_from", self.init_from.as_ref().map(|path| path.to_string_lossy().into_owned().into()));
         set("save_every_steps", self.save_every.map(|n| (n as i64).into()));
+        set("sample_every_steps", self.sample_every.map(|n| (n as i64).into()));
         set("keep_checkpoints", self.keep.map(|n| (n as i64).into()));
         let source = self.data.iter().map(|source| ("source".to_string(), source.clone().into()));
         toml::Table::from_iter([

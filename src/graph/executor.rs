@@ -252,6 +252,12 @@ impl Executor {
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
+    /// Submits a copy of an output as it now is, to be taken later.
+    pub fn copy(&self, device: &Device, output: &str) -> Readback {
+        let range = self.output(output);
+        copy_range(device, &self.buffers[range.buffer], range.offset, range.bytes)
+    }
+
     fn output(&self, name: &str) -> Range {
         *self.plan.outputs.get(name).unwrap_or_else(|| panic!("the plan has no output `{name}`"))
     }

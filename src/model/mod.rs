@@ -9,4 +9,4 @@ mod reconstruct;
 pub use bootmae::{FeatureBranch, Recorded, inputs, position_tables, record};
 pub use config::ModelConfig;
 pub use inventory::inventory;
-pub use reconstruct::{Reconstruction, Reconstructor};
+pub use reconstruct::{Reconstruction, Reconstructor, Weights};

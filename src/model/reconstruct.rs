@@ -2,7 +2,7 @@
 
 use super::{ModelConfig, config::PixelTarget, inputs, inventory, position_tables, record};
 use crate::{
-    device::Device,
+    device::{Device, Readback},
     error::Result,
     graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions},
     nn::{Layout, Params},
@@ -13,11 +13,27 @@ const WEIGHTS: &str = "weights";
 
 /// Encoder and pixel decoder on a device, for one image at a time.
 pub struct Reconstructor {
-    device: Device,
     config: ModelConfig,
+    executor: Executor,
+}
+
+/// The weights of a [`Reconstructor`] that stands alone.
+pub struct Weights {
     layout: Layout,
     arenas: Arenas,
-    executor: Executor,
+}
+
+impl Weights {
+    /// The parameters that the pixel branch needs.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Writes one parameter.
+    pub fn write(&self, device: &Device, name: &str, values: &[f32]) {
+        let place = self.layout.place(WEIGHTS, name);
+        self.arenas.write(device, WEIGHTS, place.shard, place.offset, bytemuck::cast_slice(values));
+    }
 }
 
 /// A reconstructed image.
@@ -32,44 +48,62 @@ pub struct Reconstruction {
 }
 
 impl Reconstructor {
-    /// Allocates and compiles the pixel branch of `config`; weights come with [`Reconstructor::write`].
-    pub async fn new(device: Device, config: &ModelConfig) -> Result<Reconstructor> {
+    /// Allocates and compiles the pixel branch of `config` with weights of its own, which come with [`Weights::write`].
+    pub async fn new(device: &Device, config: &ModelConfig) -> Result<(Reconstructor, Weights)> {
         let config = ModelConfig { feature_branch: false, ..config.clone() };
         let layout = Layout::new(inventory(&config), device.max_binding_bytes().min(128 << 20));
         let mut arenas = Arenas::default();
         for (index, shard) in layout.shards.iter().enumerate() {
-            arenas.add(&device, WEIGHTS, index, shard.len as u64 * 4)?;
+            arenas.add(device, WEIGHTS, index, shard.len as u64 * 4)?;
         }
+        let made = Reconstructor::over(device, &config, &layout, &arenas).await?;
+        Ok((made, Weights { layout, arenas }))
+    }
+
+    /// Compiles the pixel branch of `config` over the arena `weights` of others, which it reads where it stands.
+    pub async fn over(
+        device: &Device,
+        config: &ModelConfig,
+        layout: &Layout,
+        arenas: &Arenas,
+    ) -> Result<Reconstructor> {
+        let config = ModelConfig { feature_branch: false, ..config.clone() };
         let plan = {
             let graph = Graph::new();
-            let recorded = record(&config, 1, &Params::new(&graph, &layout, WEIGHTS), None);
-            let options = PlanOptions { tuning: Tuning::for_device(&device), ..Default::default() };
+            let recorded = record(&config, 1, &Params::new(&graph, layout, WEIGHTS), None);
+            let options = PlanOptions { tuning: Tuning::for_device(device), ..Default::default() };
             Plan::new(&graph, &[Fetch::new("pixels", recorded.pixels)], &options)
         };
-        let executor = Executor::new(&device, plan, &arenas).await?;
+        let executor = Executor::new(device, plan, arenas).await?;
         for (name, table) in position_tables(&config) {
-            executor.write(&device, name, bytemuck::cast_slice(&table));
+            executor.write(device, name, bytemuck::cast_slice(&table));
         }
-        Ok(Reconstructor { device, config, layout, arenas, executor })
-    }
-
-    /// The parameters that the pixel branch needs.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// Writes one parameter.
-    pub fn write(&self, name: &str, values: &[f32]) {
-        let place = self.layout.place(WEIGHTS, name);
-        self.arenas.write(&self.device, WEIGHTS, place.shard, place.offset, bytemuck::cast_slice(values));
+        Ok(Reconstructor { config, executor })
     }
 
     /// Reconstructs `image [channels, height, width]` from the visible patches of `order`.
-    pub async fn run(&self, image: &[f32], order: &[u32]) -> Result<Reconstruction> {
-        self.executor.write(&self.device, inputs::IMAGES, bytemuck::cast_slice(image));
-        self.executor.write(&self.device, inputs::ORDER, bytemuck::cast_slice(order));
-        self.executor.run(&self.device);
-        let predicted = self.executor.read(&self.device, "pixels").await?;
+    pub async fn run(&self, device: &Device, image: &[f32], order: &[u32]) -> Result<Reconstruction> {
+        let predicted = self.begin(device, image, order);
+        self.finish(device, predicted, image, order).await
+    }
+
+    /// Submits the reconstruction of an image with the weights as they now are.
+    pub fn begin(&self, device: &Device, image: &[f32], order: &[u32]) -> Readback {
+        self.executor.write(device, inputs::IMAGES, bytemuck::cast_slice(image));
+        self.executor.write(device, inputs::ORDER, bytemuck::cast_slice(order));
+        self.executor.run(device);
+        self.executor.copy(device, "pixels")
+    }
+
+    /// Waits for what [`Reconstructor::begin`] submitted for this image.
+    pub async fn finish(
+        &self,
+        device: &Device,
+        predicted: Readback,
+        image: &[f32],
+        order: &[u32],
+    ) -> Result<Reconstruction> {
+        let predicted: Vec<f32> = bytemuck::pod_collect_to_vec(&predicted.take(device).await?);
         Ok(self.place(image, order, &predicted))
     }
 

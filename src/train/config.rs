@@ -66,6 +66,8 @@ pub struct TrainingConfig {
     pub save_every_steps: u64,
     /// Checkpoints kept; older ones are removed once a newer one is on the disk.
     pub keep_checkpoints: usize,
+    /// Steps between two pictures of a reconstruction; 0 draws none.
+    pub sample_every_steps: u64,
 }
 
 /// The decay of the teacher's moving average over the run. In a file: `ema = "scaled"` or
@@ -143,6 +145,7 @@ impl Default for TrainingConfig {
             init_from: None,
             save_every_steps: 500,
             keep_checkpoints: 3,
+            sample_every_steps: 500,
         }
     }
 }

@@ -10,8 +10,10 @@ use super::{
     MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions,
     checkpoint::Model,
     config::RunConfig,
+    events::Events,
     metrics::{self, Metrics, MetricsLog},
     run_folder::{Resumed, RunFolder},
+    samples::Sampler,
     saver::{Saved, Saver},
     schedule,
     snapshot::{NamedTensor, Snapshot},
@@ -57,7 +59,10 @@ pub struct Run {
     trainer: Trainer,
     loader: Loader,
     log: MetricsLog,
+    events: Events,
     saver: Saver,
+    /// None where no samples are drawn.
+    sampler: Option<Sampler>,
     step: u64,
     /// The step of the newest snapshot that the saver was given, or of the one that the run goes on from.
     saved: u64,
@@ -132,10 +137,13 @@ impl Run {
             Start::Resumed(from) => from.snapshot.left_out.iter().copied().collect(),
             _ => BTreeSet::new(),
         };
+        let sampler = (training.sample_every_steps > 0).then(|| Sampler::new(folder.path(), &*source, model));
+        let sampler = sampler.transpose()?;
         let loader = Loader::new(source.clone(), loader_options(&config, &left_out), step)?;
         folder.write_config(&config)?;
         let log = MetricsLog::open(&folder.path().join(metrics::FILE_NAME), step)?;
-        let saver = Saver::new(folder.checkpoints(), training.keep_checkpoints);
+        let events = Events::open(folder.path(), step)?;
+        let saver = Saver::new(folder.path(), training.keep_checkpoints);
         let good = match start {
             Start::Resumed(from) => Arc::new(from.snapshot),
             _ => {
@@ -149,7 +157,9 @@ impl Run {
             trainer,
             loader,
             log,
+            events,
             saver,
+            sampler,
             step,
             saved: step,
             good,
@@ -191,6 +201,7 @@ impl Run {
         let mut pace = Pace::new();
         let mut submitted = self.step;
         let mut copy: Option<(u64, StateCopy)> = None;
+        let mut samples = VecDeque::new();
         while self.step < last {
             if let Some(reason) = stops.due().filter(|_| submitted < last) {
                 (last, ended) = (submitted, reason);
@@ -211,6 +222,11 @@ impl Run {
                 if due(submitted) {
                     copy = Some((submitted, self.trainer.copy_state()));
                 }
+                if let Some(sampler) = &mut self.sampler
+                    && submitted.is_multiple_of(training.sample_every_steps)
+                {
+                    samples.push_back((submitted, sampler.begin(&self.trainer).await?));
+                }
             }
             let result = self.trainer.take().await?;
             self.check_update(&result)?;
@@ -224,12 +240,19 @@ impl Run {
             };
             metrics.teacher_drift = snapshot.as_ref().and_then(Snapshot::teacher_drift);
             self.log.write(&metrics)?;
+            self.events.scalars(&metrics)?;
             on(Event::Step(&metrics));
             let before = match snapshot {
                 Some(snapshot) => self.save(snapshot)?,
                 None => self.saver.poll()?,
             };
             before.iter().for_each(|saved| on(Event::Saved(saved)));
+            if let (Some(sampler), Some((step, predicted))) =
+                (&self.sampler, samples.pop_front_if(|(step, _)| *step == self.step))
+            {
+                let sample = sampler.finish(&self.trainer, predicted, step).await?;
+                self.events.picture(step, sample.pixels, &sample.png)?;
+            }
         }
         self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));
         if self.saved < self.step {
@@ -282,6 +305,7 @@ impl Run {
             };
             let (config, options) = (self.trainer.config().clone(), self.trainer.options().clone());
             self.trainer = Trainer::new(device, &config, options).await?;
+            self.sampler.iter_mut().for_each(Sampler::forget_device);
             told.push_str(" on the device opened again");
         } else {
             let images: BTreeSet<usize> = self.in_flight.pop_front().into_iter().flatten().collect();
@@ -299,6 +323,7 @@ impl Run {
         let options = loader_options(&self.config, &self.left_out);
         self.loader = Loader::new(self.source.clone(), options, self.step)?;
         self.log = MetricsLog::open(&self.folder.path().join(metrics::FILE_NAME), self.step)?;
+        self.events = Events::open(self.folder.path(), self.step)?;
         on(Event::Recovered(&told, self.step));
         Ok(())
     }

@@ -9,8 +9,9 @@ use std::{
 use super::{
     checkpoint::{self, Checkpoints, SINGLE_FILE},
     config::{RunConfig, differences},
+    curves,
     durable::{remove_folder, remove_partials, sync_parent, write_atomically},
-    log, metrics,
+    events, log, metrics, samples,
     snapshot::Snapshot,
 };
 use crate::error::{Error, Result};
@@ -108,9 +109,10 @@ impl RunFolder {
     }
 
     fn remove_run(&self) -> Result<()> {
-        let folder = self.checkpoints();
-        remove_folder(folder.folder()).map_err(Error::io(folder.folder()))?;
-        for name in [CONFIG_FILE, log::FILE_NAME, metrics::FILE_NAME, SINGLE_FILE] {
+        for folder in [self.checkpoints().folder(), &self.path.join(samples::FOLDER), &self.path.join(events::FOLDER)] {
+            remove_folder(folder).map_err(Error::io(folder))?;
+        }
+        for name in [CONFIG_FILE, curves::FILE_NAME, log::FILE_NAME, metrics::FILE_NAME, SINGLE_FILE] {
             let path = self.path.join(name);
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(path)(e)),
@@ -129,6 +131,7 @@ pub fn check_resumable(snapshot: &Snapshot, path: &Path, config: &RunConfig) -> 
     wanted.training.init_from.clone_from(&held.training.init_from);
     wanted.training.save_every_steps = held.training.save_every_steps;
     wanted.training.keep_checkpoints = held.training.keep_checkpoints;
+    wanted.training.sample_every_steps = held.training.sample_every_steps;
     let differing = differences(held, &wanted);
     if differing.is_empty() {
         return Ok(());
@@ -286,7 +289,7 @@ mod tests {
             assert!(message.contains("step-3") && message.contains("--out"), "{message}");
         }
         let settings = fields_of(&snapshot.config);
-        let free = ["init_from", "save_every_steps", "keep_checkpoints", "epochs"];
+        let free = ["init_from", "save_every_steps", "keep_checkpoints", "sample_every_steps", "epochs"];
         for key in settings.iter().filter(|key| !free.contains(&key.as_str())) {
             assert!(
                 differing.iter().any(|(_, named)| named.contains(&format!(".{key}:"))),
@@ -299,6 +302,7 @@ mod tests {
             "data.max_bad_fraction = 0.5",
             "training.save_every_steps = 3",
             "training.keep_checkpoints = 9",
+            "training.sample_every_steps = 0",
             "training.init_from = \"gone\"",
         ] {
             refusal(text).unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -1,14 +1,19 @@
 //! Writes checkpoints on a thread of its own, so that training goes on meanwhile.
 
-use std::{fs::File, path::PathBuf, sync::Arc, thread::JoinHandle};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
 
-use super::{checkpoint::Checkpoints, snapshot::Snapshot};
+use super::{checkpoint::Checkpoints, curves, snapshot::Snapshot};
 use crate::error::{Error, Result};
 
 /// At most one save at a time; its error comes back to the loop.
 #[derive(Debug)]
 pub struct Saver {
-    checkpoints: Checkpoints,
+    run: PathBuf,
     keep: usize,
     running: Option<JoinHandle<Result<Saved>>>,
 }
@@ -23,23 +28,24 @@ pub struct Saved {
 }
 
 impl Saver {
-    /// Saves into `checkpoints`, of which it keeps the `keep` newest.
-    pub fn new(checkpoints: Checkpoints, keep: usize) -> Saver {
-        Saver { checkpoints, keep, running: None }
+    /// Saves into the checkpoints of a run folder, of which it keeps the `keep` newest.
+    pub fn new(run: &Path, keep: usize) -> Saver {
+        Saver { run: run.into(), keep, running: None }
     }
 
     /// Begins to save, after waiting for the save before it, whose result is returned. What was written to `metrics` so
-    /// far reaches the disk before the checkpoint does.
+    /// far reaches the disk before the checkpoint does; the run's curves are drawn after it.
     pub fn start(&mut self, snapshot: Arc<Snapshot>, metrics: File) -> Result<Option<Saved>> {
         let before = self.finish()?;
-        let (checkpoints, keep) = (self.checkpoints.clone(), self.keep);
+        let (run, keep) = (self.run.clone(), self.keep);
         let work = move || {
-            metrics.sync_all().map_err(Error::io(checkpoints.folder()))?;
-            let path = checkpoints.save(&snapshot, keep)?;
+            metrics.sync_all().map_err(Error::io(&run))?;
+            let path = Checkpoints::of(&run).save(&snapshot, keep)?;
+            curves::draw(&run)?;
             Ok(Saved { step: snapshot.step, path })
         };
         let named = std::thread::Builder::new().name("checkpoint".into());
-        self.running = Some(named.spawn(work).map_err(Error::io(self.checkpoints.folder()))?);
+        self.running = Some(named.spawn(work).map_err(Error::io(&self.run))?);
         Ok(before)
     }
 
@@ -75,7 +81,7 @@ mod tests {
         let checkpoints = Checkpoints::of(folder.path());
         checkpoints.prepare().unwrap();
         let metrics = || File::create(folder.path().join("metrics.jsonl")).unwrap();
-        let mut saver = Saver::new(checkpoints.clone(), 2);
+        let mut saver = Saver::new(folder.path(), 2);
         assert!(saver.start(Arc::new(sample(1)), metrics()).unwrap().is_none());
         assert_eq!(saver.start(Arc::new(sample(2)), metrics()).unwrap().unwrap().step, 1);
         assert_eq!(saver.finish().unwrap().unwrap().step, 2);

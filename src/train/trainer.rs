@@ -7,7 +7,7 @@ use crate::{
     device::{Device, Readback},
     error::Result,
     graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions, Submits, TensorType, gradients},
-    model::{ModelConfig, inputs, inventory, position_tables, record},
+    model::{ModelConfig, Reconstructor, inputs, inventory, position_tables, record},
     nn::{Layout, Params},
     ops::{Accumulate, AdamW, Ema, Settings, Tuning, Work, column_sum, health},
 };
@@ -255,6 +255,11 @@ impl Trainer {
             weights.iter().for_each(|tensor| self.write(arena, &tensor.name, &tensor.data));
         }
         Ok(())
+    }
+
+    /// The pixel branch over this trainer's weights.
+    pub async fn reconstructor(&self) -> Result<Reconstructor> {
+        Reconstructor::over(&self.device, &self.config, &self.layout, &self.arenas).await
     }
 
     /// Submits one training step: every micro-batch's forward and backward pass, then the update. Results come from
