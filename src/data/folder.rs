@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::decode::ENDINGS;
 use super::source::Source;
 use super::{Picture, decode};
 use crate::error::{Error, Result};
-
-/// The endings of the files that count as images, compared without case.
-const ENDINGS: [&str; 4] = ["jpeg", "jpg", "png", "webp"];
 
 /// How many images are tried, spread over the folder, before it is said to hold none that can be read.
 const TRIED: usize = 32;
@@ -53,8 +51,8 @@ impl Folder {
         reasons.truncate(3);
         let (root, found, reasons) = (self.root.display(), self.len(), reasons.join(", "));
         Err(Error::Images(format!(
-            "none of the {tried} images tried in {root} (of {found}) can be read: {reasons}; are they whole JPEG, PNG \
-             or WebP files?"
+            "none of the {tried} images tried in {root} (of {found}) can be read: {reasons}; are they whole image \
+             files?"
         )))
     }
 }
@@ -146,7 +144,7 @@ mod tests {
         let folder = folder(&[]);
         let message = Folder::open(folder.path(), 3).err().unwrap().to_string();
         assert!(
-            message.contains(folder.path().to_str().unwrap()) && message.contains("jpeg, jpg, png, webp"),
+            message.contains(folder.path().to_str().unwrap()) && message.contains("jpeg, jpg, png, tif"),
             "{message}"
         );
         fs::write(folder.path().join("data_batch_1.bin"), "").unwrap();

@@ -20,13 +20,15 @@ mod loader;
 #[cfg(not(target_arch = "wasm32"))]
 mod order;
 #[cfg(not(target_arch = "wasm32"))]
+mod palette_tiff;
+#[cfg(not(target_arch = "wasm32"))]
 mod source;
 #[cfg(not(target_arch = "wasm32"))]
 mod worker;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
-    decode::{MAX_BYTES, MAX_SIDE, decode},
+    decode::{Decoded, MAX_BYTES, MAX_SIDE, decode, decode_bytes},
     loader::{Batch, Loader, LoaderOptions},
     order::permutation,
     source::{Source, open},
