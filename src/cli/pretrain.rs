@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         folder.must_be_new()?;
     }
     let (config, resumed) = arguments.settle(&folder)?;
-    let source = data::open(&config.data.source, config.model.channels)?;
+    let source = data::open(&config.data.source)?;
     let mut config = config;
     config.training.settle_epochs(source.len())?;
     if let Some(checkpoint) = &resumed {

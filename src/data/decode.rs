@@ -59,12 +59,12 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     if !found.is_file() {
         return Err("not a file".into());
     }
-    let mut bytes = Vec::with_capacity(found.len().min(MAX_BYTES) as usize);
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    match bytes.len() as u64 > MAX_BYTES {
-        true => Err(format!("the file has more than {} MiB", MAX_BYTES >> 20)),
-        false => Ok(bytes),
+    if found.len() > MAX_BYTES {
+        return Err(format!("the file has more than {} MiB", MAX_BYTES >> 20));
     }
+    let mut bytes = Vec::with_capacity(found.len() as usize);
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
 }
 
 /// [`decode`] for a file that is already in memory, with the channels that it has.
