@@ -99,6 +99,7 @@ fn decode_upright(bytes: &[u8]) -> Result<(DynamicImage, String), String> {
         Some(ImageFormat::Jpeg) if !jpeg_is_whole(bytes) => return Err("the JPEG is cut short".into()),
         Some(ImageFormat::Jpeg) => "JPEG",
         Some(ImageFormat::Png) => "PNG",
+        Some(ImageFormat::WebP) if !webp_is_whole(bytes) => return Err("the WebP is cut short".into()),
         Some(ImageFormat::WebP) => "WebP",
         Some(ImageFormat::Gif) => "GIF",
         Some(ImageFormat::Bmp) => "BMP",
@@ -155,6 +156,20 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Whether the chunks of a WebP lie in its file. The decoder allocates what a chunk of metadata claims to be long.
+fn webp_is_whole(bytes: &[u8]) -> bool {
+    let mut at = 12;
+    while let Some([.., a, b, c, d]) = bytes.get(at..at + 8) {
+        let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+        match length <= bytes.len() - at - 8 {
+            // Chunks of odd length are followed by a byte.
+            true => at += 8 + length + length % 2,
+            false => return false,
+        }
+    }
+    true
 }
 
 #[cfg(test)]
