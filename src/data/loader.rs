@@ -258,13 +258,22 @@ fn check(options: &LoaderOptions, source: &dyn Source, first_batch: u64) -> Resu
     if len == 0 || u32::try_from(len).is_err() {
         return Err(Error::Images(format!("{place}: a collection has 1 to 2³² − 1 images, not {len}")));
     }
-    if len < batch_size {
-        let images = if len == 1 { "image is" } else { "images are" };
-        return Err(Error::Images(format!(
-            "{place}: {len} {images} fewer than a batch of {batch_size}; give more images or a smaller --batch-size"
-        )));
+    enough_for(source, batch_size)
+}
+
+/// Refuses a collection with fewer images than a batch.
+///
+/// # Errors
+/// [`Error::Images`], naming the collection.
+pub fn enough_for(source: &dyn Source, batch_size: usize) -> Result<()> {
+    let (len, place) = (source.len(), source.place());
+    match len < batch_size {
+        true => Err(Error::Images(format!(
+            "{place}: {len} image{} fewer than a batch of {batch_size}; give more images or a smaller --batch-size",
+            if len == 1 { " is" } else { "s are" }
+        ))),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

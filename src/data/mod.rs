@@ -10,9 +10,13 @@ mod picture;
 pub use picture::Picture;
 
 #[cfg(not(target_arch = "wasm32"))]
+mod check;
+#[cfg(not(target_arch = "wasm32"))]
 mod cifar;
 #[cfg(not(target_arch = "wasm32"))]
 mod decode;
+#[cfg(not(target_arch = "wasm32"))]
+mod each;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
 #[cfg(not(target_arch = "wasm32"))]
@@ -28,11 +32,15 @@ mod npy;
 #[cfg(not(target_arch = "wasm32"))]
 mod order;
 #[cfg(not(target_arch = "wasm32"))]
+mod pack;
+#[cfg(not(target_arch = "wasm32"))]
 mod palette_tiff;
 #[cfg(not(target_arch = "wasm32"))]
 mod parquet;
 #[cfg(not(target_arch = "wasm32"))]
 mod places;
+#[cfg(not(target_arch = "wasm32"))]
+mod rate;
 #[cfg(not(target_arch = "wasm32"))]
 mod records;
 #[cfg(not(target_arch = "wasm32"))]
@@ -44,8 +52,11 @@ mod worker;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
+    check::{Contents, Duplicate, Unreadable, check},
     decode::{Decoded, MAX_BYTES, MAX_SIDE, decode, decode_bytes},
-    loader::{Batch, Loader, LoaderOptions},
+    loader::{Batch, Loader, LoaderOptions, enough_for},
     order::permutation,
+    pack::{Packed, pack},
+    rate::{Rate, rate},
     source::{Locality, Source, Stored, open},
 };
