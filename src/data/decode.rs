@@ -24,7 +24,7 @@ pub(super) const ENDINGS: [&str; 9] = ["bmp", "gif", "jpe", "jpeg", "jpg", "png"
 /// Images larger than this many pixels need a byte for each [`PIXELS_A_BYTE`] of them.
 const PIXELS_FREE: u64 = 16 << 20;
 
-/// More pixels than this from one byte is what decompression bombs do, not photos: 4 bits a pixel of white PNG.
+/// More pixels than this from one byte are what decompression bombs hold: a white PNG in RGB has up to 344.
 const PIXELS_A_BYTE: u64 = 1024;
 
 /// A decoded image, and how it was stored.
@@ -143,15 +143,17 @@ fn colours(decoder: &impl ImageDecoder) -> String {
 /// Whether a JPEG reaches its end marker. The decoder itself fills what is missing with grey and says nothing.
 fn jpeg_is_whole(bytes: &[u8]) -> bool {
     let mut at = 2;
-    while let Some(&[first, second]) = bytes.get(at..at + 2) {
-        match (first, second) {
-            (0xFF, 0xD9) => return true,
+    while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF)) {
+        // Up to here entropy-coded bytes.
+        at += next;
+        match bytes.get(at + 1) {
+            Some(0xD9) => return true,
             // A segment with a length, which counts its own two bytes. What follows SOS is entropy-coded bytes.
-            (0xFF, 0x02..=0xCF | 0xDA..=0xFE) => match bytes.get(at + 2..at + 4) {
+            Some(0x02..=0xCF | 0xDA..=0xFE) => match bytes.get(at + 2..at + 4) {
                 Some(&[high, low]) => at += 2 + usize::from(u16::from_be_bytes([high, low])),
                 _ => return false,
             },
-            // Escaped values, restart markers, fill bytes and the entropy-coded bytes themselves.
+            // Escaped values, restart markers, fill bytes.
             _ => at += 1,
         }
     }

@@ -5,6 +5,7 @@
 //! browser the page decodes its own pictures, so only [`Picture`] and [`augment`](mod@augment) exist there.
 
 pub mod augment;
+mod convolve;
 mod picture;
 
 pub use picture::Picture;
