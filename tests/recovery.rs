@@ -41,7 +41,7 @@ struct Story {
 
 /// Runs to the end; the device is lost when the results of step `lose_after` arrive.
 fn run(folder: &Path, config: RunConfig, lose_after: Option<u64>) -> Story {
-    let source = data::open(PHOTOS, 3).unwrap();
+    let source = data::open(PHOTOS).unwrap();
     let device = common::one_device(DeviceOptions::default());
     let lose = device.destroyer();
     let tuning = Tuning::for_device(&device);

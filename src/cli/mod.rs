@@ -1,6 +1,7 @@
 //! The command `bootmae`: one file per verb.
 
 mod bench;
+mod data;
 mod doctor;
 mod dry_run;
 mod plan;
@@ -34,6 +35,7 @@ enum Verb {
     Reconstruct(reconstruct::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
+    Data(data::Arguments),
 }
 
 /// Runs the verb that the command line names. `Ok(false)` is a check that failed without an error.
@@ -45,6 +47,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| true),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| true),
+        Verb::Data(arguments) => data::run(&arguments),
     }
 }
 

@@ -25,11 +25,12 @@ use crate::{
     },
 };
 
-/// Pretrain on a folder of images or CIFAR-10.
+/// Pretrain on a collection of images.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A folder of JPEG, PNG and WebP images, searched recursively, or cifar10:FOLDER.
-    #[arg(long, value_name = "DIR|cifar10:DIR")]
+    /// A folder of images, searched recursively; tar shards, parquet files or arrays (shard-{000..012}.tar, *.parquet,
+    /// IDX, .npy); cifar10:DIR or cifar100:DIR.
+    #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
     /// The run's folder: configuration, metrics and checkpoints. It must be empty, unless --resume or --overwrite is given.
     #[arg(long, value_name = "DIR")]
@@ -57,6 +58,9 @@ pub struct Arguments {
     /// Passes over the collection.
     #[arg(long, value_name = "N")]
     epochs: Option<f64>,
+    /// The share of images that may be unreadable, 0 to 1 (default 0.01).
+    #[arg(long, value_name = "SHARE")]
+    max_bad: Option<f64>,
     /// Decides weights, masks, crops and order.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -141,8 +145,9 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
     };
     let out = &arguments.out;
     let begun = arguments.begin(told)?;
-    let source = data::open(&begun.config.data.source, begun.config.model.channels)?;
+    let source = data::open(&begun.config.data.source)?;
     let mut config = begun.config;
+    data::enough_for(&*source, config.training.batch_size)?;
     config.training.settle_epochs(source.len())?;
     if let Some(count) = arguments.micro_batches(config.training.batch_size)? {
         config.training.micro_batches = count;
@@ -335,10 +340,11 @@ impl Arguments {
         set("sample_every_steps", self.sample_every.map(|n| (n as i64).into()));
         set("keep_checkpoints", self.keep.map(|n| (n as i64).into()));
         let source = self.data.iter().map(|source| ("source".to_string(), source.clone().into()));
+        let max_bad = self.max_bad.iter().map(|&share| ("max_bad_fraction".to_string(), share.into()));
         toml::Table::from_iter([
             ("model".to_string(), self.model.table().into()),
             ("training".to_string(), training.into()),
-            ("data".to_string(), toml::Table::from_iter(source).into()),
+            ("data".to_string(), toml::Table::from_iter(source.chain(max_bad)).into()),
         ])
     }
 }

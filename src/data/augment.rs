@@ -3,9 +3,8 @@
 //! Scaling is bicubic (a = −0.5) with a kernel that widens as the picture shrinks, in the arithmetic of PIL's
 //! `resize(…, BICUBIC)`, whose values it reproduces exactly.
 
-use std::ops::Range;
-
 use super::Picture;
+use super::convolve::{BITS, along_columns};
 use crate::rng::Rng;
 
 /// The smallest part of a picture's area that a random crop takes.
@@ -90,13 +89,10 @@ pub fn resize_centre(picture: &Picture, height: usize, width: usize) -> Picture 
     scale(picture, CropBox { top: 0, left: 0, height: rows, width: cols }, &down, &across)
 }
 
-/// Fraction bits of a weight.
-const BITS: u32 = 22;
-
 /// How one output pixel is made along one side: the first source pixel and the weights of it and the following ones.
-struct Kernel {
-    first: usize,
-    weights: Vec<i32>,
+pub(super) struct Kernel {
+    pub(super) first: usize,
+    pub(super) weights: Vec<i32>,
 }
 
 /// The kernels of output pixels `start` to `start + wanted` where scaling makes `scaled` pixels of `source`.
@@ -132,59 +128,60 @@ fn bicubic(x: f64) -> f64 {
 /// Scales a part of a picture: first along its rows, then along its columns, rounded to 8 bits in between and cut off
 /// at 0 and 255. That order is visible where sharp edges overshoot, and it is PIL's.
 fn scale(picture: &Picture, part: CropBox, down: &[Kernel], across: &[Kernel]) -> Picture {
-    let (rows, cols) = (part.top..part.top + part.height, part.left..part.left + part.width);
-    assert!(rows.end <= picture.height && cols.end <= picture.width, "the crop lies in the picture");
+    assert!(
+        part.top + part.height <= picture.height && part.left + part.width <= picture.width,
+        "the crop lies inside"
+    );
     let channels = picture.channels;
-    let narrow = match channels {
-        1 => along_rows::<1>(picture, rows, cols, across),
-        2 => along_rows::<2>(picture, rows, cols, across),
-        3 => along_rows::<3>(picture, rows, cols, across),
-        _ => along_rows::<4>(picture, rows, cols, across),
-    };
+    let mut narrow = Vec::with_capacity(part.height * across.len() * channels);
+    for top in (0..part.height).step_by(STRIP) {
+        // A strip is turned, so that scaling along rows works on whole lines of numbers as along columns, and then back.
+        let strip = CropBox { top: part.top + top, height: STRIP.min(part.height - top), ..part };
+        let lines = strip.height * channels;
+        let scaled = along_columns(&transposed(picture, strip), lines, across);
+        narrow.extend(turn(&scaled, lines, across.len(), strip.height, channels));
+    }
     let pixels = along_columns(&narrow, across.len() * channels, down);
     Picture { height: down.len(), width: across.len(), channels, pixels }
 }
 
-/// Convolves each of `rows` within `cols`; C channels: `[rows, kernels, C]`.
-fn along_rows<const C: usize>(from: &Picture, rows: Range<usize>, cols: Range<usize>, kernels: &[Kernel]) -> Vec<u8> {
-    let mut pixels = Vec::with_capacity(rows.len() * kernels.len() * C);
-    for row in from.pixels.chunks_exact(from.width * C).take(rows.end).skip(rows.start) {
-        let (row, _) = row[cols.start * C..cols.end * C].as_chunks::<C>();
-        for kernel in kernels {
-            let mut sums = [HALF; C];
-            let window = &row[kernel.first..][..kernel.weights.len()];
-            for (pixel, weight) in window.iter().zip(&kernel.weights) {
-                for c in 0..C {
-                    sums[c] += i32::from(pixel[c]) * weight;
+/// Rows that are scaled along together: few enough to stay in a near cache.
+const STRIP: usize = 32;
+
+/// The pixels of a part, column by column: `[columns, rows, channels]`.
+fn transposed(picture: &Picture, part: CropBox) -> Vec<u8> {
+    let (channels, stride) = (picture.channels, picture.width * picture.channels);
+    let from = &picture.pixels[part.top * stride + part.left * channels..];
+    turn(from, stride, part.height, part.width, channels)
+}
+
+/// Exchanges rows and columns of pixels whose rows are `stride` bytes apart.
+fn turn(from: &[u8], stride: usize, rows: usize, cols: usize, channels: usize) -> Vec<u8> {
+    match channels {
+        1 => turn_pixels::<1>(from, stride, rows, cols),
+        2 => turn_pixels::<2>(from, stride, rows, cols),
+        3 => turn_pixels::<3>(from, stride, rows, cols),
+        _ => turn_pixels::<4>(from, stride, rows, cols),
+    }
+}
+
+/// Rows and columns that are exchanged at a time, so that what is read and written stays in the nearest cache.
+const TURNED: usize = 16;
+
+fn turn_pixels<const C: usize>(from: &[u8], stride: usize, rows: usize, cols: usize) -> Vec<u8> {
+    let mut turned = vec![0; rows * cols * C];
+    let (into, _) = turned.as_chunks_mut::<C>();
+    for row in (0..rows).step_by(TURNED) {
+        for col in (0..cols).step_by(TURNED) {
+            for row in row..(row + TURNED).min(rows) {
+                let (line, _) = from[row * stride..][..cols * C].as_chunks::<C>();
+                for col in col..(col + TURNED).min(cols) {
+                    into[col * rows + row] = line[col];
                 }
             }
-            pixels.extend_from_slice(&sums.map(eight_bits));
         }
     }
-    pixels
-}
-
-/// Convolves columns of rows of `values` values: `[kernels, values]`.
-fn along_columns(from: &[u8], values: usize, kernels: &[Kernel]) -> Vec<u8> {
-    let mut pixels = Vec::with_capacity(kernels.len() * values);
-    let mut sums = vec![HALF; values];
-    for kernel in kernels {
-        sums.fill(HALF);
-        for (row, weight) in from[kernel.first * values..].chunks_exact(values).zip(&kernel.weights) {
-            for (sum, &value) in sums.iter_mut().zip(row) {
-                *sum += i32::from(value) * weight;
-            }
-        }
-        pixels.extend(sums.iter().map(|&sum| eight_bits(sum)));
-    }
-    pixels
-}
-
-/// One half in fixed point, so that cutting off the fraction rounds.
-const HALF: i32 = 1 << (BITS - 1);
-
-fn eight_bits(sum: i32) -> u8 {
-    (sum >> BITS).clamp(0, 255) as u8
+    turned
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub struct LoaderOptions {
     pub height: usize,
     /// Columns of an image in pixels.
     pub width: usize,
-    /// Values of a pixel, as many as the source's pictures have.
+    /// Values of a pixel.
     pub channels: usize,
     /// Decides the order of the samples and their crops.
     pub seed: u64,
@@ -91,23 +91,18 @@ impl Loader {
     /// Starts the threads; the first batch of [`Loader::next`] is number `first_batch`.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range, [`Error::Images`] for a source without images or with 2³² or more.
+    /// [`Error::Config`] for options out of range, [`Error::Images`] for a source with fewer images than a batch or
+    /// with 2³² or more.
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions, first_batch: u64) -> Result<Loader> {
         let len = source.len();
-        check(&options, len, first_batch)?;
-        if len < options.batch_size {
-            tracing::warn!(
-                "{len} images are fewer than a batch of {}: images repeat within a batch",
-                options.batch_size
-            );
-        }
+        check(&options, &*source, first_batch)?;
         let allowed = match options.max_bad_fraction {
             0.0 => 0,
             fraction => ((fraction * len as f64) as usize).max(1),
         };
         let (jobs, work) = unbounded();
         let (results, outcomes) = unbounded();
-        let order = EpochOrder::new(options.seed, len);
+        let order = EpochOrder::new(options.seed, len, source.locality());
         let mut loader = Loader {
             source,
             allowed,
@@ -224,13 +219,14 @@ impl Loader {
         let (bad, len) = (self.bad.len(), self.source.len());
         let some: Vec<&str> = self.bad.values().take(3).map(String::as_str).collect();
         let (some, more) = (some.join("; "), if bad > 3 { "; …" } else { "" });
+        let place = self.source.place();
         if bad == len {
-            return format!("none of the {len} images can be read: {some}{more}");
+            return format!("none of the {len} images of {place} can be read: {some}{more}");
         }
         let percent = (self.options.max_bad_fraction * 1e4).round() / 100.0;
         format!(
-            "{bad} of {len} images cannot be read, and that is more than the {percent} % allowed: {some}{more}. Remove \
-             or repair them, or allow more"
+            "{bad} of {len} images of {place} cannot be read, and that is more than the {percent} % allowed: \
+             {some}{more}. Remove or repair them (`bootmae data check` names them all), or allow more with --max-bad"
         )
     }
 }
@@ -246,7 +242,8 @@ impl Drop for Loader {
     }
 }
 
-fn check(options: &LoaderOptions, len: usize, first_batch: u64) -> Result<()> {
+fn check(options: &LoaderOptions, source: &dyn Source, first_batch: u64) -> Result<()> {
+    let (len, place) = (source.len(), source.place());
     let LoaderOptions { batch_size, height, width, channels, max_bad_fraction, .. } = *options;
     let fail = |reason: String| Err(Error::Config(reason));
     if batch_size == 0 || height == 0 || width == 0 {
@@ -262,14 +259,29 @@ fn check(options: &LoaderOptions, len: usize, first_batch: u64) -> Result<()> {
         return fail(format!("there is no batch {first_batch} of {batch_size} images"));
     }
     if len == 0 || u32::try_from(len).is_err() {
-        return Err(Error::Images(format!("a collection has 1 to 2³² − 1 images, not {len}")));
+        return Err(Error::Images(format!("{place}: a collection has 1 to 2³² − 1 images, not {len}")));
     }
-    Ok(())
+    enough_for(source, batch_size)
+}
+
+/// Refuses a collection with fewer images than a batch.
+///
+/// # Errors
+/// [`Error::Images`], naming the collection.
+pub fn enough_for(source: &dyn Source, batch_size: usize) -> Result<()> {
+    let (len, place) = (source.len(), source.place());
+    match len < batch_size {
+        true => Err(Error::Images(format!(
+            "{place}: {len} image{} fewer than a batch of {batch_size}; give more images or a smaller --batch-size",
+            if len == 1 { " is" } else { "s are" }
+        ))),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Picture;
+    use super::super::{Picture, Stored};
     use super::*;
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
@@ -289,11 +301,15 @@ mod tests {
             self.len
         }
 
+        fn place(&self) -> String {
+            "greys".into()
+        }
+
         fn name(&self, index: usize) -> String {
             format!("grey {index}")
         }
 
-        fn load(&self, index: usize) -> Result<Picture, String> {
+        fn read(&self, index: usize) -> Result<Stored, String> {
             let load = self.loads.fetch_add(1, Ordering::SeqCst);
             if self.slow {
                 thread::sleep(Duration::from_micros((load as u64 * 7919) % 700));
@@ -301,7 +317,7 @@ mod tests {
             assert_ne!(Some(index), self.panics, "this image panics");
             match self.bad.contains(&index) {
                 true => Err("damaged".into()),
-                false => Ok(Picture { height: 5, width: 7, channels: 1, pixels: ramp(index) }),
+                false => Ok(Stored::Pixels(Picture { height: 5, width: 7, channels: 1, pixels: ramp(index) })),
             }
         }
     }
@@ -392,7 +408,10 @@ mod tests {
     fn more_corrupt_images_than_allowed_end_the_run() {
         let bad: Vec<usize> = (0..100).filter(|index| index % 25 == 3).collect();
         let message = refusal(greys(100, &bad), LoaderOptions { max_bad_fraction: 0.03, ..options(10) });
-        assert!(message.contains("4 of 100 images cannot be read") && message.contains("3 % allowed"), "{message}");
+        assert!(
+            message.contains("4 of 100 images of greys cannot be read") && message.contains("3 % allowed"),
+            "{message}"
+        );
         assert!(message.contains("grey 3: damaged; grey 28: damaged; grey 53: damaged; …"), "{message}");
         batches(greys(100, &bad), LoaderOptions { max_bad_fraction: 0.04, ..options(10) }, 0..20);
     }
@@ -402,7 +421,7 @@ mod tests {
         batches(greys(3, &[1]), options(3), 0..4);
         assert!(refusal(greys(3, &[1, 2]), options(3)).contains("2 of 3 images"));
         let strict = LoaderOptions { max_bad_fraction: 0.0, ..options(3) };
-        assert!(refusal(greys(3, &[1]), strict).contains("1 of 3 images cannot be read"));
+        assert!(refusal(greys(3, &[1]), strict).contains("1 of 3 images of greys cannot be read"));
     }
 
     #[test]
@@ -421,19 +440,24 @@ mod tests {
     fn a_collection_without_a_readable_image_ends_at_once() {
         let all: Vec<usize> = (0..30).collect();
         let any = LoaderOptions { max_bad_fraction: 1.0, ..options(4) };
-        assert!(refusal(greys(30, &all), any.clone()).contains("none of the 30 images can be read"));
+        assert!(refusal(greys(30, &all), any.clone()).contains("none of the 30 images of greys can be read"));
         let source = greys(30, &all);
         let mut loader = Loader::new(source.clone(), options(4), 0).unwrap();
-        assert!(loader.next().unwrap_err().to_string().contains("2 of 30 images cannot be read"));
+        assert!(loader.next().unwrap_err().to_string().contains("2 of 30 images of greys cannot be read"));
         drop(loader);
         assert!(source.loads.load(Ordering::SeqCst) <= 2 * 3 * 4);
         assert_eq!(batches(greys(30, &all[1..]), any, 0..1)[0].shown, [0; 4]);
     }
 
     #[test]
-    fn fewer_images_than_a_batch_repeat() {
-        let made = batches(greys(3, &[]), options(8), 0..1);
-        assert_eq!(made[0].samples.iter().map(|sample| sample.0).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1, 2, 2]);
+    fn fewer_images_than_a_batch_are_refused() {
+        let error = Loader::new(greys(3, &[]), options(8), 0).err().unwrap();
+        assert_eq!(error.exit_code(), 3);
+        let message = error.to_string();
+        assert!(message.contains("greys: 3 images are fewer than a batch of 8"), "{message}");
+        assert!(message.contains("--batch-size"), "{message}");
+        let made = batches(greys(3, &[]), options(3), 0..3);
+        assert_eq!(made.iter().map(|batch| batch.samples[0].0).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[test]
@@ -468,8 +492,10 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_other_channels_are_unreadable() {
-        assert!(refusal(greys(3, &[]), LoaderOptions { channels: 3, ..options(2) }).contains("1 channels, not 3"));
+    fn pictures_are_given_the_channels_asked_for() {
+        let colour = &batches(greys(3, &[]), LoaderOptions { channels: 3, ..options(2) }, 0..1)[0];
+        let grey = &batches(greys(3, &[]), options(2), 0..1)[0];
+        assert_eq!((colour.images.len(), &colour.images[32..48]), (96, &grey.images[..16]));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! In which order the samples of a collection come.
 
+use std::ops::Range;
+
+use super::source::Locality;
 use crate::rng::{Rng, Stream};
 
 /// The order of the samples of an epoch: a uniformly random permutation of 0..len.
@@ -13,17 +16,49 @@ pub fn permutation(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
     order
 }
 
-/// The permutation of the epoch that positions are being taken from.
+/// The order of an epoch of a collection whose images lie in runs: the runs in random order, then shuffled within
+/// windows of it, each with a generator of its own. A collection of one window has the uniform order.
+fn near_permutation(seed: u64, epoch: u64, len: usize, near: &Locality) -> Vec<u32> {
+    if len <= near.window {
+        return permutation(seed, epoch, len);
+    }
+    let mut start = 0;
+    let mut runs: Vec<Range<u32>> = Vec::with_capacity(near.runs.len());
+    for &run in &near.runs {
+        runs.push(start..start + run as u32);
+        start += run as u32;
+    }
+    assert_eq!(start as usize, len, "the runs hold all images");
+    Rng::new(seed, Stream::Shuffle, epoch, 0).shuffle(&mut runs);
+    let mut order: Vec<u32> = runs.into_iter().flatten().collect();
+    for (number, window) in (1..).zip(order.chunks_mut(near.window.max(1))) {
+        Rng::new(seed, Stream::Shuffle, epoch, number).shuffle(window);
+    }
+    order
+}
+
+/// The order of the epoch that positions are being taken from.
 pub(super) struct EpochOrder {
     seed: u64,
     epoch: u64,
+    near: Option<Locality>,
     order: Vec<u32>,
 }
 
 impl EpochOrder {
-    /// The order of `len` samples, at least 1, from epoch 0 on.
-    pub(super) fn new(seed: u64, len: usize) -> EpochOrder {
-        EpochOrder { seed, epoch: 0, order: permutation(seed, 0, len) }
+    /// The order of `len` samples, at least 1 and fewer than 2³², from epoch 0 on.
+    pub(super) fn new(seed: u64, len: usize, near: Option<Locality>) -> EpochOrder {
+        let mut order = EpochOrder { seed, epoch: 0, near, order: Vec::new() };
+        order.begin(0, len);
+        order
+    }
+
+    fn begin(&mut self, epoch: u64, len: usize) {
+        self.epoch = epoch;
+        self.order = match &self.near {
+            Some(near) => near_permutation(self.seed, epoch, len, near),
+            None => permutation(self.seed, epoch, len),
+        };
     }
 
     /// The epoch and the sample's number at a position of the endless sequence.
@@ -31,7 +66,7 @@ impl EpochOrder {
         let len = self.order.len() as u64;
         let epoch = position / len;
         if epoch != self.epoch {
-            *self = EpochOrder { seed: self.seed, epoch, order: permutation(self.seed, epoch, self.order.len()) };
+            self.begin(epoch, len as usize);
         }
         (epoch, self.order[(position % len) as usize] as usize)
     }
@@ -52,10 +87,30 @@ mod tests {
 
     #[test]
     fn a_position_has_the_same_sample_however_it_is_reached() {
-        let mut steady = EpochOrder::new(9, 7);
+        let mut steady = EpochOrder::new(9, 7, None);
         let steadily: Vec<(u64, usize)> = (0..40).map(|position| steady.sample(position)).collect();
-        let jumps: Vec<(u64, usize)> = (0..40).map(|position| EpochOrder::new(9, 7).sample(position)).collect();
+        let jumps: Vec<(u64, usize)> = (0..40).map(|position| EpochOrder::new(9, 7, None).sample(position)).collect();
         assert_eq!(steadily, jumps);
         assert_eq!(steadily[39], (5, permutation(9, 5, 7)[4] as usize));
+    }
+
+    #[test]
+    fn neighbours_stay_together_but_in_random_order() {
+        let near = |window| Locality { runs: vec![50, 100, 70, 80, 100, 100], window };
+        let order = near_permutation(9, 0, 500, &near(100));
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..500));
+        assert_ne!(order, near_permutation(9, 1, 500, &near(100)));
+        assert_eq!(order, near_permutation(9, 0, 500, &near(100)));
+        // A window of 100 touches at most three of these runs, and no window is in order.
+        let run = |sample: u32| [50, 150, 220, 300, 400, 500].iter().position(|&end| sample < end);
+        for window in order.chunks(100) {
+            let runs: std::collections::BTreeSet<_> = window.iter().map(|&sample| run(sample)).collect();
+            assert!(runs.len() <= 3 && !window.is_sorted(), "{window:?}");
+        }
+        assert_eq!(near_permutation(9, 0, 500, &near(500)), permutation(9, 0, 500));
+        let mut steady = EpochOrder::new(9, 500, Some(near(100)));
+        assert_eq!(steady.sample(500 + 17), (1, near_permutation(9, 1, 500, &near(100))[17] as usize));
     }
 }

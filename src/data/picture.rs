@@ -59,23 +59,24 @@ impl Picture {
 
     /// Mirrors the picture left to right.
     pub fn flip(&mut self) {
-        let channels = self.channels;
-        for row in self.pixels.chunks_exact_mut(self.width * channels) {
-            for col in 0..self.width / 2 {
-                let (left, right) = (col * channels, (self.width - 1 - col) * channels);
-                (0..channels).for_each(|c| row.swap(left + c, right + c));
+        for row in self.pixels.chunks_exact_mut(self.width * self.channels) {
+            match self.channels {
+                1 => row.reverse(),
+                2 => row.as_chunks_mut::<2>().0.reverse(),
+                3 => row.as_chunks_mut::<3>().0.reverse(),
+                _ => row.as_chunks_mut::<4>().0.reverse(),
             }
         }
     }
 
     /// The network's input: `[channels, height, width]`, every value v of 0 to 255 as (v/255 − 0.5) / 0.5, so −1 to 1.
     pub fn normalise(&self) -> Vec<f32> {
-        let values: [f32; 256] = std::array::from_fn(|v| (v as f32 / 255.0 - 0.5) / 0.5);
-        let mut normalised = Vec::with_capacity(self.pixels.len());
-        for c in 0..self.channels {
-            normalised.extend(self.pixels.chunks_exact(self.channels).map(|pixel| values[usize::from(pixel[c])]));
+        match self.channels {
+            1 => planes::<1>(&self.pixels),
+            2 => planes::<2>(&self.pixels),
+            3 => planes::<3>(&self.pixels),
+            _ => planes::<4>(&self.pixels),
         }
-        normalised
     }
 
     /// The picture whose [`Picture::normalise`] is nearest to `values`, `[channels, height, width]`; values outside −1
@@ -90,6 +91,19 @@ impl Picture {
         let pixels = pixels.map(|v| ((v * 0.5 + 0.5) * 255.0).round() as u8).collect();
         Picture { height, width, channels, pixels }
     }
+}
+
+/// Each channel of pixels of C channels by itself, normalised.
+fn planes<const C: usize>(pixels: &[u8]) -> Vec<f32> {
+    let values: [f32; 256] = std::array::from_fn(|v| (v as f32 / 255.0 - 0.5) / 0.5);
+    let (pixels, _) = pixels.as_chunks::<C>();
+    let mut normalised = vec![0.0; pixels.len() * C];
+    for (c, plane) in normalised.chunks_exact_mut(pixels.len().max(1)).enumerate() {
+        for (value, pixel) in plane.iter_mut().zip(pixels) {
+            *value = values[usize::from(pixel[c])];
+        }
+    }
+    normalised
 }
 
 /// The brightness of a colour in ITU-R 601-2, in 16-bit fixed point, rounded.

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Picture;
-use super::cifar10::Cifar10;
-use super::folder::Folder;
+use super::decode::{Decoded, decode_bytes};
+use super::{Picture, cifar, folder::Folder, joined, places};
 use crate::error::{Error, Result};
 
 /// A collection of images with stable numbers, read from many threads.
 pub trait Source: Send + Sync {
+    /// Where the images are: a path, as a message names it.
+    fn place(&self) -> String;
+
     /// How many images there are, readable or not.
     fn len(&self) -> usize;
 
@@ -21,30 +23,106 @@ pub trait Source: Send + Sync {
     /// What to call an image in a message: its path, or its number in a file.
     fn name(&self, index: usize) -> String;
 
-    /// Decodes an image. Whether it succeeds must depend on the image alone.
+    /// Reads an image as it is stored. Whether it succeeds must depend on the image alone.
     ///
     /// # Errors
     /// Why it cannot be read, in words, without its name.
-    fn load(&self, index: usize) -> Result<Picture, String>;
+    fn read(&self, index: usize) -> Result<Stored, String>;
+
+    /// The class of an image where the collection tells it: the first folder of its path.
+    fn label(&self, _index: usize) -> Option<String> {
+        None
+    }
+
+    /// Which images lie side by side, if reading them together is cheaper.
+    fn locality(&self) -> Option<Locality> {
+        None
+    }
+
+    /// Reads and decodes an image into `channels` values a pixel (1 to 4).
+    ///
+    /// # Errors
+    /// As [`Source::read`], and when the image is damaged.
+    fn load(&self, index: usize, channels: usize) -> Result<Picture, String> {
+        Ok(self.read(index)?.decode()?.picture.with_channels(channels))
+    }
 }
 
-/// Opens what `spec` names, with images of `channels` values a pixel (1 to 4).
+/// An image as a collection keeps it.
+pub enum Stored {
+    /// A file in one of the formats of [`decode`](super::decode()).
+    Encoded(Vec<u8>),
+    /// Bare pixels.
+    Pixels(Picture),
+}
+
+impl Stored {
+    /// The pixels, with the channels that they are stored with.
+    ///
+    /// # Errors
+    /// As [`decode`](super::decode()).
+    pub fn decode(self) -> Result<Decoded, String> {
+        match self {
+            Stored::Encoded(bytes) => decode_bytes(&bytes),
+            Stored::Pixels(picture) => {
+                picture.check()?;
+                let kind = ["bare grey", "bare grey+alpha", "bare RGB", "bare RGBA"][picture.channels - 1].into();
+                Ok(Decoded { picture, kind })
+            }
+        }
+    }
+}
+
+/// Which images lie side by side. An epoch then takes the runs in a random order and shuffles within a window, so that
+/// reading jumps about less, see [`EpochOrder`](super::order::EpochOrder).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locality {
+    /// The lengths of the runs, in order; together all images.
+    pub runs: Vec<usize>,
+    /// How many images are shuffled together.
+    pub window: usize,
+}
+
+/// Opens what `spec` names.
 ///
-/// * `DIR`: all JPEG, PNG and WebP files below a folder, in the order of their paths. Links are followed, but not
-///   round in circles; names that start with a dot are left out.
-/// * `cifar10:DIR`: the 50,000 training images of CIFAR-10, in its binary layout (`data_batch_1.bin` to `_5.bin`) or as
-///   five PNG files with an image per row (`data_batch_1.png` to `_5.png`), in the folder or one folder below it.
+/// * `DIR`: all image files below a folder, in the order of their paths; or, if it holds none, its tar shards, its
+///   parquet files, or CIFAR-10 or CIFAR-100 in the binary layout. Links are followed, but not round in circles; names
+///   that start with a dot are left out.
+/// * `FILE`: a tar archive of images, a parquet file with a column of images, an array of images in IDX or NumPy's
+///   layout. `{000..012}`, `{a,b}`, and `*` or `?` in the last part of the path stand for several files.
+/// * `cifar10:DIR`, `cifar100:DIR`: the training images in the official binary layout, of CIFAR-10 also as five PNG
+///   files with an image per row (`data_batch_1.png` to `_5.png`), in the folder or one folder below it.
 ///
 /// # Errors
-/// [`Error::Config`] for an impossible number of channels, [`Error::Images`] with the path and what to do when the
-/// folder is missing, empty, cannot be read or holds no image that can be.
-pub fn open(spec: &str, channels: usize) -> Result<Arc<dyn Source>> {
-    if !(1..=4).contains(&channels) {
-        return Err(Error::Config(format!("channels must be 1 to 4, not {channels}")));
+/// [`Error::Images`] with the path and what to do when it is missing, empty, cannot be read or holds no image that can
+/// be.
+pub fn open(spec: &str) -> Result<Arc<dyn Source>> {
+    if let Some(folder) = spec.strip_prefix("cifar10:") {
+        return cifar::open_10(folder_at(folder)?);
     }
-    match spec.strip_prefix("cifar10:") {
-        Some(folder) => Ok(Arc::new(Cifar10::open(folder_at(folder)?, channels)?)),
-        None => Ok(Arc::new(Folder::open(folder_at(spec)?, channels)?)),
+    if let Some(folder) = spec.strip_prefix("cifar100:") {
+        return cifar::open_100(folder_at(folder)?);
+    }
+    if Path::new(spec).is_dir() {
+        return open_folder(Path::new(spec));
+    }
+    joined::open(spec, &places::expand(spec)?)
+}
+
+/// Opens a folder by its look.
+fn open_folder(root: &Path) -> Result<Arc<dyn Source>> {
+    let found = Folder::list(root)?;
+    if !found.is_empty() {
+        found.try_some()?;
+        return Ok(Arc::new(found));
+    }
+    if let Some(cifar) = cifar::recognise(root)? {
+        return Ok(cifar);
+    }
+    let shards = places::shards(root)?;
+    match shards.is_empty() {
+        true => Err(found.holds_nothing()),
+        false => joined::open(&root.display().to_string(), &shards),
     }
 }
 
@@ -63,25 +141,25 @@ mod tests {
     use super::*;
 
     fn refusal(spec: &str) -> String {
-        let error = open(spec, 3).err().expect("must be refused");
+        let error = open(spec).err().expect("must be refused");
         assert_eq!(error.exit_code(), 3);
         error.to_string()
     }
 
     #[test]
-    fn a_missing_folder_is_named() {
+    fn a_missing_place_is_named() {
         assert!(refusal("/no/such/folder").contains("/no/such/folder: No such file or directory"));
         assert!(refusal("cifar10:/no/such/folder").contains("/no/such/folder"));
+        assert!(refusal("cifar100:/no/such/folder").contains("/no/such/folder"));
+        assert!(refusal("/no/such/{0..2}.tar").contains("/no/such/0.tar: No such file or directory"));
     }
 
     #[test]
-    fn a_file_in_place_of_a_folder_is_named() {
+    fn a_file_of_another_kind_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(refusal(file.path().to_str().unwrap()).contains("is a file; give the folder"));
-    }
-
-    #[test]
-    fn impossible_channels_are_a_configuration_error() {
-        assert_eq!(open(".", 5).err().unwrap().exit_code(), 2);
+        let path = file.path().to_str().unwrap();
+        assert!(refusal(&format!("cifar10:{path}")).contains("is a file; give the folder"));
+        let message = refusal(path);
+        assert!(message.contains(path) && message.contains("neither a tar archive"), "{message}");
     }
 }

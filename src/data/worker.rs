@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::LoaderOptions;
 use super::augment::augment;
 use super::source::Source;
-use super::{LoaderOptions, Picture};
 use crate::rng::{Rng, Stream};
 
 /// One image to make.
@@ -68,7 +68,7 @@ impl Worker {
         let mut index = sample;
         let picture = loop {
             if !left_out.contains(&index) {
-                match self.load(index) {
+                match self.source.load(index, self.options.channels) {
                     Ok(picture) => break Some(picture),
                     Err(reason) => bad.insert(index, reason),
                 };
@@ -85,14 +85,5 @@ impl Worker {
             (index, view.normalise())
         });
         Outcome::Made { epoch, sample, view, bad }
-    }
-
-    fn load(&self, index: usize) -> Result<Picture, String> {
-        let picture = self.source.load(index)?;
-        picture.check()?;
-        if picture.channels != self.options.channels {
-            return Err(format!("it has {} channels, not {}", picture.channels, self.options.channels));
-        }
-        Ok(picture)
     }
 }

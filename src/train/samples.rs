@@ -51,7 +51,7 @@ impl Sampler {
         fs::create_dir_all(&folder).and_then(|()| sync_parent(&folder)).map_err(Error::io(&folder))?;
         remove_partials(&folder)?;
         let (height, width) = (config.image_height, config.image_width);
-        let picture = (0..source.len().min(TRIES)).find_map(|index| source.load(index).ok());
+        let picture = (0..source.len().min(TRIES)).find_map(|index| source.load(index, config.channels).ok());
         let picture = picture.ok_or_else(|| {
             Error::Images(format!("none of the first {TRIES} images can be read; samples need one of them"))
         })?;

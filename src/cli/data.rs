@@ -1,0 +1,167 @@
+//! `bootmae data`: look at a collection of images, write it again for fast reading, or time reading it.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::data::{self, Contents};
+use crate::error::Result;
+
+/// How many duplicates are named in text; JSON names all.
+const NAMED: usize = 20;
+
+/// Check a collection of images, pack it for fast reading, or time reading it.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Check(Check),
+    Pack(Pack),
+    Bench(Bench),
+}
+
+/// Read every image once: sizes, formats, what cannot be read, duplicates. Exit code 1 if something cannot be read.
+#[derive(Args, Debug)]
+struct Check {
+    /// The images, as `pretrain --data` takes them.
+    source: String,
+    /// Threads that decode; 0 for one per processor.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Write the images again, scaled down, as tar shards of PNG files that `--data DIR` reads.
+#[derive(Args, Debug)]
+struct Pack {
+    /// The images, as `pretrain --data` takes them.
+    source: String,
+    /// The shards' folder: new or empty.
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+    /// The shorter side of larger images afterwards, in pixels.
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384))]
+    image_size: u32,
+    /// Threads that decode; 0 for one per processor.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+}
+
+/// Time making training views on one thread: reading, decoding, random crop, scaling.
+#[derive(Args, Debug)]
+struct Bench {
+    /// The images, as `pretrain --data` takes them.
+    source: String,
+    /// Side of a view in pixels.
+    #[arg(long, default_value_t = 224, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    image_size: u32,
+    /// Views to make.
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    images: u32,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb. `Ok(false)` is a collection with unreadable images.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    match &arguments.verb {
+        Verb::Check(arguments) => check(arguments),
+        Verb::Pack(arguments) => pack(arguments).map(|()| true),
+        Verb::Bench(arguments) => bench(arguments).map(|()| true),
+    }
+}
+
+fn check(arguments: &Check) -> Result<bool> {
+    let source = data::open(&arguments.source)?;
+    let bar = bar(source.len());
+    let found = data::check(&*source, arguments.threads, |index| bar.set_position(index as u64 + 1));
+    bar.finish_and_clear();
+    match arguments.json {
+        true => println!("{}", serde_json::to_string_pretty(&found).expect("contents are JSON")),
+        false => print(&found),
+    }
+    Ok(found.unreadable.is_empty())
+}
+
+fn print(found: &Contents) {
+    println!("collection        {}", found.place);
+    println!("images            {}, {} readable", found.images, found.readable);
+    if found.classes > 0 {
+        println!("classes           {}", found.classes);
+    }
+    let [[least_width, most_width], [least_height, most_height]] = [found.width, found.height];
+    println!("width             {least_width} to {most_width}");
+    println!("height            {least_height} to {most_height}");
+    let sizes = found.common_sizes.iter().map(|[width, height, n]| format!("{width}×{height}: {n}"));
+    let more = if found.sizes > found.common_sizes.len() { ", …" } else { "" };
+    println!("sizes             {} different; {}{more}", found.sizes, sizes.collect::<Vec<_>>().join(", "));
+    let kinds: Vec<String> = found.kinds.iter().map(|(kind, n)| format!("{kind}: {n}")).collect();
+    println!("stored as         {}", kinds.join(", "));
+    println!("duplicates        {}", found.duplicates.len());
+    for duplicate in found.duplicates.iter().take(NAMED) {
+        println!("  {} is {}", duplicate.name, duplicate.of);
+    }
+    if found.duplicates.len() > NAMED {
+        println!("  … (--json names all)");
+    }
+    println!("unreadable        {}", found.unreadable.len());
+    for image in &found.unreadable {
+        println!("  {}: {}", image.name, image.reason);
+    }
+}
+
+fn pack(arguments: &Pack) -> Result<()> {
+    let source = data::open(&arguments.source)?;
+    let bar = bar(source.len());
+    let (side, began) = (arguments.image_size as usize, Instant::now());
+    let packed = data::pack(&*source, &arguments.out, side, arguments.threads, |index| {
+        bar.set_position(index as u64 + 1);
+    });
+    bar.finish_and_clear();
+    let packed = packed?;
+    packed.unreadable.iter().for_each(|image| eprintln!("left out: {}: {}", image.name, image.reason));
+    let mib = packed.bytes as f64 / f64::from(1 << 20);
+    println!(
+        "{}: {} images in {} shards, {mib:.1} MiB, {:.1} s; train with --data {0}",
+        arguments.out.display(),
+        packed.images,
+        packed.shards,
+        began.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn bench(arguments: &Bench) -> Result<()> {
+    let began = Instant::now();
+    let source = data::open(&arguments.source)?;
+    let opened = began.elapsed().as_secs_f64();
+    let rate = data::rate(&*source, arguments.image_size as usize, arguments.images as usize)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&rate).expect("a rate is JSON"));
+        return Ok(());
+    }
+    println!("collection        {} images, opened in {opened:.2} s", source.len());
+    println!("rate              {:.1} images/s on one thread", rate.images_per_s);
+    println!("read              {:.3} ms an image", rate.read_ms);
+    println!("decode            {:.3} ms an image", rate.decode_ms);
+    println!("crop and scale    {:.3} ms an image", rate.augment_ms);
+    if rate.unreadable > 0 {
+        println!("unreadable        {} of {}", rate.unreadable, rate.unreadable + rate.images);
+    }
+    Ok(())
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn bar(images: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} images  {eta}").expect("a valid template");
+    ProgressBar::new(images as u64).with_style(style)
+}

@@ -1,0 +1,238 @@
+//! Writing a collection again as tar shards of scaled images, which are read and decoded faster than the originals.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+
+use super::augment::{CropBox, resize};
+use super::check::Unreadable;
+use super::each::each;
+use super::{Picture, Source};
+use crate::error::{Error, Result};
+
+/// Images of a shard.
+const SHARD: usize = 2048;
+
+/// What [`pack`] wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// Images written.
+    pub images: usize,
+    /// Shards that hold them.
+    pub shards: usize,
+    /// Bytes of the shards.
+    pub bytes: u64,
+    /// The images left out.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// Writes the readable images of a collection, in order, into shards in the new or empty folder `to`, as PNG files
+/// `CLASS/NUMBER.png`. Images whose shorter side is longer than `side` pixels are scaled down to it with PIL's bicubic
+/// arithmetic.
+///
+/// The shards are written into `TO.partial` beside the folder, which is then renamed: a crash leaves no folder `to`.
+///
+/// # Errors
+/// [`Error::Config`] when `to` holds something, [`Error::Io`] when writing fails, [`Error::Images`] when no image can
+/// be read.
+pub fn pack(
+    source: &dyn Source,
+    to: &Path,
+    side: usize,
+    threads: usize,
+    mut progress: impl FnMut(usize),
+) -> Result<Packed> {
+    let partial = prepare(to)?;
+    let mut packed = Packed::default();
+    let mut shard: Option<tar::Builder<BufWriter<File>>> = None;
+    let mut failure = None;
+    each(
+        source.len(),
+        threads,
+        |index| encode(source, index, side),
+        |index, encoded| {
+            progress(index);
+            let bytes = match encoded {
+                Ok(bytes) => bytes,
+                Err(reason) => {
+                    packed.unreadable.push(Unreadable { name: source.name(index), reason });
+                    return true;
+                }
+            };
+            let added = add(&mut shard, &partial, &mut packed, &entry_name(source, index), &bytes);
+            failure = added.err();
+            failure.is_none()
+        },
+    );
+    let finished = match failure {
+        Some(error) => Err(error),
+        None => shard.map_or(Ok(0), close).map(|bytes| packed.bytes += bytes),
+    };
+    let result = match finished {
+        Err(error) => Err(Error::io(&partial)(error)),
+        Ok(()) if packed.images == 0 => {
+            Err(Error::Images(format!("none of the {} images of {} can be read", source.len(), source.place())))
+        }
+        Ok(()) => publish(&partial, to).map_err(Error::io(to)),
+    };
+    if result.is_err() {
+        let _ = fs::remove_dir_all(&partial);
+    }
+    result.map(|()| packed)
+}
+
+/// Makes the folder to write into. One that an interrupted run left is removed.
+fn prepare(to: &Path) -> Result<PathBuf> {
+    let occupied = |path: &Path| match fs::read_dir(path) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(path)(error)),
+    };
+    if occupied(to)? {
+        return Err(Error::Config(format!("{} is not empty; give a new folder", to.display())));
+    }
+    let name = to.file_name().ok_or_else(|| Error::Config(format!("{} names no folder", to.display())))?;
+    let mut partial = name.to_owned();
+    partial.push(".partial");
+    let partial = to.with_file_name(partial);
+    if occupied(&partial)? {
+        let ours = fs::read_dir(&partial).map_err(Error::io(&partial))?.all(|entry| {
+            entry.is_ok_and(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                name.starts_with("shard-") && name.ends_with(".tar")
+            })
+        });
+        if !ours {
+            return Err(Error::Config(format!("{} is in the way; move it elsewhere", partial.display())));
+        }
+        fs::remove_dir_all(&partial).map_err(Error::io(&partial))?;
+    }
+    fs::create_dir_all(&partial).map_err(Error::io(&partial))?;
+    Ok(partial)
+}
+
+/// An image scaled and encoded.
+fn encode(source: &dyn Source, index: usize, side: usize) -> Result<Vec<u8>, String> {
+    let mut picture = source.read(index)?.decode()?.picture;
+    let (height, width) = (picture.height, picture.width);
+    let shorter = height.min(width);
+    if shorter > side {
+        let whole = CropBox { top: 0, left: 0, height, width };
+        picture = resize(&picture, whole, height * side / shorter, width * side / shorter);
+    }
+    let Picture { height, width, channels, pixels } = picture;
+    let colours = [ExtendedColorType::L8, ExtendedColorType::La8, ExtendedColorType::Rgb8, ExtendedColorType::Rgba8];
+    let mut bytes = Vec::new();
+    // The shards are read many times: a quick way to pack is a quick way to unpack.
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Up);
+    let written = encoder.write_image(&pixels, width as u32, height as u32, colours[channels - 1]);
+    written.map_err(|error| error.to_string()).map(|()| bytes)
+}
+
+/// The name of an image in its shard, with the class as its folder.
+fn entry_name(source: &dyn Source, index: usize) -> String {
+    let class = source.label(index).map(|label| label.replace(['/', '\\'], "_"));
+    let class = class.filter(|class| !class.starts_with('.'));
+    class.map_or_else(|| format!("{index:08}.png"), |class| format!("{class}/{index:08}.png"))
+}
+
+/// Adds an image to the open shard, or to a new one when it is full.
+fn add(
+    shard: &mut Option<tar::Builder<BufWriter<File>>>,
+    folder: &Path,
+    packed: &mut Packed,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
+    if packed.images.is_multiple_of(SHARD) {
+        if let Some(full) = shard.take() {
+            packed.bytes += close(full)?;
+        }
+        let path = folder.join(format!("shard-{:06}.tar", packed.shards));
+        *shard = Some(tar::Builder::new(BufWriter::with_capacity(1 << 20, File::create(path)?)));
+        packed.shards += 1;
+    }
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    shard.as_mut().expect("opened above").append_data(&mut header, name, bytes)?;
+    packed.images += 1;
+    Ok(())
+}
+
+/// Finishes a shard and gives its length.
+fn close(shard: tar::Builder<BufWriter<File>>) -> io::Result<u64> {
+    let mut file = shard.into_inner()?;
+    file.flush()?;
+    file.get_ref().sync_all()?;
+    Ok(file.get_ref().metadata()?.len())
+}
+
+/// Gives the written folder its name.
+fn publish(partial: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir(to)?;
+    }
+    fs::rename(partial, to)?;
+    if cfg!(unix) {
+        let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/collections/images.tar");
+
+    #[test]
+    fn packed_images_are_the_scaled_originals_in_order() {
+        let source = crate::data::open(FIXTURE).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("packed");
+        fs::create_dir(&to).unwrap();
+        let packed = pack(&*source, &to, 8, 2, |_| {}).unwrap();
+        assert_eq!((packed.images, packed.shards, packed.unreadable.len()), (12, 1, 0));
+        assert!(!folder.path().join("packed.partial").exists());
+        let again = crate::data::open(to.to_str().unwrap()).unwrap();
+        assert_eq!(again.len(), 12);
+        for index in 0..12 {
+            let original = source.load(index, 3).unwrap();
+            let whole = CropBox { top: 0, left: 0, height: original.height, width: original.width };
+            let (height, width) = (original.height * 8 / 16, original.width * 8 / 16);
+            assert_eq!(again.load(index, 3).unwrap(), resize(&original, whole, height, width), "{index}");
+            assert_eq!(again.label(index), source.label(index));
+        }
+        // Packing the packed again changes nothing.
+        let twice = folder.path().join("twice");
+        pack(&*again, &twice, 8, 1, |_| {}).unwrap();
+        let bytes = |folder: &Path| fs::read(folder.join("shard-000000.tar")).unwrap();
+        assert_eq!(bytes(&to), bytes(&twice));
+    }
+
+    #[test]
+    fn a_folder_that_holds_something_is_left_alone() {
+        let source = crate::data::open(FIXTURE).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (to, partial) = (folder.path().join("packed"), folder.path().join("packed.partial"));
+        fs::create_dir(&to).unwrap();
+        fs::write(to.join("mine"), "").unwrap();
+        let error = pack(&*source, &to, 8, 1, |_| {}).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("packed is not empty"), "{error}");
+        fs::remove_file(to.join("mine")).unwrap();
+        // What an interrupted run left is removed; anything else is not.
+        fs::create_dir(&partial).unwrap();
+        fs::write(partial.join("shard-000007.tar"), "half").unwrap();
+        fs::write(partial.join("mine"), "").unwrap();
+        let error = pack(&*source, &to, 8, 1, |_| {}).unwrap_err();
+        assert!(error.to_string().contains("packed.partial is in the way"), "{error}");
+        fs::remove_file(partial.join("mine")).unwrap();
+        pack(&*source, &to, 8, 1, |_| {}).unwrap();
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+    }
+}

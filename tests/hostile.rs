@@ -1,0 +1,300 @@
+//! Damaged and hostile files through every reader: each input gives images or reasons, never a panic, never an
+//! allocation beyond `data::MAX_BYTES`, and none takes longer than a second.
+//!
+//! Inputs are the fixtures cut to every length, and changed at random: a function of their number alone.
+//! `BOOTMAE_HOSTILE_INPUTS` sets how many random ones each reader gets (1,000 if not given); with `--nocapture` the
+//! tests say what they found. An input that fails is written to `target/hostile/`.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use bootmae::data::{self, MAX_BYTES};
+use bootmae::rng::{Rng, Stream};
+
+/// The system's allocator, which remembers the largest request.
+struct Watched;
+
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every request is passed on as it is.
+unsafe impl GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LARGEST.fetch_max(size, Ordering::Relaxed);
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+/// One reader at a time: the allocator watches the process.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Where decoders panicked. `data` turns these panics into reasons; here they are only counted.
+static CAUGHT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// What an input gave.
+#[derive(Default)]
+struct Given {
+    images: usize,
+    reasons: usize,
+}
+
+/// A reader under test.
+struct Target<'t> {
+    name: &'static str,
+    seeds: Vec<Vec<u8>>,
+    read: &'t dyn Fn(&[u8]) -> Given,
+}
+
+impl Target<'_> {
+    /// Cuts each seed to all lengths (long ones to some), then changes seeds at random.
+    fn run(&self) {
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        remember_panics();
+        let wanted = env::var("BOOTMAE_HOSTILE_INPUTS").map_or(1000, |n| n.parse().expect("a number"));
+        let (mut total, mut inputs, mut slowest) = (Given::default(), 0, Duration::ZERO);
+        LARGEST.store(0, Ordering::Relaxed);
+        let mut feed = |input: &[u8]| {
+            let (given, took) = self.feed(input);
+            total.images += given.images;
+            total.reasons += given.reasons;
+            inputs += 1;
+            slowest = slowest.max(took);
+        };
+        for seed in &self.seeds {
+            feed(seed);
+            let step = (seed.len() / 2000).max(1);
+            (0..seed.len()).step_by(step).for_each(|length| feed(&seed[..length]));
+        }
+        for number in 0..wanted {
+            feed(&self.changed(number));
+        }
+        let caught: Vec<String> = CAUGHT.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        eprintln!(
+            "{}: {inputs} inputs gave {} images and {} reasons; largest allocation {:.1} MiB, slowest {:.0} ms; panics \
+             caught at {caught:?}",
+            self.name,
+            total.images,
+            total.reasons,
+            LARGEST.load(Ordering::Relaxed) as f64 / f64::from(1 << 20),
+            slowest.as_secs_f64() * 1e3
+        );
+        assert!(total.images > 0 && total.reasons > inputs / 10, "the inputs test little");
+    }
+
+    /// Reads one input, and says how long it took.
+    fn feed(&self, input: &[u8]) -> (Given, Duration) {
+        let attempt = || {
+            let began = Instant::now();
+            let given = catch_unwind(AssertUnwindSafe(|| (self.read)(input)));
+            (given, began.elapsed())
+        };
+        let (given, mut took) = attempt();
+        if took > LONGEST {
+            // The machine may have been busy.
+            took = took.min(attempt().1);
+        }
+        let largest = LARGEST.load(Ordering::Relaxed);
+        match given {
+            Ok(given) if took <= LONGEST && largest as u64 <= MAX_BYTES => (given, took),
+            given => {
+                let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/hostile");
+                fs::create_dir_all(&folder).unwrap();
+                let file = folder.join(self.name);
+                fs::write(&file, input).unwrap();
+                let panicked = given.is_err();
+                panic!("{}: panicked {panicked}, {took:?}, {largest} bytes at once", file.display());
+            }
+        }
+    }
+
+    /// Input `number`: a seed with a few changes.
+    fn changed(&self, number: u64) -> Vec<u8> {
+        let mut rng = Rng::new(1, Stream::Shuffle, 0, number);
+        let mut bytes = self.seeds[rng.below(self.seeds.len())].clone();
+        for _ in 0..1 + rng.below(6) {
+            if bytes.is_empty() {
+                break;
+            }
+            // Heads and tails, where the lengths are, more often than the middle.
+            let near = bytes.len().min(64);
+            let at = match rng.below(4) {
+                0 => rng.below(near),
+                1 => bytes.len() - 1 - rng.below(near),
+                _ => rng.below(bytes.len()),
+            };
+            match rng.below(9) {
+                0 | 1 => bytes[at] ^= 1 << rng.below(8),
+                2 => bytes[at] = [0, 1, 0x7F, 0x80, 0xFE, 0xFF][rng.below(6)],
+                3 | 4 => {
+                    let value = [0, 1, 0x7FFF_FFFF, 0x8000_0000, u32::MAX, 1 << rng.below(32)][rng.below(6)];
+                    let value = if rng.below(2) == 0 { value.to_le_bytes() } else { value.to_be_bytes() };
+                    let length = [2, 4][rng.below(2)].min(bytes.len() - at);
+                    bytes[at..at + length].copy_from_slice(&value[..length]);
+                }
+                5 => bytes.truncate(at),
+                6 => drop(bytes.drain(at..(at + 1 + rng.below(32)).min(bytes.len()))),
+                7 => {
+                    let piece = bytes[at..(at + 1 + rng.below(64)).min(bytes.len())].to_vec();
+                    let to = rng.below(bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+                _ => {
+                    let other = &self.seeds[rng.below(self.seeds.len())];
+                    let from = rng.below(other.len());
+                    bytes.truncate(at);
+                    bytes.extend_from_slice(&other[from..]);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// Keeps panics off standard error and remembers where they were.
+fn remember_panics() {
+    static SET: Once = Once::new();
+    SET.call_once(|| {
+        let shown = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
+            if place.starts_with("tests/") {
+                return shown(panic);
+            }
+            let file = place.rsplit("/src/").take(1).chain(place.rsplit('/').skip(2).take(1)).collect::<Vec<_>>();
+            CAUGHT.lock().unwrap_or_else(PoisonError::into_inner).insert(file.join(" of "));
+        }));
+    });
+}
+
+fn fixtures(folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.retain(|path| wanted(path.file_name().unwrap().to_str().unwrap()));
+    assert!(!paths.is_empty());
+    paths.into_iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Opens a collection and decodes some of its images.
+fn collection(spec: &str) -> Given {
+    let mut given = Given::default();
+    match data::open(spec) {
+        Ok(source) => {
+            let len = source.len();
+            for index in (0..len.min(24)).map(|i| i * len / len.min(24)) {
+                assert!(!source.name(index).is_empty());
+                source.label(index);
+                match source.load(index, 3) {
+                    Ok(picture) => {
+                        picture.check().unwrap();
+                        given.images += 1;
+                    }
+                    Err(reason) => given.reasons += usize::from(!reason.is_empty()),
+                }
+            }
+            if let Some(near) = source.locality() {
+                assert_eq!(near.runs.iter().sum::<usize>(), len);
+            }
+        }
+        Err(error) => {
+            assert_eq!(error.exit_code(), 3, "{error}");
+            given.reasons += 1;
+        }
+    }
+    given
+}
+
+/// A collection in one file of a folder of its own.
+fn in_file(name: &'static str, spec: impl Fn(&Path) -> String, file: &str, seeds: Vec<Vec<u8>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(file);
+    let spec = spec(folder.path());
+    let read = |input: &[u8]| {
+        fs::write(&path, input).unwrap();
+        collection(&spec)
+    };
+    Target { name, seeds, read: &read }.run();
+}
+
+fn file_named(file: &'static str) -> impl Fn(&Path) -> String {
+    move |folder| folder.join(file).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn images() {
+    let read = |input: &[u8]| match data::decode_bytes(input) {
+        Ok(decoded) => {
+            decoded.picture.check().unwrap();
+            Given { images: 1, reasons: 0 }
+        }
+        Err(reason) => Given { images: 0, reasons: usize::from(!reason.is_empty()) },
+    };
+    let seeds = fixtures("pil/kinds", |name| !name.ends_with(".rgb.png"));
+    Target { name: "images", seeds, read: &read }.run();
+}
+
+#[test]
+fn tar() {
+    in_file("tar", file_named("a.tar"), "a.tar", fixtures("collections", |name| name.ends_with(".tar")));
+}
+
+#[test]
+fn parquet() {
+    let seeds = fixtures("collections", |name| name.ends_with(".parquet"));
+    in_file("parquet", file_named("a.parquet"), "a.parquet", seeds);
+}
+
+#[test]
+fn idx() {
+    let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, 9, 0, 0, 0, 7, 0, 0, 0, 5];
+    bytes.extend(0..=255);
+    bytes.truncate(16 + 9 * 7 * 5);
+    bytes.resize(16 + 9 * 7 * 5, 3);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&bytes).unwrap();
+    in_file("idx", file_named("a-ubyte"), "a-ubyte", vec![bytes, packed.finish().unwrap()]);
+}
+
+#[test]
+fn npy() {
+    let npy = |shape: &str| {
+        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.bytes());
+        bytes.extend([9; 4 * 5 * 6 * 3]);
+        bytes
+    };
+    in_file("npy", file_named("a.npy"), "a.npy", vec![npy("(4, 5, 6, 3)"), npy("(12, 5, 6)")]);
+}
+
+#[test]
+fn cifar() {
+    let bytes: Vec<u8> = (0..3 * 3074usize).map(|at| if at % 3074 < 2 { 7 } else { at as u8 }).collect();
+    in_file("cifar", |folder| format!("cifar100:{}", folder.display()), "train.bin", vec![bytes]);
+}
