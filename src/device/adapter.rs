@@ -90,7 +90,7 @@ pub(super) fn check_limits(limits: &wgpu::Limits, name: &str) -> Result<()> {
     let needed = [
         ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage, 7),
         ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup, 64),
-        ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size, 256),
+        ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size, 512),
         ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension, 32768),
     ];
     match needed.iter().find(|(_, present, needed)| present < needed) {
@@ -169,8 +169,24 @@ mod tests {
     #[test]
     fn a_limit_that_is_too_low_is_named() {
         check_limits(&wgpu::Limits::default(), "an adapter").unwrap();
-        let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..Default::default() };
-        let message = check_limits(&limits, "an adapter").unwrap_err().to_string();
-        assert!(message.contains("max_storage_buffers_per_shader_stage = 4; 7 is needed"), "{message}");
+        type Lower = fn(&mut wgpu::Limits);
+        let each: [(Lower, &str); 4] = [
+            (|l| l.max_storage_buffers_per_shader_stage = 6, "max_storage_buffers_per_shader_stage = 6; 7 is needed"),
+            (
+                |l| l.max_compute_invocations_per_workgroup = 63,
+                "max_compute_invocations_per_workgroup = 63; 64 is needed",
+            ),
+            (|l| l.max_compute_workgroup_storage_size = 511, "max_compute_workgroup_storage_size = 511; 512 is needed"),
+            (
+                |l| l.max_compute_workgroups_per_dimension = 32767,
+                "max_compute_workgroups_per_dimension = 32767; 32768 is needed",
+            ),
+        ];
+        for (lower, named) in each {
+            let mut limits = wgpu::Limits::default();
+            lower(&mut limits);
+            let message = check_limits(&limits, "an adapter").unwrap_err().to_string();
+            assert!(message.contains(named) && message.contains("--adapter"), "{message}");
+        }
     }
 }
