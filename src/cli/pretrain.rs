@@ -130,7 +130,14 @@ impl Told {
 /// Trains to the end, or until something stops the run.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let mut told = Told::default();
-    let result = train(arguments, &mut told);
+    let result = train(arguments, &mut told).map_err(|error| match error {
+        // Of the run's own files, once it has begun.
+        Error::Io { path, source } if told.log.is_some() && path.starts_with(&arguments.out) => Error::checkpoint(
+            path,
+            format!("{source}; checkpoints are untouched. Make room or mend the path, then continue with --resume"),
+        ),
+        other => other,
+    });
     if let Err(error) = &result {
         told.note(&error.to_string());
     }
