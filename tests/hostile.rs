@@ -258,6 +258,38 @@ fn images() {
     Target { name: "images", seeds, read: &read }.run();
 }
 
+/// Small files that claim to be large: too long a side, too many pixels, too many for their bytes.
+#[test]
+fn bombs_are_refused_before_pixels_are_allocated() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = |name: &str| fixtures("pil/kinds", |found| found == name).remove(0);
+    let find = |bytes: &[u8], wanted: &[u8]| bytes.windows(wanted.len()).position(|part| part == wanted).unwrap();
+    let (jpeg, tiff) = (file("rgb.jpg"), file("rgb.tiff"));
+    let frame = find(&jpeg, &[0xFF, 0xC0]);
+    let (cols, rows) = (find(&tiff, &[0, 1, 4, 0, 1, 0, 0, 0]), find(&tiff, &[1, 1, 4, 0, 1, 0, 0, 0]));
+    for side in [60_000u32, 20_000, 16_000, 8_000] {
+        let mut bombs =
+            vec![("JPEG", jpeg.clone()), ("GIF", file("grey.gif")), ("BMP", file("rgb.bmp")), ("TIFF", tiff.clone())];
+        bombs[0].1[frame + 5..frame + 7].copy_from_slice(&(side as u16).to_be_bytes());
+        bombs[0].1[frame + 7..frame + 9].copy_from_slice(&(side as u16).to_be_bytes());
+        bombs[1].1[6..8].copy_from_slice(&(side as u16).to_le_bytes());
+        bombs[1].1[8..10].copy_from_slice(&(side as u16).to_le_bytes());
+        for at in [18, 22] {
+            bombs[2].1[at..at + 4].copy_from_slice(&side.to_le_bytes());
+        }
+        for at in [cols + 8, rows + 8] {
+            bombs[3].1[at..at + 4].copy_from_slice(&side.to_le_bytes());
+        }
+        for (format, bytes) in bombs {
+            LARGEST.store(0, Ordering::Relaxed);
+            let reason = data::decode_bytes(&bytes).expect_err(format);
+            let largest = LARGEST.load(Ordering::Relaxed);
+            assert!(largest < 1 << 20, "{format} {side}: {largest} bytes at once, then: {reason}");
+            assert!(["limit", "size"].iter().any(|word| reason.contains(word)), "{format} {side}: {reason}");
+        }
+    }
+}
+
 #[test]
 fn tar() {
     in_file("tar", file_named("a.tar"), "a.tar", fixtures("collections", |name| name.ends_with(".tar")));

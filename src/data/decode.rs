@@ -109,6 +109,9 @@ fn decode_upright(bytes: &[u8]) -> Result<(DynamicImage, String), String> {
     let mut decoder = reader.into_decoder().map_err(words)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(format!("{width}×{height} pixels are none"));
+    }
     limits.reserve(decoder.total_bytes().max(pixels * 4)).map_err(words)?;
     if pixels > PIXELS_FREE && pixels / PIXELS_A_BYTE > bytes.len() as u64 {
         return Err(format!("{width}×{height} pixels in {} bytes exceed the limit of what is decoded", bytes.len()));
@@ -290,6 +293,13 @@ mod tests {
         assert!(
             picture.pixels.iter().zip(deep.iter()).all(|(eight, sixteen)| eight.abs_diff((sixteen >> 8) as u8) <= 1)
         );
+    }
+
+    #[test]
+    fn an_image_without_rows_is_refused() {
+        let mut bytes = std::fs::read(fixture("kinds/grey.gif")).unwrap();
+        bytes[8..10].fill(0);
+        assert_eq!(rgb(&bytes).unwrap_err(), "24×0 pixels are none");
     }
 
     /// A valid start of a PNG of any size: its header chunk, then the start of its pixels.
