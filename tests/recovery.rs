@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use bootmae::{
     data,
@@ -39,8 +43,12 @@ struct Story {
     recovered: Vec<(String, u64)>,
 }
 
+/// One run at a time: their memory is that of the process.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Runs to the end; the device is lost when the results of step `lose_after` arrive.
 fn run(folder: &Path, config: RunConfig, lose_after: Option<u64>) -> Story {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let source = data::open(PHOTOS).unwrap();
     let device = common::one_device(DeviceOptions::default());
     let lose = device.destroyer();
