@@ -28,6 +28,8 @@ mod joined;
 #[cfg(not(target_arch = "wasm32"))]
 mod loader;
 #[cfg(not(target_arch = "wasm32"))]
+mod memory;
+#[cfg(not(target_arch = "wasm32"))]
 mod names;
 #[cfg(not(target_arch = "wasm32"))]
 mod npy;
