@@ -7,7 +7,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -234,8 +234,16 @@ fn in_file(name: &'static str, spec: impl Fn(&Path) -> String, file: &str, seeds
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(file);
     let spec = spec(folder.path());
+    // A file that is emptied and written again is flushed at once by some file systems; this one is overwritten.
+    let mut file = fs::File::create(&path).unwrap();
+    file.write_all(&[0; 1 << 16]).unwrap();
+    let file = Mutex::new(file);
     let read = |input: &[u8]| {
-        fs::write(&path, input).unwrap();
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.rewind().unwrap();
+        file.write_all(input).unwrap();
+        file.set_len(input.len() as u64).unwrap();
+        drop(file);
         collection(&spec)
     };
     Target { name, seeds, read: &read }.run();

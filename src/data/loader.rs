@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::memory::keep_freed_blocks;
 use super::order::EpochOrder;
 use super::source::Source;
 use super::worker::{Job, Outcome, Worker};
@@ -96,6 +97,7 @@ impl Loader {
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions, first_batch: u64) -> Result<Loader> {
         let len = source.len();
         check(&options, &*source, first_batch)?;
+        keep_freed_blocks();
         let allowed = match options.max_bad_fraction {
             0.0 => 0,
             fraction => ((fraction * len as f64) as usize).max(1),

@@ -1,8 +1,9 @@
 //! Images: where they come from, how they are decoded, cut and scaled, and how batches are made ahead of the GPU.
 //!
 //! A [`Source`] is a numbered collection. [`open`] makes one from what a user names: a folder, tar archives, parquet
-//! files, arrays, CIFAR. [`Loader`] turns it into batches on worker threads. What a batch holds is a function of the seed and of the batch's number alone. In a
-//! browser the page decodes its own pictures, so only [`Picture`] and [`augment`](mod@augment) exist there.
+//! files, arrays, CIFAR. [`Loader`] turns it into batches on worker threads. What a batch holds is a function of the
+//! seed and of the batch's number alone. In a browser the page decodes its own pictures, so only [`Picture`] and
+//! [`augment`](mod@augment) exist there.
 
 pub mod augment;
 mod convolve;
@@ -26,6 +27,8 @@ mod idx;
 mod joined;
 #[cfg(not(target_arch = "wasm32"))]
 mod loader;
+#[cfg(not(target_arch = "wasm32"))]
+mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 mod names;
 #[cfg(not(target_arch = "wasm32"))]

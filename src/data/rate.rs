@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Source;
 use super::augment::augment;
+use super::memory::keep_freed_blocks;
 use super::order::EpochOrder;
 use crate::error::{Error, Result};
 use crate::rng::{Rng, Stream};
@@ -32,6 +33,7 @@ pub struct Rate {
 /// # Errors
 /// [`Error::Images`] when none of them can be read.
 pub fn rate(source: &dyn Source, side: usize, images: usize) -> Result<Rate> {
+    keep_freed_blocks();
     let mut order = EpochOrder::new(0, source.len(), source.locality());
     let (mut read, mut decoded, mut augmented) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let (mut made, mut unreadable, mut last) = (0, 0, String::new());

@@ -74,7 +74,7 @@ impl Stored {
 }
 
 /// Which images lie side by side. An epoch then takes the runs in a random order and shuffles within a window, so that
-/// reading jumps about less, see [`EpochOrder`](super::order::EpochOrder).
+/// reading jumps about less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locality {
     /// The lengths of the runs, in order; together all images.
