@@ -1,5 +1,5 @@
 //! Whether the self-test of `bootmae doctor` finds a driver that computes wrongly: shaders with one operator or constant
-//! changed stand in for such a driver. `BOOTMAE_MUTANTS=all` tries every change, without it every 30th.
+//! changed stand in for such a driver. `BOOTMAE_MUTANTS=all` tries every change, without it every 25th.
 
 mod common;
 
@@ -16,7 +16,7 @@ use bootmae::{
 };
 
 /// What is changed to what. Comparisons stay: most of them guard the ends of arrays, where a change has no effect.
-const CHANGES: [(&str, &str); 12] = [
+const CHANGES: [(&str, &str); 11] = [
     (" + ", " - "),
     (" - ", " + "),
     (" * ", " + "),
@@ -26,7 +26,6 @@ const CHANGES: [(&str, &str); 12] = [
     ("min(", "max("),
     ("exp(", "abs("),
     ("sqrt(", "abs("),
-    (" = 0.0;", " = 0.5;"),
     ("1.0 /", "1.5 /"),
     ("fma(", "0.5 + fma("),
 ];
@@ -53,8 +52,11 @@ fn mutants() -> Vec<Mutant> {
             inside = (inside || line.contains("fn ")) && !line.starts_with('}');
             // What is left of a brace may be a signature; bounds and indices of loops guard the ends of arrays.
             let body = if line.contains("fn ") { code.find('{').map_or(code.len(), |at| at + 1) } else { 0 };
-            for (old, new) in CHANGES.iter().filter(|_| inside && !code.contains("for (") && !code.contains("return;"))
-            {
+            // Bounds and clamps guard the ends of arrays, a grid's second row begins beyond two million invocations, and a
+            // workgroup of the web-safe product has one row: changes there have no effect.
+            let idle = ["for (", "return;", "- 1u", "groups.x", "local.y"];
+            let skipped = !inside || idle.iter().any(|part| code.contains(part));
+            for (old, new) in CHANGES.iter().filter(|_| !skipped) {
                 for (at, _) in code.match_indices(old).filter(|(at, _)| *at >= body) {
                     let place = start + at;
                     let changed = format!("{}{new}{}", &source[..place], &source[place + old.len()..]);
@@ -94,7 +96,7 @@ fn survives(mutant: &Mutant, samples: Vec<Sample>) -> Option<bool> {
 fn the_self_test_finds_a_driver_that_computes_wrongly() {
     let all = std::env::var("BOOTMAE_MUTANTS").is_ok_and(|value| value == "all");
     let (mut caught, mut survivors) = (0, Vec::new());
-    for mutant in mutants().into_iter().step_by(if all { 1 } else { 30 }) {
+    for mutant in mutants().into_iter().step_by(if all { 1 } else { 25 }) {
         let samples = samples_of(mutant.file);
         if samples.is_empty() {
             continue;
