@@ -30,6 +30,9 @@ pub struct DeviceOptions {
     pub checked: bool,
     /// Ask for WebGPU's default limits instead of everything the adapter offers.
     pub web_limits: bool,
+    /// The most seconds that a submit of several dispatches may take on a slow GPU. Without it 0.2, and no bound on
+    /// software adapters: nothing resets those, and one submit waits there for the one before.
+    pub submit_s: Option<f64>,
     /// Compile other shaders than the program's, to see that a driver which computes wrongly is found out.
     pub rewrite: Option<Rewrite>,
 }
@@ -130,6 +133,13 @@ impl Device {
     /// Whether shaders are compiled with bounds checks.
     pub fn is_checked(&self) -> bool {
         self.options.checked
+    }
+
+    /// The most seconds that a submit of several dispatches may take, see [`DeviceOptions::submit_s`].
+    pub(crate) fn submit_s(&self) -> f64 {
+        /// A screen that stands still longer is noticed; systems reset a GPU after one or two seconds.
+        const NOTICED_S: f64 = 0.2;
+        self.options.submit_s.unwrap_or(if self.is_software() { f64::INFINITY } else { NOTICED_S })
     }
 
     /// Whether the adapter is a software rasterizer.

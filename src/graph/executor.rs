@@ -48,11 +48,12 @@ impl Arenas {
     }
 }
 
-/// How many of the next dispatches an open submit of so many `seconds` still takes; an empty one takes at least one.
-fn fitting(seconds: &mut f64, next: impl Iterator<Item = f64>) -> usize {
+/// How many of the next dispatches an open submit of so many `seconds` still takes below `bound`; an empty one takes at
+/// least one.
+fn fitting(bound: f64, seconds: &mut f64, next: impl Iterator<Item = f64>) -> usize {
     let mut taken = 0;
     for one in next {
-        if *seconds > 0.0 && *seconds + one > SUBMIT_S {
+        if *seconds > 0.0 && *seconds + one > bound {
             break;
         }
         *seconds += one;
@@ -78,18 +79,13 @@ impl Step {
     }
 }
 
-/// Records plans one after another into as few submits as [`SUBMIT_S`] allows; all but the last are submitted on the
+/// Records plans one after another into as few submits as the device's bound on one allows; all but the last are submitted on the
 /// way, so that a GPU can show a picture in between and no watchdog barks.
 pub(crate) struct Submits<'a> {
     device: &'a Device,
     encoder: wgpu::CommandEncoder,
     seconds: f64,
 }
-
-/// The most seconds that a submit of several dispatches is predicted to take (see [`Planned::seconds`]).
-///
-/// [`Planned::seconds`]: super::Planned::seconds
-const SUBMIT_S: f64 = 0.2;
 
 impl<'a> Submits<'a> {
     /// Nothing recorded yet.
@@ -101,7 +97,8 @@ impl<'a> Submits<'a> {
     pub(crate) fn record(&mut self, executor: &Executor) {
         let mut rest = &executor.steps[..];
         while !rest.is_empty() {
-            let now = fitting(&mut self.seconds, rest.iter().map(|step| step.seconds));
+            let bound = self.device.submit_s();
+            let now = fitting(bound, &mut self.seconds, rest.iter().map(|step| step.seconds));
             if now > 0 {
                 let mut pass = self.encoder.begin_compute_pass(&Default::default());
                 rest[..now].iter().for_each(|step| step.record(&mut pass));
@@ -355,7 +352,7 @@ mod tests {
         let parts = |times: &[f64]| {
             let (mut rest, mut parts) = (times, Vec::new());
             while !rest.is_empty() {
-                let now = fitting(&mut 0.0, rest.iter().copied());
+                let now = fitting(0.2, &mut 0.0, rest.iter().copied());
                 parts.push(now);
                 rest = &rest[now..];
             }
@@ -364,6 +361,6 @@ mod tests {
         assert_eq!(parts(&[0.05; 9]), [4, 4, 1]);
         assert_eq!(parts(&[0.1, 0.3, 0.0, 0.05]), [1, 1, 2], "a long dispatch is alone in its submit");
         assert_eq!(parts(&[0.0; 5]), [5]);
-        assert_eq!(fitting(&mut 0.19, [0.02].into_iter()), 0, "what was recorded before counts");
+        assert_eq!(fitting(0.2, &mut 0.19, [0.02].into_iter()), 0, "what was recorded before counts");
     }
 }
