@@ -222,16 +222,15 @@ fn memory_is_known_before_anything_is_allocated() {
     let config = small();
     let trainer = trainer(&config, 2, 2);
     let device = trainer.device();
-    let planned = footprint(device, &config, 4, 2).unwrap();
-    assert_eq!(planned.total(), trainer.gpu_bytes());
+    assert_eq!(footprint(device, &config, 2, 2).unwrap().total(), trainer.gpu_bytes());
 
-    let whole = footprint(device, &config, 4, 1).unwrap().total();
-    let roomy = fit(device, &config, 4, Some(whole)).unwrap();
-    assert_eq!((roomy.micro_batch, roomy.micro_batches), (4, 1));
-    let tight = fit(device, &config, 4, Some(whole - 1)).unwrap();
-    assert_eq!((tight.micro_batch, tight.micro_batches), (2, 2), "the update still has four images");
-    assert_eq!(tight.footprint, planned);
-    let refusal = fit(device, &config, 4, Some(1 << 20)).unwrap_err().to_string();
+    let whole = footprint(device, &config, 64, 1).unwrap().total();
+    let roomy = fit(device, &config, 64, Some(whole)).unwrap();
+    assert_eq!((roomy.micro_batch, roomy.micro_batches), (64, 1));
+    let tight = fit(device, &config, 64, Some(whole - 1)).unwrap();
+    assert_eq!((tight.micro_batch, tight.micro_batches), (32, 2), "the update still has all images");
+    assert_eq!(tight.footprint, footprint(device, &config, 64, 2).unwrap());
+    let refusal = fit(device, &config, 64, Some(1 << 20)).unwrap_err().to_string();
     assert!(refusal.contains("one image at a time needs"), "{refusal}");
 }
 

@@ -294,7 +294,8 @@ impl Arguments {
             let needs = mib(found.footprint.total());
             return Ok(Some(format!("micro-batch {} ({} an update): {needs}", found.micro_batch, found.micro_batches)));
         }
-        let needs = footprint(device, &config.model, batch, config.training.micro_batches)?.total();
+        let footprint = footprint(device, &config.model, batch, config.training.micro_batches)?;
+        let needs = footprint.total();
         match usable {
             Some(usable) if needs > usable => Err(Error::Gpu(format!(
                 "this run needs {} of GPU memory; {} has {} for it. Give --micro-batch auto, which keeps the batch of \
@@ -303,6 +304,10 @@ impl Arguments {
                 device.adapter().name,
                 mib(usable)
             ))),
+            _ if footprint.is_too_long(device) => Ok(Some(
+                "one dispatch of this step may take longer than some systems let a GPU work; --micro-batch auto divides it"
+                    .into(),
+            )),
             _ => Ok(None),
         }
     }

@@ -1,6 +1,6 @@
-//! Masked reconstruction: what the pixel branch makes of the visible patches of an image.
+//! Masked reconstruction: what the network makes of the visible patches of an image.
 
-use super::{ModelConfig, config::PixelTarget, inputs, inventory, position_tables, record};
+use super::{Features, ModelConfig, config::PixelTarget, inputs, inventory, position_tables, record};
 use crate::{
     device::{Device, Readback},
     error::Result,
@@ -10,8 +10,9 @@ use crate::{
 };
 
 const WEIGHTS: &str = "weights";
+const TEACHER: &str = "teacher";
 
-/// Encoder and pixel decoder on a device, for one image at a time.
+/// Encoder and decoders on a device, for one image at a time.
 pub struct Reconstructor {
     config: ModelConfig,
     executor: Executor,
@@ -45,6 +46,14 @@ pub struct Reconstruction {
     pub target_error: f64,
     /// Mean squared error of the masked patches' pixels, in the units of the input (−1 to 1).
     pub pixel_error: f64,
+    /// Predicted features and the momentum encoder's, where both are at hand.
+    pub features: Option<Features>,
+}
+
+/// A reconstruction that is on its way.
+pub struct Begun {
+    pixels: Readback,
+    features: Option<[Readback; 2]>,
 }
 
 impl Reconstructor {
@@ -60,51 +69,58 @@ impl Reconstructor {
         Ok((made, Weights { layout, arenas }))
     }
 
-    /// Compiles the pixel branch of `config` over the arena `weights` of others, which it reads where it stands.
+    /// Compiles the branches of `config` over the arenas of others, which it reads where they stand: weights, and the
+    /// momentum encoder's where there is a feature branch.
     pub async fn over(
         device: &Device,
         config: &ModelConfig,
         layout: &Layout,
         arenas: &Arenas,
     ) -> Result<Reconstructor> {
-        let config = ModelConfig { feature_branch: false, ..config.clone() };
         let plan = {
             let graph = Graph::new();
-            let recorded = record(&config, 1, &Params::new(&graph, layout, WEIGHTS), None);
+            let teacher = config.feature_branch.then(|| Params::new(&graph, layout, TEACHER));
+            let recorded = record(config, 1, &Params::new(&graph, layout, WEIGHTS), teacher.as_ref());
             let options = PlanOptions { tuning: Tuning::for_device(device), ..Default::default() };
-            Plan::new(&graph, &[Fetch::new("pixels", recorded.pixels)], &options)
+            let mut fetch = vec![Fetch::new("pixels", recorded.pixels)];
+            if let Some(branch) = &recorded.features {
+                fetch.extend([Fetch::new("predicted", branch.predicted), Fetch::new("target", branch.target)]);
+            }
+            Plan::new(&graph, &fetch, &options)
         };
         let executor = Executor::new(device, plan, arenas).await?;
-        for (name, table) in position_tables(&config) {
+        for (name, table) in position_tables(config) {
             executor.write(device, name, bytemuck::cast_slice(&table));
         }
-        Ok(Reconstructor { config, executor })
+        Ok(Reconstructor { config: config.clone(), executor })
     }
 
     /// Reconstructs `image [channels, height, width]` from the visible patches of `order`.
     pub async fn run(&self, device: &Device, image: &[f32], order: &[u32]) -> Result<Reconstruction> {
-        let predicted = self.begin(device, image, order);
-        self.finish(device, predicted, image, order).await
+        let begun = self.begin(device, image, order);
+        self.finish(device, begun, image, order).await
     }
 
     /// Submits the reconstruction of an image with the weights as they now are.
-    pub fn begin(&self, device: &Device, image: &[f32], order: &[u32]) -> Readback {
+    pub fn begin(&self, device: &Device, image: &[f32], order: &[u32]) -> Begun {
         self.executor.write(device, inputs::IMAGES, bytemuck::cast_slice(image));
         self.executor.write(device, inputs::ORDER, bytemuck::cast_slice(order));
         self.executor.run(device);
-        self.executor.copy(device, "pixels")
+        let copy = |name| self.executor.copy(device, name);
+        let features = self.config.feature_branch.then(|| ["predicted", "target"].map(copy));
+        Begun { pixels: copy("pixels"), features }
     }
 
     /// Waits for what [`Reconstructor::begin`] submitted for this image.
-    pub async fn finish(
-        &self,
-        device: &Device,
-        predicted: Readback,
-        image: &[f32],
-        order: &[u32],
-    ) -> Result<Reconstruction> {
-        let predicted: Vec<f32> = bytemuck::pod_collect_to_vec(&predicted.take(device).await?);
-        Ok(self.place(image, order, &predicted))
+    pub async fn finish(&self, device: &Device, begun: Begun, image: &[f32], order: &[u32]) -> Result<Reconstruction> {
+        let predicted: Vec<f32> = bytemuck::pod_collect_to_vec(&begun.pixels.take(device).await?);
+        let mut made = self.place(image, order, &predicted);
+        if let Some([student, teacher]) = begun.features {
+            let student = bytemuck::pod_collect_to_vec(&student.take(device).await?);
+            let teacher = bytemuck::pod_collect_to_vec(&teacher.take(device).await?);
+            made.features = Some(Features::new(student, teacher, self.config.width, self.config.layer_norm_eps));
+        }
+        Ok(made)
     }
 
     /// Puts predictions back into the image, with each true patch's own statistics.
@@ -128,7 +144,8 @@ impl Reconstructor {
             }
         }
         let count = predicted.len() as f64;
-        Reconstruction { image: out, target_error: target_error / count, pixel_error: pixel_error / count }
+        let (target_error, pixel_error) = (target_error / count, pixel_error / count);
+        Reconstruction { image: out, target_error, pixel_error, features: None }
     }
 
     /// Mean and deviation that the target was normalised with.

@@ -1,4 +1,5 @@
-//! How much memory a training step needs, found without allocating any, and the micro-batch that fits.
+//! How much memory a training step needs, found without allocating any, how long its longest dispatch may take, and the
+//! micro-batch that fits.
 
 use serde::Serialize;
 
@@ -17,13 +18,18 @@ use crate::{
 /// The share of an adapter's memory that a run may plan for; the rest is left to the system, drivers and staging.
 const USABLE: f64 = 0.9;
 
-/// GPU memory of a training step, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The most seconds that a dispatch may take on a slow GPU: systems reset one that works on something for two seconds.
+const DISPATCH_S: f64 = 1.5;
+
+/// What a training step asks of a GPU: memory, in bytes, and patience.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Footprint {
     /// Weights, gradients, both moments, the teacher, and with several micro-batches the sums of gradients.
     pub state: u64,
     /// Activations and inputs of one micro-batch, and the update's scratch.
     pub work: u64,
+    /// Seconds that the longest dispatch takes at most on a slow GPU.
+    pub longest_dispatch_s: f64,
 }
 
 impl Footprint {
@@ -31,10 +37,15 @@ impl Footprint {
     pub fn total(&self) -> u64 {
         self.state + self.work
     }
+
+    /// Whether a dispatch may take so long on `device` that the system resets it. Nothing resets software adapters.
+    pub fn is_too_long(&self, device: &Device) -> bool {
+        !device.is_software() && self.longest_dispatch_s > DISPATCH_S
+    }
 }
 
 /// A micro-batch and what it needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Fit {
     /// Images of one forward and backward pass.
     pub micro_batch: usize,
@@ -70,16 +81,20 @@ fn options(batch: usize, micro_batches: usize, tuning: Tuning) -> TrainerOptions
 
 fn of(planned: &PlannedStep) -> Footprint {
     let work = planned.plans.iter().map(|plan| plan.pool_bytes() + plan.input_bytes()).sum();
-    Footprint { state: planned.state_bytes, work }
+    let dispatches = planned.plans.iter().flat_map(|plan| &plan.dispatches);
+    let longest_dispatch_s = dispatches.map(|dispatch| dispatch.seconds()).fold(0.0, f64::max);
+    Footprint { state: planned.state_bytes, work, longest_dispatch_s }
 }
 
-/// The largest micro-batch of an update of `batch` images that `usable` bytes and the device's limits allow, or why even
-/// single images do not fit.
+/// The largest micro-batch of an update of `batch` images that `usable` bytes, the device's limits and the bound on a
+/// dispatch allow, or why even single images do not fit.
 pub fn fit(device: &Device, config: &ModelConfig, batch: usize, usable: Option<u64>) -> Result<Fit> {
     let mut last = None;
     for micro_batches in (1..=batch).filter(|count| batch.is_multiple_of(*count)) {
         match footprint(device, config, batch, micro_batches) {
-            Ok(footprint) if usable.is_none_or(|usable| footprint.total() <= usable) => {
+            Ok(footprint)
+                if usable.is_none_or(|usable| footprint.total() <= usable) && !footprint.is_too_long(device) =>
+            {
                 return Ok(Fit { micro_batch: batch / micro_batches, micro_batches, footprint });
             }
             Ok(footprint) => {
@@ -100,4 +115,21 @@ pub fn fit(device: &Device, config: &ModelConfig, batch: usize, usable: Option<u
 /// Bytes for people.
 pub fn mib(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::PRESETS;
+
+    #[test]
+    fn one_image_of_any_preset_keeps_every_dispatch_short() {
+        for preset in PRESETS {
+            let config = ModelConfig::preset(preset).unwrap();
+            let [one, eight] = [1, 8].map(|batch| estimate(&config, batch, 1));
+            assert!(one.longest_dispatch_s < DISPATCH_S / 2.0, "{preset}: {one:?}");
+            assert!(eight.longest_dispatch_s >= one.longest_dispatch_s && eight.state == one.state, "{preset}");
+            assert!(eight.work > one.work, "{preset}");
+        }
+    }
 }

@@ -14,9 +14,8 @@ use super::{
 };
 use crate::{
     data::{Picture, Source, augment::resize_centre},
-    device::Readback,
     error::{Error, Result},
-    model::{ModelConfig, Reconstruction, Reconstructor, masking},
+    model::{Begun, Features, ModelConfig, Reconstruction, Reconstructor, masking},
     rng::{Rng, Stream},
 };
 
@@ -61,14 +60,14 @@ impl Sampler {
     }
 
     /// Submits a reconstruction with the weights after the steps submitted so far, to be handed to [`Sampler::finish`].
-    pub async fn begin(&mut self, trainer: &Trainer) -> Result<Readback> {
+    pub async fn begin(&mut self, trainer: &Trainer) -> Result<Begun> {
         let reconstructor = match self.reconstructor.take() {
             Some(made) => made,
             None => trainer.reconstructor().await?,
         };
-        let predicted = reconstructor.begin(trainer.device(), &self.image, &self.order);
+        let begun = reconstructor.begin(trainer.device(), &self.image, &self.order);
         self.reconstructor = Some(reconstructor);
-        Ok(predicted)
+        Ok(begun)
     }
 
     /// Gives up what it holds on a device that is gone.
@@ -77,16 +76,23 @@ impl Sampler {
     }
 
     /// Waits for the reconstruction of `step` and writes its picture.
-    pub async fn finish(&self, trainer: &Trainer, predicted: Readback, step: u64) -> Result<Sample> {
+    pub async fn finish(&self, trainer: &Trainer, begun: Begun, step: u64) -> Result<Sample> {
         let config = trainer.config();
         let made = self.reconstructor.as_ref().expect("a sample was begun");
-        let result = made.finish(trainer.device(), predicted, &self.image, &self.order).await?;
-        let caption = format!(
+        let result = made.finish(trainer.device(), begun, &self.image, &self.order).await?;
+        let mut caption = format!(
             "Step {step}: {} of {} patches hidden. PSNR of hidden patches {:.1} dB.",
             config.masked,
             config.patches(),
             psnr(&result)
         );
+        if let Some(features) = &result.features {
+            caption += &format!(
+                " Features of hidden patches: the teacher's first three principal components as red, green and blue; \
+                 cosine of predicted and teacher's {:.3}.",
+                features.cosine()
+            );
+        }
         let path = self.folder.join(format!("step-{step}.png"));
         let picture = draw(config, &self.image, &self.order, &result, &caption);
         write_png(&path, &picture)?;
@@ -95,7 +101,7 @@ impl Sampler {
     }
 }
 
-/// Original, masked image and reconstruction side by side.
+/// Original, masked image and reconstruction side by side, and where features are at hand, predicted and teacher's.
 pub fn draw(config: &ModelConfig, image: &[f32], order: &[u32], result: &Reconstruction, caption: &str) -> RgbImage {
     let (height, width) = (config.image_height, config.image_width);
     let show = |values: &[f32]| {
@@ -104,12 +110,25 @@ pub fn draw(config: &ModelConfig, image: &[f32], order: &[u32], result: &Reconst
     };
     let (original, masked) = (show(image), show(&hide(config, image, order)));
     let rebuilt = show(&result.image);
-    let panels = [
+    let maps = result.features.iter().flat_map(Features::colours).map(|colours| paint(config, order, &colours));
+    let maps: Vec<Vec<u8>> = maps.collect();
+    let mut panels = vec![
         Panel { title: "original", rgb: &original },
         Panel { title: "masked", rgb: &masked },
         Panel { title: "reconstruction", rgb: &rebuilt },
     ];
+    let titles = ["predicted features", "teacher's features"];
+    panels.extend(titles.into_iter().zip(&maps).map(|(title, rgb)| Panel { title, rgb }));
     compose(&panels, height, width, caption)
+}
+
+/// A picture with hidden patches in these colours, in the order of `order`, and visible ones grey.
+fn paint(config: &ModelConfig, order: &[u32], colours: &[[u8; 3]]) -> Vec<u8> {
+    let (p, columns) = (config.patch_size, config.grid().1);
+    let mut cells = vec![[128; 3]; config.patches()];
+    order[config.visible()..].iter().zip(colours).for_each(|(cell, colour)| cells[*cell as usize] = *colour);
+    let at = |y: usize, x: usize| cells[y / p * columns + x / p];
+    (0..config.image_height).flat_map(|y| (0..config.image_width).flat_map(move |x| at(y, x))).collect()
 }
 
 /// Peak signal-to-noise ratio in decibels; pixels span −1 to 1.

@@ -257,7 +257,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// The pixel branch over this trainer's weights.
+    /// The network over this trainer's weights, for one image at a time.
     pub async fn reconstructor(&self) -> Result<Reconstructor> {
         Reconstructor::over(&self.device, &self.config, &self.layout, &self.arenas).await
     }
