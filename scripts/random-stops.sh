@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Stops a small run after a random step and resumes it, N (50) times with 1, 2 or 4 loader threads before and after, and
-# compares its last checkpoint with an uninterrupted run's. ADAPTER (llvmpipe) names the adapter, BOOTMAE the program.
+# compares its last checkpoint with an uninterrupted run's, which has the number of threads that the checkpoint tells in
+# its settings. ADAPTER (llvmpipe) names the adapter, BOOTMAE the program.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 rounds=${1:-50}
@@ -35,15 +36,16 @@ train() {
 sum() { cat "$1/checkpoints/step-$steps"/*.safetensors | sha256sum; }
 some() { case $((RANDOM % 3)) in 0) echo 1 ;; 1) echo 2 ;; *) echo 4 ;; esac }
 
-train 2 --out "$scratch/whole"
-whole=$(sum "$scratch/whole")
+for threads in 1 2 4; do
+    train $threads --out "$scratch/whole-$threads"
+done
 equal=0
 for _ in $(seq "$rounds"); do
     stop=$((RANDOM % (steps - 1) + 1)) before=$(some) after=$(some)
     rm -rf "$scratch/parts"
     train "$before" --out "$scratch/parts" --stop-after $stop
     train "$after" --out "$scratch/parts" --resume
-    if [ "$(sum "$scratch/parts")" = "$whole" ]; then
+    if [ "$(sum "$scratch/parts")" = "$(sum "$scratch/whole-$after")" ]; then
         equal=$((equal + 1))
     else
         echo "differs: stopped after step $stop, $before threads before and $after after"
