@@ -1,13 +1,6 @@
 // Normalisation over the last axis with optional gain and bias; one row an invocation, so that no barrier is needed.
-#include "common/layer_norm.wgsl"
+#include "common/layer_norm_scalar.wgsl"
 #include "common/grid.wgsl"
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> gain: array<f32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read> saved: array<f32>;
-@group(0) @binding(5) var<storage, read> dy: array<f32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
-@group(0) @binding(7) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(8) var<storage, read_write> gain_sum: array<f32>;
 @group(0) @binding(9) var<storage, read_write> bias_sum: array<f32>;
 

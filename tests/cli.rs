@@ -297,6 +297,8 @@ fn a_plan_names_the_micro_batch_that_fits() {
     says(&pretrain(&run, &auto), 0, &["an update)"]);
     let config = fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("batch_size = 4") && !config.contains("micro_batches = 1"), "{config}");
+    // The same command line goes on with what was chosen.
+    says(&pretrain(&run, &[&auto[..], &["--resume"]].concat()), 0, &["step 1 of 1"]);
     says(
         &pretrain(&folder.path().join("odd"), &["--data", PHOTOS, "--micro-batch", "3"]),
         2,

@@ -160,6 +160,10 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
         config.training.micro_batches = count;
     }
     if let Start::Resumed(from) = &begun.start {
+        if arguments.micro_batch.as_deref() == Some("auto") {
+            // What was chosen at the start: other parts would round differently.
+            config.training.micro_batches = from.snapshot.config.training.micro_batches;
+        }
         check_resumable(&from.snapshot, &from.path, &config)?;
         let began_with = &from.snapshot.config.data.source;
         if *began_with != config.data.source {
@@ -284,7 +288,7 @@ impl Arguments {
     }
 
     /// Makes sure, before anything is allocated, that the run fits the GPU's memory; chooses the micro-batch where that is
-    /// left to the program, and says so. A resumed run keeps its own: other parts would round differently.
+    /// left to the program, and says so. A resumed run has its own already.
     fn settle_memory(&self, device: &Device, config: &mut RunConfig, resumed: bool) -> Result<Option<String>> {
         let usable = usable_bytes(device, self.gpu_memory_mib.map(|mib| mib << 20));
         let batch = config.training.batch_size;

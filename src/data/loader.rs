@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::memory::keep_freed_blocks;
+use super::allocator::keep_freed_blocks;
 use super::order::EpochOrder;
 use super::source::Source;
 use super::worker::{Job, Outcome, Worker};

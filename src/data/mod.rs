@@ -12,6 +12,8 @@ mod picture;
 pub use picture::Picture;
 
 #[cfg(not(target_arch = "wasm32"))]
+mod allocator;
+#[cfg(not(target_arch = "wasm32"))]
 mod check;
 #[cfg(not(target_arch = "wasm32"))]
 mod cifar;
@@ -27,8 +29,6 @@ mod idx;
 mod joined;
 #[cfg(not(target_arch = "wasm32"))]
 mod loader;
-#[cfg(not(target_arch = "wasm32"))]
-mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 mod names;
 #[cfg(not(target_arch = "wasm32"))]

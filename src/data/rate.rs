@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Source;
+use super::allocator::keep_freed_blocks;
 use super::augment::augment;
-use super::memory::keep_freed_blocks;
 use super::order::EpochOrder;
 use crate::error::{Error, Result};
 use crate::rng::{Rng, Stream};

@@ -10,7 +10,6 @@ use super::{
 use crate::{
     device::Device,
     error::Result,
-    graph::Executor,
     model::{ModelConfig, masking},
     ops::{Settings, Tuning, Work},
     rng::{Rng, Stream},
@@ -124,19 +123,5 @@ async fn best_product(device: &Device, config: &ModelConfig, batch: usize, clock
     let mut best: f64 = 0.0;
     let mut tuning = Tuning::for_device(device);
     tune::tune(device, &needs, &mut tuning, f64::INFINITY, clock, |choice| best = best.max(choice.gflops)).await?;
-    Ok(best)
-}
-
-/// Seconds of the better of two runs after one that warms up; a run ends when its output can be read.
-pub(super) async fn best_run(device: &Device, executor: &Executor, output: &str, clock: Clock<'_>) -> Result<f64> {
-    let mut best = f64::INFINITY;
-    for run in 0..3 {
-        let began = clock();
-        executor.run(device);
-        executor.read(device, output).await?;
-        if run > 0 {
-            best = best.min(clock() - began);
-        }
-    }
     Ok(best)
 }

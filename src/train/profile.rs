@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Clock, bench::best_run};
+use super::{Clock, tune::best_run};
 use crate::{
     device::Device,
     error::Result,
@@ -143,7 +143,7 @@ pub async fn copy_rate(device: &Device, clock: Clock<'_>) -> Result<f64> {
     let corner = copy.then(crate::ops::SliceVector { first: 0, len: 1 }, &[]);
     let plan = Plan::new(&graph, &[Fetch::new("corner", corner)], &PlanOptions::default());
     let executor = Executor::new(device, plan, &Arenas::default()).await?;
-    let mut best = best_run(device, &executor, "corner", clock).await? / COPIES as f64;
+    let mut best = best_run(device, &executor, "corner", 1, f64::INFINITY, clock).await? / COPIES as f64;
     if let Some(plans) = graph::profile(device, &[&executor]).await? {
         let durations = plans[0][..COPIES].iter().map(|span| span.end - span.begin);
         best = durations.filter(|seconds| *seconds > 0.0).fold(best, f64::min);

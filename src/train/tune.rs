@@ -271,24 +271,36 @@ impl Subject {
         Ok(outputs)
     }
 
-    /// Seconds of the better of two runs after one that warms up; of the first alone if that takes longer than `limit`.
     async fn seconds(&self, device: &Device, variant: Variant, limit: f64, clock: Clock<'_>) -> Result<f64> {
         let executor = self.executor(device, variant, false).await?;
-        let mut best = f64::INFINITY;
-        for run in 0..3 {
-            let began = clock();
-            executor.repeat(device, self.repeats);
-            executor.read(device, "0").await?;
-            if run > 0 {
-                best = best.min((clock() - began) / self.repeats as f64);
-            }
-            if run > 0 && best > limit {
-                break;
-            }
-        }
-        // A coarse clock may not have moved.
-        Ok(best.max(1e-9))
+        best_run(device, &executor, "0", self.repeats, limit, clock).await
     }
+}
+
+/// Seconds of one of `repeats` repetitions in the better of two runs after one that warms up; in the first alone if that
+/// takes longer than `limit`. A run ends when its output can be read.
+pub(super) async fn best_run(
+    device: &Device,
+    executor: &Executor,
+    output: &str,
+    repeats: usize,
+    limit: f64,
+    clock: Clock<'_>,
+) -> Result<f64> {
+    let mut best = f64::INFINITY;
+    for run in 0..3 {
+        let began = clock();
+        executor.repeat(device, repeats);
+        executor.read(device, output).await?;
+        if run > 0 {
+            best = best.min((clock() - began) / repeats as f64);
+        }
+        if run > 0 && best > limit {
+            break;
+        }
+    }
+    // A coarse clock may not have moved.
+    Ok(best.max(1e-9))
 }
 
 /// The types of what `work` reads: a and b; attention's inputs and the gradient of its output. No bias, so that the forms
