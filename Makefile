@@ -14,9 +14,8 @@ demo: export BOOTMAE_NO_TUNE := 1
 # Each demo starts by removing this folder, so it cannot be set from outside.
 override RUN := runs/demo
 
-# The wasm build: `make web PROFILE=release` is smaller and takes longer.
-PROFILE ?= dev
-WASM     = $(or $(CARGO_TARGET_DIR),target)/wasm32-unknown-unknown/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bootmae.wasm
+# The wasm build; its profile makes it small.
+WASM = $(or $(CARGO_TARGET_DIR),target)/wasm32-unknown-unknown/web/bootmae.wasm
 
 # In CI, Cargo.lock is used as it is and nothing is compiled incrementally.
 LOCKED  := $(if $(CI),--locked)
@@ -65,7 +64,7 @@ bench: ## time a training step side by side with burn and PyTorch, as far as the
 	@benches/run.sh
 
 wasm: ## compile the library to wasm
-	cargo rustc $(LOCKED) --profile $(PROFILE) --lib --crate-type cdylib --target wasm32-unknown-unknown
+	cargo rustc $(LOCKED) --profile web --lib --crate-type cdylib --target wasm32-unknown-unknown
 
 web: wasm ## assemble the web page in web/dist
 	rm -rf web/dist

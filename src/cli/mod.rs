@@ -4,6 +4,7 @@ mod bench;
 mod data;
 mod doctor;
 mod dry_run;
+mod export;
 mod plan;
 mod pretrain;
 pub mod progress;
@@ -33,6 +34,7 @@ enum Verb {
     Plan(plan::Arguments),
     Pretrain(Box<pretrain::Arguments>),
     Reconstruct(reconstruct::Arguments),
+    Export(export::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
     Data(data::Arguments),
@@ -45,6 +47,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Plan(arguments) => plan::run(&arguments),
         Verb::Pretrain(arguments) => pretrain::run(&arguments).map(|()| true),
         Verb::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| true),
+        Verb::Export(arguments) => export::run(&arguments).map(|()| true),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Verb::Data(arguments) => data::run(&arguments),

@@ -18,9 +18,10 @@ use crate::{
         config::{RunConfig, resolve, resolve_over},
         log::TrainLog,
         memory::{fit, footprint, mib, usable_bytes},
-        pretrain::{Event, Run, Start, kept_tuning},
+        pretrain::{Event, Run, Start},
         run_folder::{Entry, RunFolder, check_resumable},
         stop::{Ended, Stops, parse_time},
+        training::kept_tuning,
         work,
     },
 };

@@ -3,27 +3,29 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use image::RgbImage;
 
 use super::AdapterArguments;
 use crate::{
-    data::{augment::resize_centre, decode},
+    data::{Picture, augment::resize_centre, decode},
     error::{Error, Result},
-    model::{Reconstructor, config::Masking, masking},
+    model::{ModelConfig, Statistics, config::Masking, masking},
     rng::{Rng, Stream},
     train::{
-        checkpoint::read_model,
+        checkpoint::{Model, read_model},
+        network::Network,
         picture::write_png,
-        samples::{draw, psnr},
+        samples::{draw, told},
     },
 };
 
 /// Reconstruct the masked patches of an image: original | masked | reconstruction, side by side.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder (its newest checkpoint), a checkpoint folder or a model file written by `bootmae pretrain`.
+    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
     #[arg(long, value_name = "PATH")]
     checkpoint: PathBuf,
-    /// A JPEG, PNG or WebP image; its centre is cut to the model's shape.
+    /// An image file; its centre is cut to the model's shape.
     #[arg(long, value_name = "FILE")]
     image: PathBuf,
     /// The picture to write.
@@ -32,9 +34,18 @@ pub struct Arguments {
     /// How patches are hidden; as in training if not given.
     #[arg(long)]
     mask: Option<Mask>,
+    /// The share of patches to hide, 0 to 1; as in training if not given.
+    #[arg(long, value_name = "SHARE")]
+    mask_ratio: Option<f64>,
     /// Decides which patches are hidden.
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
+    /// Draw hidden patches with mean and contrast interpolated from visible ones, instead of their own.
+    #[arg(long)]
+    blind: bool,
+    /// Write the reconstruction alone, in the network's own size.
+    #[arg(long)]
+    plain: bool,
     #[command(flatten)]
     adapter: AdapterArguments,
 }
@@ -49,57 +60,74 @@ enum Mask {
 /// from.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let checkpoint = read_model(&arguments.checkpoint)?;
-    let mut config = checkpoint.config.model.clone();
-    match arguments.mask {
-        Some(Mask::Block) => config.masking = Masking::Block,
-        Some(Mask::Random) => config.masking = Masking::Random,
-        None => {}
-    }
+    let config = arguments.config(&checkpoint)?;
     let (height, width) = (config.image_height, config.image_width);
     let path = &arguments.image;
     let picture = decode(path, config.channels).map_err(|e| Error::Images(format!("{}: {e}", path.display())))?;
     let image = resize_centre(&picture, height, width).normalise();
     let order = masking::patch_order(&config, &mut Rng::new(arguments.seed, Stream::Mask, 0, 0), 0);
     let device = arguments.adapter.open()?;
-    let (model, weights) = pollster::block_on(Reconstructor::new(&device, &config))?;
-    for param in &weights.layout().params {
-        weights.write(&device, &param.name, &param.initial(checkpoint.config.training.seed));
-    }
-    let before = pollster::block_on(model.run(&device, &image, &order))?;
-    let held = &checkpoint.tensors;
-    for param in &weights.layout().params {
-        let tensor = held.iter().find(|t| t.name == param.name && t.shape == param.shape).ok_or_else(|| {
-            let reason =
-                format!("holds no tensor `{}` of shape {:?} that its configuration needs", param.name, param.shape);
-            Error::checkpoint(&arguments.checkpoint, reason)
-        })?;
-        weights.write(&device, &tensor.name, &tensor.data);
-    }
-    let after = pollster::block_on(model.run(&device, &image, &order))?;
+    let network = pollster::block_on(Network::new(device, &config))?;
+    network.write_start(checkpoint.config.training.seed);
+    let before = pollster::block_on(network.reconstruct(&image, &order, config.masked))?;
+    network.write(&checkpoint).map_err(|reason| Error::checkpoint(&arguments.checkpoint, reason))?;
+    let after = pollster::block_on(network.reconstruct(&image, &order, config.masked))?;
 
-    let caption = format!(
-        "Step {}: {} of {} patches hidden. Hidden patches are drawn with the mean and contrast of the original patch; \
-         visible patches are the original's. PSNR of hidden patches {:.1} dB ({:.1} dB at the start of training).",
-        checkpoint.step,
-        config.masked,
-        config.patches(),
-        psnr(&after),
-        psnr(&before)
-    );
-    write_png(&arguments.out, &draw(&config, &image, &order, &after, &caption))?;
+    let from = if arguments.blind { Statistics::Neighbours } else { Statistics::Own };
+    let (psnr, start) = (after.psnr(from), before.psnr(from));
+    let out = &arguments.out;
+    if arguments.plain {
+        let rebuilt = Picture::from_normalised(&after.image(from), config.channels, height, width).with_channels(3);
+        let rebuilt = RgbImage::from_raw(width as u32, height as u32, rebuilt.pixels).expect("as many values as said");
+        write_png(out, &rebuilt)?;
+    } else {
+        let statistics = match from {
+            Statistics::Own => "of the original patch",
+            Statistics::Neighbours => "interpolated from visible patches",
+        };
+        let features = pollster::block_on(network.features(&image))?.and_then(|teacher| after.features(teacher));
+        let caption = format!(
+            "Step {}: {} of {} patches hidden. Hidden patches are drawn with the mean and contrast {statistics}; visible \
+             patches are the original's. PSNR of hidden patches {psnr:.1} dB ({start:.1} dB at the start of training).{}",
+            checkpoint.step,
+            config.masked,
+            config.patches(),
+            features.as_ref().map(told).unwrap_or_default()
+        );
+        write_png(out, &draw(&after, from, features.as_ref(), &caption))?;
+    }
     println!(
-        "hidden patches: squared error {:.3} of their own variance (at the start {:.3}), PSNR {:.2} dB (at the start {:.2})",
-        after.target_error,
-        before.target_error,
-        psnr(&after),
-        psnr(&before)
+        "hidden patches: squared error {:.3} of their own variance (at the start {:.3}), PSNR {psnr:.2} dB (at the start \
+         {start:.2})",
+        after.target_error(),
+        before.target_error()
     );
-    let gain = psnr(&after) - psnr(&before);
-    println!(
-        "{:.2} dB {} than at the start: {}",
-        gain.abs(),
-        if gain >= 0.0 { "better" } else { "worse" },
-        arguments.out.display()
-    );
+    let gain = psnr - start;
+    let word = if gain >= 0.0 { "better" } else { "worse" };
+    println!("{:.2} dB {word} than at the start: {}", gain.abs(), out.display());
     Ok(())
+}
+
+impl Arguments {
+    /// The checkpoint's network, with the patches hidden that the flags ask for, and the feature branch where the
+    /// teacher's weights are at hand.
+    fn config(&self, checkpoint: &Model) -> Result<ModelConfig> {
+        let mut config = checkpoint.config.model.clone();
+        config.feature_branch &= checkpoint.teacher.is_some();
+        match self.mask {
+            Some(Mask::Block) => config.masking = Masking::Block,
+            Some(Mask::Random) => config.masking = Masking::Random,
+            None => {}
+        }
+        if let Some(share) = self.mask_ratio {
+            if !(share > 0.0 && share < 1.0) {
+                return Err(Error::Config(format!("--mask-ratio is more than 0 and less than 1, not {share}")));
+            }
+            let patches = config.patches();
+            let masked = (share * patches as f64).round() as usize;
+            config = config.with_masked(masked.clamp(1, patches - 1));
+        }
+        config.check()?;
+        Ok(config)
+    }
 }

@@ -72,6 +72,20 @@ pub fn resize(picture: &Picture, crop: CropBox, height: usize, width: usize) -> 
     scale(picture, crop, &kernels(crop.height, height, 0, height), &kernels(crop.width, width, 0, width))
 }
 
+/// The picture scaled down so that its shorter side has `side` pixels, or as it is if that is no longer.
+///
+/// # Panics
+/// When the picture does not pass [`Picture::check`] or `side` is 0.
+pub fn shrink(picture: Picture, side: usize) -> Picture {
+    let (height, width) = (picture.height, picture.width);
+    let shorter = height.min(width);
+    if shorter <= side {
+        return picture;
+    }
+    let whole = CropBox { top: 0, left: 0, height, width };
+    resize(&picture, whole, height * side / shorter, width * side / shorter)
+}
+
 /// Scales a picture so that it just covers `height`×`width` pixels and cuts out the middle, as torchvision's
 /// `Resize` and `CenterCrop` do, each channel by itself. Only the part that is kept is scaled.
 ///

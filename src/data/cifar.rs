@@ -4,16 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::decode;
-use super::joined::{Joined, read_range};
-use super::records::{Layout, Records};
+use super::joined::Joined;
+use super::layout::{CIFAR, CIFAR_CLASSES, Layout};
+use super::records::{Records, read_range};
 use super::source::Source;
 use crate::error::{Error, Result};
 
 /// Rows and columns of an image.
-const SIDE: usize = 32;
-
-/// The binary layout: labels, then all red, all green and all blue values.
-const PLANAR: Layout = Layout { height: SIDE, width: SIDE, channels: 3, planar: true };
+const SIDE: usize = CIFAR.height;
 
 /// A layout of the files: their names, and for each label byte before an image the number of its classes.
 struct Kind {
@@ -23,7 +21,7 @@ struct Kind {
 
 const TEN_BINARY: Kind = Kind {
     files: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
-    labels: &[10],
+    labels: &[CIFAR_CLASSES],
 };
 const TEN_ROWS: Kind = Kind {
     files: &["data_batch_1.png", "data_batch_2.png", "data_batch_3.png", "data_batch_4.png", "data_batch_5.png"],
@@ -92,7 +90,7 @@ fn open(place: &Path, kind: &Kind) -> Result<Arc<dyn Source>> {
 /// A file in the binary layout, which is read where it is.
 fn binary(path: &Path, labels: &[u8]) -> Result<Records, String> {
     let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    let record = (labels.len() + PLANAR.values()) as u64;
+    let record = (labels.len() + CIFAR.values()) as u64;
     if length == 0 || !length.is_multiple_of(record) {
         return Err(format!("{length} bytes are no whole number of records of {record} bytes"));
     }
@@ -103,7 +101,7 @@ fn binary(path: &Path, labels: &[u8]) -> Result<Records, String> {
             return Err(format!("record {number} has no label below {}", labels[labels.len() - 1]));
         }
     }
-    Records::in_file(path, 0, length / record, labels.len(), PLANAR)
+    Records::in_file(path, 0, length / record, labels.len(), CIFAR)
 }
 
 /// A PNG file whose rows of 1024 RGB pixels are the images, row by row. It is held in memory: 30 MB.
@@ -112,7 +110,7 @@ fn rows(path: &Path) -> Result<Records, String> {
     if rows.width != SIDE * SIDE {
         return Err(format!("a row has {} pixels, not {}", rows.width, SIDE * SIDE));
     }
-    Records::in_memory(path, rows.pixels, 0, rows.height as u64, Layout { planar: false, ..PLANAR })
+    Records::in_memory(path, rows.pixels, 0, rows.height as u64, Layout { planar: false, ..CIFAR })
 }
 
 #[cfg(test)]

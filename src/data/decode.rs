@@ -1,10 +1,10 @@
 //! Reading one image: JPEG, PNG, WebP, GIF, BMP or TIFF, told by its content, upright, 8 bits, and never larger than
 //! allowed.
 
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+#[cfg(not(target_arch = "wasm32"))]
+use std::{fs::File, io::Read, path::Path};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
@@ -19,6 +19,7 @@ pub const MAX_SIDE: u32 = 16384;
 pub const MAX_BYTES: u64 = 256 << 20;
 
 /// The endings of files that are taken for images, compared without case.
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) const ENDINGS: [&str; 9] = ["bmp", "gif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
 /// Images larger than this many pixels need a byte for each [`PIXELS_A_BYTE`] of them.
@@ -48,11 +49,13 @@ pub struct Decoded {
 ///
 /// # Panics
 /// When `channels` is not 1 to 4.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn decode(path: &Path, channels: usize) -> Result<Picture, String> {
     Ok(decode_bytes(&read_file(path)?)?.picture.with_channels(channels))
 }
 
 /// The bytes of an image file of at most [`MAX_BYTES`].
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let found = file.metadata().map_err(|error| error.to_string())?;
@@ -84,10 +87,19 @@ pub fn decode_bytes(bytes: &[u8]) -> Result<Decoded, String> {
     Ok(Decoded { picture: Picture { height, width, channels, pixels }, kind })
 }
 
-/// Decodes within the limits and applies the orientation.
-fn decode_upright(bytes: &[u8]) -> Result<(DynamicImage, String), String> {
+/// Width and height of an image file in memory, of which only the head is read. Turned pictures are measured unturned.
+///
+/// # Errors
+/// As [`decode_bytes`], but damage further on is not seen.
+pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), String> {
     let palette = Palette::of(bytes);
     let bytes = palette.as_ref().map_or(bytes, |palette| &palette.indices);
+    catch_unwind(AssertUnwindSafe(|| head(bytes).map(|(decoder, _)| decoder.dimensions())))
+        .unwrap_or_else(|_| Err("the decoder failed on its content".into()))
+}
+
+/// The decoder of an image within the limits, before any pixel is decoded, and the name of its format.
+fn head(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, &'static str), String> {
     let words = |error: image::ImageError| error.to_string();
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
@@ -106,7 +118,7 @@ fn decode_upright(bytes: &[u8]) -> Result<(DynamicImage, String), String> {
         Some(ImageFormat::Tiff) => "TIFF",
         _ => return Err("neither JPEG, PNG, WebP, GIF, BMP nor TIFF".into()),
     };
-    let mut decoder = reader.into_decoder().map_err(words)?;
+    let decoder = reader.into_decoder().map_err(words)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {
@@ -116,9 +128,17 @@ fn decode_upright(bytes: &[u8]) -> Result<(DynamicImage, String), String> {
     if pixels > PIXELS_FREE && pixels / PIXELS_A_BYTE > bytes.len() as u64 {
         return Err(format!("{width}×{height} pixels in {} bytes exceed the limit of what is decoded", bytes.len()));
     }
+    Ok((decoder, format))
+}
+
+/// Decodes within the limits and applies the orientation.
+fn decode_upright(bytes: &[u8]) -> Result<(DynamicImage, String), String> {
+    let palette = Palette::of(bytes);
+    let bytes = palette.as_ref().map_or(bytes, |palette| &palette.indices);
+    let (mut decoder, format) = head(bytes)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let kind = format!("{format} {}", palette.as_ref().map_or_else(|| colours(&decoder), |_| "palette".into()));
-    let mut image = DynamicImage::from_decoder(decoder).map_err(words)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
     if let Some(palette) = &palette {
         image = palette.colour(&image.into_luma8());
     }

@@ -8,7 +8,8 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 use super::decode::MAX_BYTES;
-use super::records::{Layout, Records};
+use super::layout::Layout;
+use super::records::Records;
 
 /// Opens `[images, rows, columns]` or `[images, rows, columns, channels]` in an IDX file, compressed or not.
 pub(super) fn open(path: &Path) -> Result<Records, String> {
@@ -52,7 +53,7 @@ fn header(bytes: &[u8]) -> Result<(u64, u64, Layout), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::open;
+    use super::super::open;
     use std::io::Write;
 
     fn idx(extents: &[u32]) -> Vec<u8> {

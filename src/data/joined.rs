@@ -1,7 +1,7 @@
 //! Files that hold many images each, joined into one collection.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -78,18 +78,6 @@ fn look(path: &Path) -> Result<Kind, String> {
 fn is_gzipped_tar(path: &Path) -> bool {
     let name = path.to_string_lossy();
     name.ends_with(".tar.gz") || name.ends_with(".tgz")
-}
-
-/// Reads a part of a file. It is opened each time, so that thousands of shards need no open files.
-pub(super) fn read_range(path: &Path, offset: u64, len: usize) -> Result<Vec<u8>, String> {
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    file.seek(SeekFrom::Start(offset)).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::with_capacity(len);
-    file.take(len as u64).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    match bytes.len() == len {
-        true => Ok(bytes),
-        false => Err(format!("the file ends {} bytes early", len - bytes.len())),
-    }
 }
 
 /// Several collections, one after the other.

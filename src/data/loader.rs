@@ -1,4 +1,4 @@
-//! Batches, made on worker threads ahead of the GPU.
+//! Batches, made ahead of the GPU.
 //!
 //! Slot b of batch k is position k·B + b of an endless sequence: the collection in a random order, then in another one,
 //! and so on. The order of an epoch, the crop of a sample in it and what stands in for an unreadable image are each a
@@ -7,12 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-
-use super::allocator::keep_freed_blocks;
+use super::makers::Makers;
 use super::order::EpochOrder;
 use super::source::Source;
 use super::worker::{Job, Outcome, Worker};
@@ -82,14 +78,11 @@ pub struct Loader {
     waiting: HashMap<u64, Outcome>,
     bad: BTreeMap<usize, String>,
     failure: Option<String>,
-    stop: Arc<AtomicBool>,
-    jobs: Option<Sender<Job>>,
-    outcomes: Receiver<(u64, Outcome)>,
-    threads: Vec<JoinHandle<()>>,
+    makers: Makers,
 }
 
 impl Loader {
-    /// Starts the threads; the first batch of [`Loader::next`] is number `first_batch`.
+    /// Starts its threads; the first batch of [`Loader::next`] is number `first_batch`.
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range, [`Error::Images`] for a source with fewer images than a batch or
@@ -97,13 +90,11 @@ impl Loader {
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions, first_batch: u64) -> Result<Loader> {
         let len = source.len();
         check(&options, &*source, first_batch)?;
-        keep_freed_blocks();
         let allowed = match options.max_bad_fraction {
             0.0 => 0,
             fraction => ((fraction * len as f64) as usize).max(1),
         };
-        let (jobs, work) = unbounded();
-        let (results, outcomes) = unbounded();
+        let worker = Worker { source: source.clone(), options: options.clone(), allowed };
         let order = EpochOrder::new(options.seed, len, source.locality());
         let mut loader = Loader {
             source,
@@ -114,45 +105,19 @@ impl Loader {
             waiting: HashMap::new(),
             bad: BTreeMap::new(),
             failure: None,
-            stop: Arc::default(),
-            jobs: Some(jobs),
-            outcomes,
-            threads: Vec::new(),
+            makers: Makers::start(&worker, options.threads)?,
             options,
         };
-        loader.start_threads(work, results)?;
         loader.request(loader.options.prefetch as u64);
         Ok(loader)
-    }
-
-    fn start_threads(&mut self, work: Receiver<Job>, results: Sender<(u64, Outcome)>) -> Result<()> {
-        let threads = match self.options.threads {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
-        for number in 0..threads {
-            let worker = Worker {
-                source: self.source.clone(),
-                options: self.options.clone(),
-                allowed: self.allowed,
-                stop: self.stop.clone(),
-            };
-            let (work, results) = (work.clone(), results.clone());
-            let thread = thread::Builder::new().name(format!("images {number}"));
-            let thread = thread.spawn(move || worker.run(&work, &results));
-            self.threads.push(thread.map_err(|error| Error::Images(format!("no thread to read images: {error}")))?);
-        }
-        Ok(())
     }
 
     /// Hands out jobs until all images of the next `batches` batches are asked for. This bounds what is in memory.
     fn request(&mut self, batches: u64) {
         let end = (self.next_batch + batches) * self.options.batch_size as u64;
-        let jobs = self.jobs.as_ref().expect("present until the loader is dropped");
         for position in self.requested..end {
             let (epoch, sample) = self.order.sample(position);
-            // Fails when all threads have ended, which receiving an outcome then reports.
-            let _ = jobs.send(Job { position, epoch, sample });
+            self.makers.request(Job { position, epoch, sample });
         }
         self.requested = self.requested.max(end);
     }
@@ -209,10 +174,9 @@ impl Loader {
             if let Some(outcome) = self.waiting.remove(&position) {
                 return Ok(outcome);
             }
-            match self.outcomes.recv() {
-                Ok((_, Outcome::Panicked(message))) => return Err(message),
-                Ok((at, outcome)) => drop(self.waiting.insert(at, outcome)),
-                Err(_) => return Err("all threads that read images have ended".into()),
+            match self.makers.outcome()? {
+                (_, Outcome::Panicked(message)) => return Err(message),
+                (at, outcome) => drop(self.waiting.insert(at, outcome)),
             }
         }
     }
@@ -230,17 +194,6 @@ impl Loader {
             "{bad} of {len} images of {place} cannot be read, and that is more than the {percent} % allowed: \
              {some}{more}. Remove or repair them (`bootmae data check` names them all), or allow more with --max-bad"
         )
-    }
-}
-
-impl Drop for Loader {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            // A panic in a worker was caught and reported as an outcome.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -285,7 +238,8 @@ pub fn enough_for(source: &dyn Source, batch_size: usize) -> Result<()> {
 mod tests {
     use super::super::{Picture, Stored};
     use super::*;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
     use std::time::Duration;
 
     /// Pictures of one grey each, the image's number; some unreadable, one that panics; counts what is loaded.

@@ -2,14 +2,30 @@
 //!
 //! A [`Source`] is a numbered collection. [`open`] makes one from what a user names: a folder, tar archives, parquet
 //! files, arrays, CIFAR. [`Loader`] turns it into batches on worker threads. What a batch holds is a function of the
-//! seed and of the batch's number alone. In a browser the page decodes its own pictures, so only [`Picture`] and
-//! [`augment`](mod@augment) exist there.
+//! seed and of the batch's number alone. In a browser there are neither files nor threads: a collection is what the page
+//! hands over ([`Images`]), and [`Loader`] makes each batch when it is asked for it.
 
 pub mod augment;
 mod convolve;
+mod decode;
+mod layout;
+mod loader;
+mod makers;
+mod memory;
+mod order;
+mod palette_tiff;
 mod picture;
+mod source;
+mod worker;
 
-pub use picture::Picture;
+pub use {
+    decode::{Decoded, MAX_BYTES, MAX_SIDE, decode_bytes},
+    loader::{Batch, Loader, LoaderOptions, enough_for},
+    memory::Images,
+    order::permutation,
+    picture::Picture,
+    source::{Locality, Source, Stored},
+};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod allocator;
@@ -17,8 +33,6 @@ mod allocator;
 mod check;
 #[cfg(not(target_arch = "wasm32"))]
 mod cifar;
-#[cfg(not(target_arch = "wasm32"))]
-mod decode;
 #[cfg(not(target_arch = "wasm32"))]
 mod each;
 #[cfg(not(target_arch = "wasm32"))]
@@ -28,17 +42,13 @@ mod idx;
 #[cfg(not(target_arch = "wasm32"))]
 mod joined;
 #[cfg(not(target_arch = "wasm32"))]
-mod loader;
-#[cfg(not(target_arch = "wasm32"))]
 mod names;
 #[cfg(not(target_arch = "wasm32"))]
 mod npy;
 #[cfg(not(target_arch = "wasm32"))]
-mod order;
+mod open;
 #[cfg(not(target_arch = "wasm32"))]
 mod pack;
-#[cfg(not(target_arch = "wasm32"))]
-mod palette_tiff;
 #[cfg(not(target_arch = "wasm32"))]
 mod parquet;
 #[cfg(not(target_arch = "wasm32"))]
@@ -48,19 +58,13 @@ mod rate;
 #[cfg(not(target_arch = "wasm32"))]
 mod records;
 #[cfg(not(target_arch = "wasm32"))]
-mod source;
-#[cfg(not(target_arch = "wasm32"))]
 mod tar;
-#[cfg(not(target_arch = "wasm32"))]
-mod worker;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
     check::{Contents, Duplicate, Unreadable, check},
-    decode::{Decoded, MAX_BYTES, MAX_SIDE, decode, decode_bytes},
-    loader::{Batch, Loader, LoaderOptions, enough_for},
-    order::permutation,
+    decode::decode,
+    open::open,
     pack::{Packed, pack},
     rate::{Rate, rate},
-    source::{Locality, Source, Stored, open},
 };

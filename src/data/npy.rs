@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::records::{Layout, Records};
+use super::layout::Layout;
+use super::records::Records;
 
 /// The longest header that is read. NumPy writes about a hundred bytes.
 const HEADER: usize = 4096;
@@ -69,7 +70,8 @@ fn value<'t>(text: &'t str, key: &str) -> Result<&'t str, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::{Source, open};
+    use super::super::open;
+    use super::super::source::Source;
     use std::sync::Arc;
 
     fn npy(header: &str, values: usize) -> Vec<u8> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::augment::{CropBox, resize};
+use super::augment::shrink;
 use super::check::Unreadable;
 use super::each::each;
 use super::{Picture, Source};
@@ -116,14 +116,7 @@ fn prepare(to: &Path) -> Result<PathBuf> {
 
 /// An image scaled and encoded.
 fn encode(source: &dyn Source, index: usize, side: usize) -> Result<Vec<u8>, String> {
-    let mut picture = source.read(index)?.decode()?.picture;
-    let (height, width) = (picture.height, picture.width);
-    let shorter = height.min(width);
-    if shorter > side {
-        let whole = CropBox { top: 0, left: 0, height, width };
-        picture = resize(&picture, whole, height * side / shorter, width * side / shorter);
-    }
-    let Picture { height, width, channels, pixels } = picture;
+    let Picture { height, width, channels, pixels } = shrink(source.read(index)?.decode()?.picture, side);
     let colours = [ExtendedColorType::L8, ExtendedColorType::La8, ExtendedColorType::Rgb8, ExtendedColorType::Rgba8];
     let mut bytes = Vec::new();
     // Half again as long as the best, but such files decode faster than JPEGs.
@@ -186,6 +179,7 @@ fn publish(partial: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::augment::{CropBox, resize};
     use super::*;
 
     const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/collections/images.tar");

@@ -9,8 +9,8 @@ use tar::Archive;
 
 use super::decode::MAX_BYTES;
 use super::folder::is_image;
-use super::joined::read_range;
 use super::names::Names;
+use super::records::read_range;
 use super::source::{Locality, Source, Stored};
 
 /// Images that are read side by side before reading jumps.
@@ -93,7 +93,7 @@ impl Source for Shard {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::open;
+    use super::super::open;
     use super::*;
 
     fn fixture() -> PathBuf {

@@ -1,6 +1,8 @@
 //! The GPU as this project needs it: adapter choice, limits, buffers, pipelines, readback. Knows no tensors.
 
 mod adapter;
+#[cfg(target_arch = "wasm32")]
+mod browser;
 mod readback;
 mod timing;
 
@@ -169,7 +171,22 @@ impl Device {
     }
 
     /// Opens the adapter again after the device was lost.
+    #[cfg(not(target_arch = "wasm32"))]
     pub async fn reopen(&self) -> Result<Device> {
+        Device::open(&self.options).await
+    }
+
+    /// Opens the adapter again after the device was lost. Its process may have died: a browser starts another, which
+    /// takes it a moment.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn reopen(&self) -> Result<Device> {
+        const TRIES: usize = 20;
+        for _ in 1..TRIES {
+            browser::sleep(0.5).await;
+            if let Ok(device) = Device::open(&self.options).await {
+                return Ok(device);
+            }
+        }
         Device::open(&self.options).await
     }
 

@@ -7,7 +7,7 @@
 
 use super::config::{ModelConfig, PixelTarget};
 use crate::{
-    graph::{Tensor, TensorType},
+    graph::{Graph, Tensor, TensorType},
     nn::{Params, Scope, Tail, decoder_block, encoder_block, layer_norm, linear, sincos},
     ops::{AssembleTokens, Elementwise, Form, GatherRows, LayerNorm, MaskedMse, Patchify, Product},
 };
@@ -57,6 +57,30 @@ struct Step<'a, 'g> {
     positions: Tensor<'g>,
 }
 
+/// What the student alone makes of an image.
+pub struct Predicted<'g> {
+    /// Pixels of the masked patches, `[batch, masked, channels * patch * patch]`, normalised as the target is.
+    pub pixels: Tensor<'g>,
+    /// Features of the masked patches, `[batch, masked, width]`, before normalisation, if there is a feature branch.
+    pub features: Option<Tensor<'g>>,
+}
+
+/// Records the student's predictions for a batch of `batch` images, without targets and losses.
+pub fn predict<'g>(config: &ModelConfig, batch: usize, student: &Params<'g>) -> Predicted<'g> {
+    let step = Step::new(config, batch, student.graph());
+    let encoded = step.encode_visible(student);
+    let pixels = step.pixels(student, &encoded);
+    Predicted { pixels, features: config.feature_branch.then(|| step.features(student, &encoded)) }
+}
+
+/// Records the teacher's features of all patches of a batch of `batch` images, `[batch, patches, width]`, normalised, in
+/// the order of the input `order`.
+pub fn teach<'g>(config: &ModelConfig, batch: usize, teacher: &Params<'g>) -> Tensor<'g> {
+    let step = Step::new(config, batch, teacher.graph());
+    let seen = step.encode(&teacher.root(), config.patches(), Tail::From(1));
+    normalise(*seen.last().expect("at least one block"), config.layer_norm_eps)
+}
+
 /// Records one forward pass of the student, and of the teacher where there is a feature branch, for a batch of `batch`
 /// images. The teacher's parameters are given exactly when the configuration has a feature branch.
 pub fn record<'g>(
@@ -67,34 +91,17 @@ pub fn record<'g>(
 ) -> Recorded<'g> {
     assert_eq!(teacher.is_some(), config.feature_branch, "a teacher goes with the feature branch");
     let graph = student.graph();
-    let (n, masked) = (config.patches(), config.masked);
-    let shape = [batch, config.channels, config.image_height, config.image_width];
-    let images = graph.input(inputs::IMAGES, TensorType::f32(&shape));
-    let order = graph.input(inputs::ORDER, TensorType::u32(&[batch, n]));
-    let weights = graph.input(inputs::WEIGHTS, TensorType::f32(&[batch, masked]));
-    let positions = graph.input(inputs::POSITIONS, TensorType::f32(&[n, config.width]));
-    let pixel_width = config.pixel_decoder_width;
-    let pixel_positions = graph.input(inputs::PIXEL_POSITIONS, TensorType::f32(&[n, pixel_width]));
-    let patches = graph.scope("targets", || images.then(Patchify { patch: config.patch_size }, &[]));
-    let step = Step { config, patches, order, positions };
-
-    let blocks = step.encode(&student.root(), config.visible(), Tail::All);
-    let last = *blocks.last().expect("at least one block");
-    let latent = layer_norm(&student.root().at("norm"), last, config.layer_norm_eps);
-
-    let decoder = student.root().at("pixel_decoder");
-    let decoded = step.decode(&decoder, latent, blocks[config.pixel_tap], pixel_positions);
-    let head = decoder.at("head");
-    let pixels = head.record(|| decoded.then(Product { form: Form::Nn }, &[head.get("weight"), head.get("bias")]));
+    let step = Step::new(config, batch, graph);
+    let weights = graph.input(inputs::WEIGHTS, TensorType::f32(&[batch, config.masked]));
+    let encoded = step.encode_visible(student);
+    let pixels = step.pixels(student, &encoded);
     let target = graph.scope("targets", || step.pixel_target());
     let loss_pixel = graph.scope("loss_pixel", || pixels.then(MaskedMse, &[target, weights]));
     let Some(teacher) = teacher else { return Recorded { loss: loss_pixel, loss_pixel, pixels, features: None } };
 
-    let seen = step.encode(&teacher.root(), n, Tail::From(1 + config.visible()));
+    let seen = step.encode(&teacher.root(), config.patches(), Tail::From(1 + config.visible()));
     let target = normalise(*seen.last().expect("at least one block"), config.layer_norm_eps);
-    let decoder = student.root().at("feature_decoder");
-    let decoded = step.decode(&decoder, latent, blocks[config.feature_tap], positions);
-    let predicted = linear(&decoder.at("head"), decoded);
+    let predicted = step.features(student, &encoded);
     let loss_feature =
         graph.scope("loss_feature", || normalise(predicted, config.layer_norm_eps).then(MaskedMse, &[target, weights]));
     let lambda = graph.input(inputs::FEATURE_WEIGHT, TensorType::f32(&[1]));
@@ -107,7 +114,50 @@ fn normalise(x: Tensor<'_>, eps: f32) -> Tensor<'_> {
     x.then(LayerNorm { eps, unbiased: false }, &[])
 }
 
-impl<'g> Step<'_, 'g> {
+/// What the encoder makes of the visible patches.
+struct Encoded<'g> {
+    blocks: Vec<Tensor<'g>>,
+    latent: Tensor<'g>,
+}
+
+impl<'a, 'g> Step<'a, 'g> {
+    /// Names the inputs and cuts the images into patches.
+    fn new(config: &'a ModelConfig, batch: usize, graph: &'g Graph) -> Step<'a, 'g> {
+        let n = config.patches();
+        let shape = [batch, config.channels, config.image_height, config.image_width];
+        let images = graph.input(inputs::IMAGES, TensorType::f32(&shape));
+        let order = graph.input(inputs::ORDER, TensorType::u32(&[batch, n]));
+        let positions = graph.input(inputs::POSITIONS, TensorType::f32(&[n, config.width]));
+        let patches = graph.scope("targets", || images.then(Patchify { patch: config.patch_size }, &[]));
+        Step { config, patches, order, positions }
+    }
+
+    fn encode_visible(&self, student: &Params<'g>) -> Encoded<'g> {
+        let blocks = self.encode(&student.root(), self.config.visible(), Tail::All);
+        let last = *blocks.last().expect("at least one block");
+        let latent = layer_norm(&student.root().at("norm"), last, self.config.layer_norm_eps);
+        Encoded { blocks, latent }
+    }
+
+    /// The pixel decoder's prediction for the masked patches.
+    fn pixels(&self, student: &Params<'g>, encoded: &Encoded<'g>) -> Tensor<'g> {
+        let config = self.config;
+        let shape = [config.patches(), config.pixel_decoder_width];
+        let positions = student.graph().input(inputs::PIXEL_POSITIONS, TensorType::f32(&shape));
+        let decoder = student.root().at("pixel_decoder");
+        let decoded = self.decode(&decoder, encoded.latent, encoded.blocks[config.pixel_tap], positions);
+        let head = decoder.at("head");
+        head.record(|| decoded.then(Product { form: Form::Nn }, &[head.get("weight"), head.get("bias")]))
+    }
+
+    /// The feature decoder's prediction for the masked patches.
+    fn features(&self, student: &Params<'g>, encoded: &Encoded<'g>) -> Tensor<'g> {
+        let decoder = student.root().at("feature_decoder");
+        let tap = encoded.blocks[self.config.feature_tap];
+        let decoded = self.decode(&decoder, encoded.latent, tap, self.positions);
+        linear(&decoder.at("head"), decoded)
+    }
+
     /// The outputs of every block for the class token and the first `count` patches of the order, `[batch, 1 + count,
     /// width]`; the last block's may be cut to its tail.
     fn encode(&self, at: &Scope<'_, 'g>, count: usize, tail: Tail) -> Vec<Tensor<'g>> {

@@ -152,6 +152,13 @@ impl ModelConfig {
         self.block_max = share(60.0).max(1);
     }
 
+    /// The same network with `masked` patches hidden, of which blocks cover the published share.
+    pub fn with_masked(mut self, masked: usize) -> ModelConfig {
+        self.masked = masked;
+        self.block_target = (masked as f64 * 120.0 / 147.0).round() as usize;
+        self
+    }
+
     /// Rows and columns of the patch grid.
     pub fn grid(&self) -> (usize, usize) {
         (self.image_height / self.patch_size, self.image_width / self.patch_size)

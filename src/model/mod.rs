@@ -6,9 +6,11 @@ mod feature_map;
 mod inventory;
 pub mod masking;
 mod reconstruct;
+mod teacher;
 
-pub use bootmae::{FeatureBranch, Recorded, inputs, position_tables, record};
+pub use bootmae::{FeatureBranch, Predicted, Recorded, inputs, position_tables, predict, record, teach};
 pub use config::ModelConfig;
-pub use feature_map::Features;
+pub use feature_map::{Features, Whose};
 pub use inventory::inventory;
-pub use reconstruct::{Begun, Reconstruction, Reconstructor, Weights};
+pub use reconstruct::{Begun, Reconstruction, Reconstructor, Statistics, Weights};
+pub use teacher::{BegunFeatures, Teacher};

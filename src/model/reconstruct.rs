@@ -1,6 +1,6 @@
 //! Masked reconstruction: what the network makes of the visible patches of an image.
 
-use super::{Features, ModelConfig, config::PixelTarget, inputs, inventory, position_tables, record};
+use super::{Features, ModelConfig, config::PixelTarget, inputs, inventory, position_tables, predict};
 use crate::{
     device::{Device, Readback},
     error::Result,
@@ -12,65 +12,93 @@ use crate::{
 const WEIGHTS: &str = "weights";
 const TEACHER: &str = "teacher";
 
-/// Encoder and decoders on a device, for one image at a time.
+/// Weights that stand alone on a device: the student's, and the momentum encoder's where there is a feature branch.
+pub struct Weights {
+    layout: Layout,
+    arenas: Arenas,
+    teacher: bool,
+}
+
+impl Weights {
+    /// Room for the weights of `config`, zero until they are written.
+    pub fn new(device: &Device, config: &ModelConfig) -> Result<Weights> {
+        let layout = Layout::new(inventory(config), device.max_binding_bytes().min(128 << 20));
+        let mut arenas = Arenas::default();
+        for arena in [Some(WEIGHTS), config.feature_branch.then_some(TEACHER)].into_iter().flatten() {
+            for (index, shard) in layout.shards.iter().enumerate() {
+                arenas.add(device, arena, index, shard.len as u64 * 4)?;
+            }
+        }
+        Ok(Weights { layout, arenas, teacher: config.feature_branch })
+    }
+
+    /// Whether there is room for the momentum encoder.
+    pub fn has_teacher(&self) -> bool {
+        self.teacher
+    }
+
+    /// The parameters.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Where the values are.
+    pub fn arenas(&self) -> &Arenas {
+        &self.arenas
+    }
+
+    /// Writes one of the student's parameters.
+    pub fn write(&self, device: &Device, name: &str, values: &[f32]) {
+        self.write_into(device, WEIGHTS, name, values);
+    }
+
+    /// Writes one of the momentum encoder's parameters.
+    pub fn write_teacher(&self, device: &Device, name: &str, values: &[f32]) {
+        self.write_into(device, TEACHER, name, values);
+    }
+
+    fn write_into(&self, device: &Device, arena: &'static str, name: &str, values: &[f32]) {
+        let place = self.layout.place(arena, name);
+        self.arenas.write(device, arena, place.shard, place.offset, bytemuck::cast_slice(values));
+    }
+}
+
+/// The student on a device, for one image at a time.
 pub struct Reconstructor {
     config: ModelConfig,
     executor: Executor,
 }
 
-/// The weights of a [`Reconstructor`] that stands alone.
-pub struct Weights {
-    layout: Layout,
-    arenas: Arenas,
+/// Where mean and contrast of a hidden patch are taken from: the network predicts pixels without them, unless its target
+/// is raw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistics {
+    /// The hidden patch itself, as in the published pictures. This looks at the answer.
+    Own,
+    /// The visible patches, the nearer the more.
+    Neighbours,
 }
 
-impl Weights {
-    /// The parameters that the pixel branch needs.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// Writes one parameter.
-    pub fn write(&self, device: &Device, name: &str, values: &[f32]) {
-        let place = self.layout.place(WEIGHTS, name);
-        self.arenas.write(device, WEIGHTS, place.shard, place.offset, bytemuck::cast_slice(values));
-    }
-}
-
-/// A reconstructed image.
+/// What the student made of the visible patches of an image.
 pub struct Reconstruction {
-    /// The visible patches as they were, the others as predicted, `[channels, height, width]`, normalised like the input;
-    /// predictions carry the mean and contrast of the true patch where the target was normalised.
-    pub image: Vec<f32>,
-    /// Mean squared error of the masked patches in the units of the target.
-    pub target_error: f64,
-    /// Mean squared error of the masked patches' pixels, in the units of the input (−1 to 1).
-    pub pixel_error: f64,
-    /// Predicted features and the momentum encoder's, where both are at hand.
-    pub features: Option<Features>,
+    config: ModelConfig,
+    image: Vec<f32>,
+    order: Vec<u32>,
+    predicted: Vec<f32>,
+    /// Predicted features of the masked patches, `[masked, width]`, where there is a feature branch.
+    features: Option<Vec<f32>>,
 }
 
 /// A reconstruction that is on its way.
 pub struct Begun {
     pixels: Readback,
-    features: Option<[Readback; 2]>,
+    features: Option<Readback>,
+    image: Vec<f32>,
+    order: Vec<u32>,
 }
 
 impl Reconstructor {
-    /// Allocates and compiles the pixel branch of `config` with weights of its own, which come with [`Weights::write`].
-    pub async fn new(device: &Device, config: &ModelConfig) -> Result<(Reconstructor, Weights)> {
-        let config = ModelConfig { feature_branch: false, ..config.clone() };
-        let layout = Layout::new(inventory(&config), device.max_binding_bytes().min(128 << 20));
-        let mut arenas = Arenas::default();
-        for (index, shard) in layout.shards.iter().enumerate() {
-            arenas.add(device, WEIGHTS, index, shard.len as u64 * 4)?;
-        }
-        let made = Reconstructor::over(device, &config, &layout, &arenas).await?;
-        Ok((made, Weights { layout, arenas }))
-    }
-
-    /// Compiles the branches of `config` over the arenas of others, which it reads where they stand: weights, and the
-    /// momentum encoder's where there is a feature branch.
+    /// Compiles the student of `config` over the arenas of others, which it reads where they stand.
     pub async fn over(
         device: &Device,
         config: &ModelConfig,
@@ -79,13 +107,10 @@ impl Reconstructor {
     ) -> Result<Reconstructor> {
         let plan = {
             let graph = Graph::new();
-            let teacher = config.feature_branch.then(|| Params::new(&graph, layout, TEACHER));
-            let recorded = record(config, 1, &Params::new(&graph, layout, WEIGHTS), teacher.as_ref());
+            let predicted = predict(config, 1, &Params::new(&graph, layout, WEIGHTS));
             let options = PlanOptions { tuning: Tuning::for_device(device), ..Default::default() };
-            let mut fetch = vec![Fetch::new("pixels", recorded.pixels)];
-            if let Some(branch) = &recorded.features {
-                fetch.extend([Fetch::new("predicted", branch.predicted), Fetch::new("target", branch.target)]);
-            }
+            let mut fetch = vec![Fetch::new("pixels", predicted.pixels)];
+            fetch.extend(predicted.features.map(|features| Fetch::new("features", features)));
             Plan::new(&graph, &fetch, &options)
         };
         let executor = Executor::new(device, plan, arenas).await?;
@@ -97,8 +122,7 @@ impl Reconstructor {
 
     /// Reconstructs `image [channels, height, width]` from the visible patches of `order`.
     pub async fn run(&self, device: &Device, image: &[f32], order: &[u32]) -> Result<Reconstruction> {
-        let begun = self.begin(device, image, order);
-        self.finish(device, begun, image, order).await
+        self.finish(device, self.begin(device, image, order)).await
     }
 
     /// Submits the reconstruction of an image with the weights as they now are.
@@ -107,52 +131,102 @@ impl Reconstructor {
         self.executor.write(device, inputs::ORDER, bytemuck::cast_slice(order));
         self.executor.run(device);
         let copy = |name| self.executor.copy(device, name);
-        let features = self.config.feature_branch.then(|| ["predicted", "target"].map(copy));
-        Begun { pixels: copy("pixels"), features }
+        let features = self.config.feature_branch.then(|| copy("features"));
+        Begun { pixels: copy("pixels"), features, image: image.to_vec(), order: order.to_vec() }
     }
 
-    /// Waits for what [`Reconstructor::begin`] submitted for this image.
-    pub async fn finish(&self, device: &Device, begun: Begun, image: &[f32], order: &[u32]) -> Result<Reconstruction> {
-        let predicted: Vec<f32> = bytemuck::pod_collect_to_vec(&begun.pixels.take(device).await?);
-        let mut made = self.place(image, order, &predicted);
-        if let Some([student, teacher]) = begun.features {
-            let student = bytemuck::pod_collect_to_vec(&student.take(device).await?);
-            let teacher = bytemuck::pod_collect_to_vec(&teacher.take(device).await?);
-            made.features = Some(Features::new(student, teacher, self.config.width, self.config.layer_norm_eps));
-        }
-        Ok(made)
+    /// Waits for what [`Reconstructor::begin`] submitted.
+    pub async fn finish(&self, device: &Device, begun: Begun) -> Result<Reconstruction> {
+        let predicted = bytemuck::pod_collect_to_vec(&begun.pixels.take(device).await?);
+        let features = match begun.features {
+            Some(features) => Some(bytemuck::pod_collect_to_vec(&features.take(device).await?)),
+            None => None,
+        };
+        let Begun { image, order, .. } = begun;
+        Ok(Reconstruction { config: self.config.clone(), image, order, predicted, features })
+    }
+}
+
+impl Reconstruction {
+    /// The network's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
     }
 
-    /// Puts predictions back into the image, with each true patch's own statistics.
-    fn place(&self, image: &[f32], order: &[u32], predicted: &[f32]) -> Reconstruction {
+    /// The image as it was, `[channels, height, width]`.
+    pub fn original(&self) -> &[f32] {
+        &self.image
+    }
+
+    /// The hidden patches, in the order of the predictions.
+    pub fn hidden(&self) -> &[u32] {
+        &self.order[self.config.visible()..]
+    }
+
+    /// The visible patches as they were, the others as predicted, `[channels, height, width]`, normalised like the
+    /// input.
+    pub fn image(&self, from: Statistics) -> Vec<f32> {
+        let mut out = self.image.clone();
+        self.each(from, |pixel| out[pixel.at] = pixel.predicted as f32);
+        out
+    }
+
+    /// Mean squared error of the masked patches in the units of the target.
+    pub fn target_error(&self) -> f64 {
+        let mut sum = 0.0;
+        self.each(Statistics::Own, |pixel| sum += ((pixel.predicted - pixel.truth) / pixel.deviation).powi(2));
+        sum / self.predicted.len() as f64
+    }
+
+    /// Mean squared error of the masked patches' pixels, in the units of the input (−1 to 1).
+    pub fn pixel_error(&self, from: Statistics) -> f64 {
+        let mut sum = 0.0;
+        self.each(from, |pixel| sum += (pixel.predicted - pixel.truth).powi(2));
+        sum / self.predicted.len() as f64
+    }
+
+    /// Peak signal-to-noise ratio of the masked patches in decibels; pixels span −1 to 1.
+    pub fn psnr(&self, from: Statistics) -> f64 {
+        10.0 * (4.0 / self.pixel_error(from)).log10()
+    }
+
+    /// The predicted features beside the momentum encoder's, `[patches, width]` in raster order, as
+    /// [`Teacher`](super::Teacher) gives them; none without a feature branch.
+    pub fn features(&self, teacher: Vec<f32>) -> Option<Features> {
+        let student = self.features.clone()?;
+        Some(Features::new(student, self.hidden().to_vec(), teacher, self.config.width, self.config.layer_norm_eps))
+    }
+
+    /// Hands on every predicted value with its place.
+    fn each(&self, from: Statistics, mut on: impl FnMut(Pixel)) {
         let config = &self.config;
-        let (values, per_channel) = (config.patch_values(), config.patch_size * config.patch_size);
-        let mut out = image.to_vec();
-        let (mut target_error, mut pixel_error) = (0.0, 0.0);
-        for (cell, row) in order[config.visible()..].iter().zip(predicted.chunks(values)) {
-            let at: Vec<usize> = (0..values).map(|i| self.pixel(*cell as usize, i)).collect();
-            let group = if config.pixel_target == PixelTarget::PatchChannel { per_channel } else { values };
-            for (at, row) in at.chunks(group).zip(row.chunks(group)) {
-                let truth: Vec<f64> = at.iter().map(|i| f64::from(image[*i])).collect();
-                let (mean, deviation) = self.statistics(&truth);
-                for ((at, truth), predicted) in at.iter().zip(&truth).zip(row) {
-                    let pixel = f64::from(*predicted) * deviation + mean;
-                    target_error += ((pixel - truth) / deviation).powi(2);
-                    pixel_error += (pixel - truth).powi(2);
-                    out[*at] = pixel as f32;
+        let values = config.patch_values();
+        let group = match config.pixel_target {
+            PixelTarget::PatchChannel => config.patch_size * config.patch_size,
+            _ => values,
+        };
+        let visible = &self.order[..config.visible()];
+        for (cell, row) in self.hidden().iter().zip(self.predicted.chunks(values)) {
+            for (number, predicted) in row.chunks(group).enumerate() {
+                let (mean, deviation) = match from {
+                    Statistics::Own => self.statistics(*cell, number * group, group),
+                    Statistics::Neighbours => self.interpolated(*cell, visible, number * group, group),
+                };
+                for (i, value) in predicted.iter().enumerate() {
+                    let at = self.pixel(*cell, number * group + i);
+                    let (truth, predicted) = (f64::from(self.image[at]), f64::from(*value) * deviation + mean);
+                    on(Pixel { at, truth, predicted, deviation });
                 }
             }
         }
-        let count = predicted.len() as f64;
-        let (target_error, pixel_error) = (target_error / count, pixel_error / count);
-        Reconstruction { image: out, target_error, pixel_error, features: None }
     }
 
-    /// Mean and deviation that the target was normalised with.
-    fn statistics(&self, truth: &[f64]) -> (f64, f64) {
-        let n = truth.len() as f64;
-        let mean = truth.iter().sum::<f64>() / n;
-        let square: f64 = truth.iter().map(|v| (v - mean).powi(2)).sum();
+    /// Mean and deviation that values `first` to `first + count` of a patch are normalised with.
+    fn statistics(&self, cell: u32, first: usize, count: usize) -> (f64, f64) {
+        let truth = || (first..first + count).map(|i| f64::from(self.image[self.pixel(cell, i)]));
+        let n = count as f64;
+        let mean = truth().sum::<f64>() / n;
+        let square: f64 = truth().map(|v| (v - mean).powi(2)).sum();
         match self.config.pixel_target {
             PixelTarget::PatchChannel => (mean, (square / n + f64::from(self.config.pixel_eps)).sqrt()),
             PixelTarget::Patch => (mean, (square / (n - 1.0) + f64::from(PixelTarget::MAE_EPS)).sqrt()),
@@ -160,11 +234,70 @@ impl Reconstructor {
         }
     }
 
+    /// The visible patches' statistics, weighted by the inverse fourth power of their distance from `cell`.
+    fn interpolated(&self, cell: u32, visible: &[u32], first: usize, count: usize) -> (f64, f64) {
+        let columns = self.config.grid().1 as u32;
+        let (mut mean, mut deviation, mut weights) = (0.0, 0.0, 0.0);
+        for other in visible {
+            let down = f64::from((cell / columns).abs_diff(other / columns));
+            let across = f64::from((cell % columns).abs_diff(other % columns));
+            let weight = (down * down + across * across).powi(-2);
+            let (m, d) = self.statistics(*other, first, count);
+            (mean, deviation, weights) = (mean + weight * m, deviation + weight * d, weights + weight);
+        }
+        (mean / weights, deviation / weights)
+    }
+
     /// Index into `[channels, height, width]` of value `i` of a patch.
-    fn pixel(&self, cell: usize, i: usize) -> usize {
-        let (p, width) = (self.config.patch_size, self.config.image_width);
+    fn pixel(&self, cell: u32, i: usize) -> usize {
+        let (p, width, cell) = (self.config.patch_size, self.config.image_width, cell as usize);
         let columns = self.config.grid().1;
         let (channel, row, column) = (i / (p * p), i / p % p, i % p);
         (channel * self.config.image_height + cell / columns * p + row) * width + cell % columns * p + column
+    }
+}
+
+/// A predicted value.
+struct Pixel {
+    /// Index into `[channels, height, width]`.
+    at: usize,
+    truth: f64,
+    predicted: f64,
+    /// The deviation that the prediction was scaled with.
+    deviation: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reconstruction of an 8×8 image in four patches, the last two hidden, whose predictions are all `value`.
+    fn reconstruction(pixel_target: PixelTarget, value: f32) -> Reconstruction {
+        let config = ModelConfig { pixel_target, ..ModelConfig::preset("nano").unwrap().with_size(8, 8, 4) };
+        let config = config.with_masked(2);
+        let image: Vec<f32> = (0..192).map(|i| (i % 8) as f32 / 8.0 - (i / 64) as f32 * 0.25).collect();
+        Reconstruction { config, image, order: vec![0, 1, 2, 3], predicted: vec![value; 96], features: None }
+    }
+
+    #[test]
+    fn a_prediction_of_zero_shows_the_mean_it_was_given() {
+        let made = reconstruction(PixelTarget::PatchChannel, 0.0);
+        let own = made.image(Statistics::Own);
+        // Rows of the lower patches: values 0 to 3 eighths, and 4 to 7.
+        assert!((own[4 * 8] - 1.5 / 8.0).abs() < 1e-6 && (own[4 * 8 + 4] - 5.5 / 8.0).abs() < 1e-6, "{own:?}");
+        assert_eq!(own[..32], made.original()[..32], "visible patches stay");
+        assert!((made.target_error() - 1.0).abs() < 1e-2, "{}", made.target_error());
+        // Patch 2 lies below patch 0, at a distance of 1, and at 2^½ from patch 1: weights of 1 and 1/4.
+        let near = made.image(Statistics::Neighbours);
+        assert!((near[4 * 8] - (1.5 + 5.5 / 4.0) / 8.0 / 1.25).abs() < 1e-6, "{near:?}");
+        assert!(made.psnr(Statistics::Own) > made.psnr(Statistics::Neighbours));
+    }
+
+    #[test]
+    fn raw_predictions_are_the_pixels() {
+        let made = reconstruction(PixelTarget::Raw, 0.125);
+        for from in [Statistics::Own, Statistics::Neighbours] {
+            assert!(made.image(from)[64 + 32..128].iter().all(|v| *v == 0.125));
+        }
     }
 }

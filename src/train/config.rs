@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::model::config::ModelConfig;
 
-#[cfg(not(target_arch = "wasm32"))]
-pub use layers::{resolve, resolve_over};
+pub use layers::{resolve, resolve_over, resolve_settings};
 
 /// The preset of a run that names none.
 pub const DEFAULT_PRESET: &str = "tiny";
@@ -182,7 +181,6 @@ impl RunConfig {
     }
 
     /// The settings as TOML that [`resolve`] reads back to the same value.
-    #[cfg(not(target_arch = "wasm32"))]
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(self).map_err(|e| Error::Config(format!("settings cannot be written as TOML: {e}")))
     }
@@ -311,7 +309,6 @@ fn shown(value: &serde_json::Value) -> String {
     }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 mod layers;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -1,7 +1,6 @@
 //! Training: configuration and schedules, the trainer on a device, checkpoints, metrics and verification.
 
 pub mod bench;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod checkpoint;
 pub mod config;
 #[cfg(not(target_arch = "wasm32"))]
@@ -14,6 +13,7 @@ pub mod events;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+pub mod network;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod picture;
 #[cfg(not(target_arch = "wasm32"))]
@@ -31,6 +31,7 @@ pub mod snapshot;
 pub mod stop;
 pub mod tensors;
 mod trainer;
+pub mod training;
 pub mod tune;
 pub mod verify;
 

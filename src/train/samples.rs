@@ -15,7 +15,9 @@ use super::{
 use crate::{
     data::{Picture, Source, augment::resize_centre},
     error::{Error, Result},
-    model::{Begun, Features, ModelConfig, Reconstruction, Reconstructor, masking},
+    model::{
+        Begun, BegunFeatures, Features, ModelConfig, Reconstruction, Reconstructor, Statistics, Teacher, Whose, masking,
+    },
     rng::{Rng, Stream},
 };
 
@@ -30,8 +32,14 @@ pub struct Sampler {
     folder: PathBuf,
     image: Vec<f32>,
     order: Vec<u32>,
-    /// Made with the first sample: a run that draws none compiles nothing for it.
-    reconstructor: Option<Reconstructor>,
+    /// Made with the first sample: a run that draws none compiles nothing for them.
+    networks: Option<(Reconstructor, Option<Teacher>)>,
+}
+
+/// A sample that is on its way.
+pub struct BegunSample {
+    student: Begun,
+    teacher: Option<BegunFeatures>,
 }
 
 /// A picture that was written.
@@ -56,111 +64,97 @@ impl Sampler {
         })?;
         let image = resize_centre(&picture, height, width).normalise();
         let order = masking::patch_order(config, &mut Rng::new(0, Stream::Mask, 0, 0), 0);
-        Ok(Sampler { folder, image, order, reconstructor: None })
+        Ok(Sampler { folder, image, order, networks: None })
     }
 
     /// Submits a reconstruction with the weights after the steps submitted so far, to be handed to [`Sampler::finish`].
-    pub async fn begin(&mut self, trainer: &Trainer) -> Result<Begun> {
-        let reconstructor = match self.reconstructor.take() {
+    pub async fn begin(&mut self, trainer: &Trainer) -> Result<BegunSample> {
+        let networks = match self.networks.take() {
             Some(made) => made,
-            None => trainer.reconstructor().await?,
+            None => (trainer.reconstructor().await?, trainer.teacher().await?),
         };
-        let begun = reconstructor.begin(trainer.device(), &self.image, &self.order);
-        self.reconstructor = Some(reconstructor);
-        Ok(begun)
+        let (reconstructor, teacher) = self.networks.insert(networks);
+        let device = trainer.device();
+        let student = reconstructor.begin(device, &self.image, &self.order);
+        Ok(BegunSample { student, teacher: teacher.as_ref().map(|teacher| teacher.begin(device, &self.image)) })
     }
 
     /// Gives up what it holds on a device that is gone.
     pub fn forget_device(&mut self) {
-        self.reconstructor = None;
+        self.networks = None;
     }
 
     /// Waits for the reconstruction of `step` and writes its picture.
-    pub async fn finish(&self, trainer: &Trainer, begun: Begun, step: u64) -> Result<Sample> {
-        let config = trainer.config();
-        let made = self.reconstructor.as_ref().expect("a sample was begun");
-        let result = made.finish(trainer.device(), begun, &self.image, &self.order).await?;
+    pub async fn finish(&self, trainer: &Trainer, begun: BegunSample, step: u64) -> Result<Sample> {
+        let (config, device) = (trainer.config(), trainer.device());
+        let (reconstructor, _) = self.networks.as_ref().expect("a sample was begun");
+        let result = reconstructor.finish(device, begun.student).await?;
+        let features = match begun.teacher {
+            Some(teacher) => result.features(teacher.finish(device).await?),
+            None => None,
+        };
         let mut caption = format!(
             "Step {step}: {} of {} patches hidden. PSNR of hidden patches {:.1} dB.",
             config.masked,
             config.patches(),
-            psnr(&result)
+            result.psnr(Statistics::Own)
         );
-        if let Some(features) = &result.features {
-            caption += &format!(
-                " Features of hidden patches: the teacher's first three principal components as red, green and blue; \
-                 cosine of predicted and teacher's {:.3}.",
-                features.cosine()
-            );
+        if let Some(features) = &features {
+            caption += &told(features);
         }
         let path = self.folder.join(format!("step-{step}.png"));
-        let picture = draw(config, &self.image, &self.order, &result, &caption);
+        let picture = draw(&result, Statistics::Own, features.as_ref(), &caption);
         write_png(&path, &picture)?;
         let png = fs::read(&path).map_err(Error::io(&path))?;
         Ok(Sample { pixels: picture.dimensions(), png })
     }
 }
 
+/// What a caption says of features.
+pub fn told(features: &Features) -> String {
+    format!(
+        " Features: the teacher's first three principal components as red, green and blue; cosine of predicted and \
+         teacher's {:.3}.",
+        features.cosine()
+    )
+}
+
 /// Original, masked image and reconstruction side by side, and where features are at hand, predicted and teacher's.
-pub fn draw(config: &ModelConfig, image: &[f32], order: &[u32], result: &Reconstruction, caption: &str) -> RgbImage {
+pub fn draw(result: &Reconstruction, from: Statistics, features: Option<&Features>, caption: &str) -> RgbImage {
+    let config = result.config();
     let (height, width) = (config.image_height, config.image_width);
     let show = |values: &[f32]| {
         let picture = Picture::from_normalised(values, config.channels, height, width);
         picture.with_channels(3).pixels
     };
-    let (original, masked) = (show(image), show(&hide(config, image, order)));
-    let rebuilt = show(&result.image);
-    let maps = result.features.iter().flat_map(Features::colours).map(|colours| paint(config, order, &colours));
-    let maps: Vec<Vec<u8>> = maps.collect();
+    let (original, masked) = (show(result.original()), show(&hide(result)));
+    let rebuilt = show(&result.image(from));
+    let maps = features.map(|f| [Whose::Student, Whose::Teacher].map(|whose| paint(config, &f.colours(whose))));
     let mut panels = vec![
         Panel { title: "original", rgb: &original },
         Panel { title: "masked", rgb: &masked },
         Panel { title: "reconstruction", rgb: &rebuilt },
     ];
     let titles = ["predicted features", "teacher's features"];
-    panels.extend(titles.into_iter().zip(&maps).map(|(title, rgb)| Panel { title, rgb }));
+    panels.extend(titles.into_iter().zip(maps.iter().flatten()).map(|(title, rgb)| Panel { title, rgb }));
     compose(&panels, height, width, caption)
 }
 
-/// A picture with hidden patches in these colours, in the order of `order`, and visible ones grey.
-fn paint(config: &ModelConfig, order: &[u32], colours: &[[u8; 3]]) -> Vec<u8> {
+/// A picture with a colour for each patch, grey where there is none.
+fn paint(config: &ModelConfig, colours: &[Option<[u8; 3]>]) -> Vec<u8> {
     let (p, columns) = (config.patch_size, config.grid().1);
-    let mut cells = vec![[128; 3]; config.patches()];
-    order[config.visible()..].iter().zip(colours).for_each(|(cell, colour)| cells[*cell as usize] = *colour);
-    let at = |y: usize, x: usize| cells[y / p * columns + x / p];
+    let at = |y: usize, x: usize| colours[y / p * columns + x / p].unwrap_or([128; 3]);
     (0..config.image_height).flat_map(|y| (0..config.image_width).flat_map(move |x| at(y, x))).collect()
 }
 
-/// Peak signal-to-noise ratio in decibels; pixels span −1 to 1.
-pub fn psnr(reconstruction: &Reconstruction) -> f64 {
-    10.0 * (4.0 / reconstruction.pixel_error).log10()
-}
-
 /// The image with its hidden patches grey.
-fn hide(config: &ModelConfig, image: &[f32], order: &[u32]) -> Vec<f32> {
+fn hide(result: &Reconstruction) -> Vec<f32> {
+    let (config, hidden) = (result.config(), result.hidden());
     let (p, columns) = (config.patch_size, config.grid().1);
-    let hidden = &order[config.visible()..];
     let cell = |i: usize| {
         let (left, top) = (i % config.image_width, i / config.image_width % config.image_height);
         (top / p * columns + left / p) as u32
     };
-    image.iter().enumerate().map(|(i, v)| if hidden.contains(&cell(i)) { 0.0 } else { *v }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hidden_patches_are_grey_and_visible_ones_are_not() {
-        let config = ModelConfig::preset("nano").unwrap().with_size(8, 8, 4);
-        let image = vec![1.0; 3 * 64];
-        let order: Vec<u32> = vec![2, 0, 1, 3];
-        let hidden = hide(&config, &image, &order);
-        assert_eq!(config.visible(), 1);
-        let shown: Vec<usize> = (0..64).filter(|i| hidden[*i] == 1.0).collect();
-        let expected: Vec<usize> = (4..8).flat_map(|row| (0..4).map(move |column| row * 8 + column)).collect();
-        assert_eq!(shown, expected, "patch 2 is the lower left one");
-        assert_eq!(hidden[..64], hidden[128..]);
-    }
+    let shown = result.original().iter().enumerate();
+    shown.map(|(i, v)| if hidden.contains(&cell(i)) { 0.0 } else { *v }).collect()
 }

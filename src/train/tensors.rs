@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use bytemuck::Pod;
+use half::f16;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
@@ -20,6 +21,16 @@ compile_error!("tensor files are read and written in place, which needs a little
 
 /// Longest header that is read, in bytes; the largest preset's checkpoint needs a twentieth of it.
 const MAX_HEADER: u64 = 8 << 20;
+
+/// How values are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to half precision, at half the length.
+    F16,
+}
 
 /// The values of a tensor in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +67,8 @@ pub fn parse(bytes: &[u8]) -> Result<TensorFile, String> {
 }
 
 /// Reads a file of `length` bytes, tensor by tensor. Refuses, in words, a file that is cut short, has bytes left over or
-/// a header that contradicts itself, and types other than F32, F64 and I64. Allocates little more than `length` bytes.
+/// a header that contradicts itself, and types other than F16, which becomes F32, F32, F64 and I64. Allocates little more
+/// than `length` bytes, or twice that for F16.
 pub fn read(mut source: impl Read, length: u64) -> Result<TensorFile, String> {
     let header = read_header(&mut source, length)?;
     let mut file = TensorFile::default();
@@ -64,10 +76,13 @@ pub fn read(mut source: impl Read, length: u64) -> Result<TensorFile, String> {
         let Some(tensor) = header.info(&name) else { continue };
         let count = tensor.shape.iter().product();
         let values = match tensor.dtype {
+            Dtype::F16 => read_values(&mut source, count).map(|halves: Vec<u16>| {
+                Values::F32(halves.into_iter().map(|bits| f16::from_bits(bits).to_f32()).collect())
+            }),
             Dtype::F32 => read_values(&mut source, count).map(Values::F32),
             Dtype::F64 => read_values(&mut source, count).map(Values::F64),
             Dtype::I64 => read_values(&mut source, count).map(Values::I64),
-            other => return Err(format!("tensor `{name}` is {other}; only F32, F64 and I64 are read")),
+            other => return Err(format!("tensor `{name}` is {other}; only F16, F32, F64 and I64 are read")),
         };
         let values = values.map_err(|reason| format!("tensor `{name}`: {reason}"))?;
         file.tensors.insert(name, TensorData { shape: tensor.shape.clone(), values });
@@ -89,21 +104,41 @@ pub struct Written<'a> {
 
 /// Writes a file of F32 tensors, their values in the order given. Equal arguments give equal bytes. Panics if a tensor's
 /// values do not fill its shape.
-pub fn write(mut to: impl Write, metadata: &BTreeMap<&str, String>, tensors: &[Written<'_>]) -> io::Result<()> {
+pub fn write(to: impl Write, metadata: &BTreeMap<&str, String>, tensors: &[Written<'_>]) -> io::Result<()> {
+    write_as(Precision::F32, to, metadata, tensors)
+}
+
+/// [`write`] with the values in a precision of choice.
+pub fn write_as(
+    precision: Precision,
+    mut to: impl Write,
+    metadata: &BTreeMap<&str, String>,
+    tensors: &[Written<'_>],
+) -> io::Result<()> {
+    let (dtype, size) = match precision {
+        Precision::F32 => (Dtype::F32, 4),
+        Precision::F16 => (Dtype::F16, 2),
+    };
     let mut header = BTreeMap::from([("__metadata__", serde_json::to_value(metadata)?)]);
     let mut offset = 0;
     for Written { name, shape, values } in tensors {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "values of {name} for its shape {shape:?}");
-        let range = (offset, offset + size_of_val(*values));
+        let range = (offset, offset + values.len() * size);
         offset = range.1;
-        let entry = TensorInfo { dtype: Dtype::F32, shape: shape.to_vec(), data_offsets: range };
+        let entry = TensorInfo { dtype, shape: shape.to_vec(), data_offsets: range };
         header.insert(name, serde_json::to_value(entry)?);
     }
     let mut header = serde_json::to_vec(&header)?;
     header.resize(header.len().next_multiple_of(8), b' ');
     to.write_all(&(header.len() as u64).to_le_bytes())?;
     to.write_all(&header)?;
-    tensors.iter().try_for_each(|tensor| to.write_all(bytemuck::cast_slice(tensor.values)))
+    tensors.iter().try_for_each(|tensor| match precision {
+        Precision::F32 => to.write_all(bytemuck::cast_slice(tensor.values)),
+        Precision::F16 => {
+            let halves: Vec<u16> = tensor.values.iter().map(|value| f16::from_f32(*value).to_bits()).collect();
+            to.write_all(bytemuck::cast_slice(&halves))
+        }
+    })
 }
 
 /// The checked header: ranges without gaps or overlaps that fit their shapes and end where the file ends.

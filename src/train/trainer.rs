@@ -7,7 +7,7 @@ use crate::{
     device::{Device, Readback},
     error::Result,
     graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions, Submits, TensorType, gradients},
-    model::{ModelConfig, Reconstructor, inputs, inventory, position_tables, record},
+    model::{ModelConfig, Reconstructor, Teacher, inputs, inventory, position_tables, record},
     nn::{Layout, Params},
     ops::{Accumulate, AdamW, Ema, Settings, Tuning, Work, column_sum, health},
 };
@@ -257,9 +257,17 @@ impl Trainer {
         Ok(())
     }
 
-    /// The network over this trainer's weights, for one image at a time.
+    /// The student over this trainer's weights, for one image at a time.
     pub async fn reconstructor(&self) -> Result<Reconstructor> {
         Reconstructor::over(&self.device, &self.config, &self.layout, &self.arenas).await
+    }
+
+    /// The momentum encoder over this trainer's weights, where there is one.
+    pub async fn teacher(&self) -> Result<Option<Teacher>> {
+        match self.config.feature_branch {
+            true => Teacher::over(&self.device, &self.config, &self.layout, &self.arenas).await.map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Submits one training step: every micro-batch's forward and backward pass, then the update. Results come from

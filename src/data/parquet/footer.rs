@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::super::joined::read_range;
+use super::super::records::read_range;
 use super::thrift::{Field, Reader};
 
 /// The longest index that is read.

@@ -116,7 +116,7 @@ impl Source for Parquet {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::open;
+    use super::super::open;
     use std::path::Path;
 
     fn fixture(name: &str) -> String {

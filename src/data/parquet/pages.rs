@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flate2::read::MultiGzDecoder;
 
 use super::super::decode::MAX_BYTES;
-use super::super::joined::read_range;
+use super::super::records::read_range;
 use super::footer::{Chunk, Packing};
 use super::thrift::{Field, Reader};
 

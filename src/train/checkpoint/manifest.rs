@@ -2,18 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{self, Read, Write},
-    path::Path,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_JSON, VERSION, unread_version};
-use crate::{
-    error::{Error, Result},
-    train::durable::write_synced,
-};
+use super::{Files, MAX_JSON, VERSION, unread_version};
+use crate::error::Result;
 
 /// The manifest's name inside a checkpoint.
 pub(super) const FILE: &str = "MANIFEST.json";
@@ -47,23 +42,15 @@ impl Manifest {
         Manifest { format: FORMAT.into(), version: VERSION, step, files }
     }
 
-    /// Writes the manifest of the checkpoint in `folder` and flushes it.
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(FILE);
-        write_synced(&path, |to| Ok(serde_json::to_writer_pretty(to, self)?)).map_err(Error::io(&path))
-    }
-
-    /// Reads the manifest of the checkpoint in `folder`. Refuses another version, naming both.
-    pub fn read(folder: &Path) -> Result<Manifest> {
+    /// Reads the manifest. Refuses another version, naming both.
+    pub fn read(from: &impl Files) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct Head {
             format: String,
             version: u64,
         }
-        let path = folder.join(FILE);
-        let fail = |reason: String| Error::checkpoint(&path, reason);
-        let file =
-            fs::File::open(&path).map_err(|e| fail(format!("{e}; without it the checkpoint is not complete")))?;
+        let fail = |reason: String| from.fault(FILE, reason);
+        let (file, _) = from.open(FILE).map_err(|e| fail(format!("{e}; without it the checkpoint is not complete")))?;
         let mut text = Vec::new();
         file.take(MAX_JSON + 1).read_to_end(&mut text).map_err(|e| fail(e.to_string()))?;
         if text.len() as u64 > MAX_JSON {

@@ -1,24 +1,16 @@
 //! Checkpoints of version 1, whole in one safetensors file: tensors are named `GROUP/NAME`, step, configuration and
 //! adapter are in the metadata. They are read, no longer written.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
-use super::{named_tensors, read_tensors, unread_version};
-use crate::{
-    error::{Error, Result},
-    train::{
-        config::RunConfig,
-        snapshot::{NamedTensor, Snapshot},
-        tensors::TensorFile,
-    },
+use super::{named_tensors, unread_version};
+use crate::train::{
+    config::RunConfig,
+    snapshot::{NamedTensor, Snapshot},
+    tensors::TensorFile,
 };
 
 pub(super) const FORMAT: &str = "bootmae checkpoint";
-
-/// Reads the file at `path`.
-pub(super) fn read(path: &Path) -> Result<Snapshot> {
-    from_tensors(read_tensors(path)?).map_err(|reason| Error::checkpoint(path, reason))
-}
 
 /// The checkpoint in a parsed file, or what is wrong with it in words.
 pub(super) fn from_tensors(file: TensorFile) -> Result<Snapshot, String> {

@@ -34,8 +34,15 @@ pub fn resolve_over(
     file: Option<&Path>,
     flags: Table,
 ) -> Result<RunConfig> {
-    let lowest = shipped.map(Layer::shipped).transpose()?;
-    resolve_layers(lowest, preset, file, flags)
+    let mut layers = Vec::from_iter(shipped.map(Layer::shipped).transpose()?);
+    layers.extend(file.map(Layer::read).transpose()?);
+    layers.push(Layer { origin: "the command line".into(), table: flags });
+    resolve_layers(&layers, preset)
+}
+
+/// [`resolve`] for settings of another origin, which messages then name.
+pub fn resolve_settings(settings: Table, origin: &str) -> Result<RunConfig> {
+    resolve_layers(&[Layer { origin: origin.into(), table: settings }], None)
 }
 
 /// The configuration of a run: the preset's defaults, over them `file` (TOML with the sections `[model]`,
@@ -48,22 +55,18 @@ pub fn resolve_over(
 ///
 /// Refuses unknown keys, naming the origin and the nearest known key, and whatever [`RunConfig::check`] refuses.
 pub fn resolve(preset: Option<&str>, file: Option<&Path>, flags: Table) -> Result<RunConfig> {
-    resolve_layers(None, preset, file, flags)
+    resolve_over(None, preset, file, flags)
 }
 
-fn resolve_layers(lowest: Option<Layer>, preset: Option<&str>, file: Option<&Path>, flags: Table) -> Result<RunConfig> {
-    let mut layers = Vec::from_iter(lowest);
-    if let Some(path) = file {
-        layers.push(Layer::read(path)?);
-    }
-    layers.push(Layer { origin: "the command line".into(), table: flags });
-    for layer in &layers {
+/// Lays the layers over each other, the lowest first.
+fn resolve_layers(layers: &[Layer], preset: Option<&str>) -> Result<RunConfig> {
+    for layer in layers {
         layer.check_keys()?;
     }
     let named = layers.iter().rev().find_map(|layer| layer.section("model")?.get("preset")?.as_str());
     let preset = preset.or(named).unwrap_or(DEFAULT_PRESET);
     let mut run = RunConfig::preset(preset)?;
-    for layer in &layers {
+    for layer in layers {
         run = layer.over(&run)?;
     }
     if !run.model.feature_branch || run.training.feature_weight == 0.0 {

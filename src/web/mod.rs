@@ -1,20 +1,35 @@
-//! What the library offers to JavaScript: each function opens the browser's GPU, works on bytes handed over by the page
-//! and answers with JSON text. Nothing here touches the document or the network.
+//! What the library offers to JavaScript, in a page or in a worker of one. It works on bytes that are handed over and
+//! answers with numbers, pictures as RGBA bytes, and JSON text. Nothing here touches the document or the network.
 //!
-//! Whatever is wrong with the bytes or the GPU rejects the promise with a message.
+//! | module | classes |
+//! |---|---|
+//! | here | the adapter, its checks and its speed |
+//! | `look` | `Photo`, `Network`, `View`: what a network makes of a picture |
+//! | `learn` | `Images`, `Checkpoint`, `Training`: a run in a tab |
+//!
+//! Whatever is wrong with the bytes or the GPU is thrown, or rejects the promise, with a message.
+
+mod learn;
+mod look;
 
 use wasm_bindgen::prelude::*;
 
 use crate::{
-    device::{Device, DeviceOptions, adapters},
+    device::{AdapterSummary, Device, DeviceOptions, adapters},
     error::Error,
+    model::ModelConfig,
     ops::{Settings, Tuning, self_test},
     train::{
-        MicroBatch,
+        MicroBatch, bench, profile,
         tensors::{self, TensorFile},
+        tune,
         verify::{self, Fixture},
+        work,
     },
 };
+
+/// Seconds that [`check`] measures kernel variants for.
+const TUNING_S: f64 = 10.0;
 
 /// The learning rate of [`train`], constant: a few steps from a fixture's weights need no warm-up.
 const LEARNING_RATE: f64 = 1e-3;
@@ -37,6 +52,16 @@ extern "C" {
 struct SelfTest {
     adapter: String,
     operations: Vec<self_test::Outcome>,
+}
+
+/// What [`check`] found.
+#[derive(serde::Serialize)]
+struct Check {
+    adapter: String,
+    limits: AdapterSummary,
+    tuned: Vec<String>,
+    product_gflops: f64,
+    copy_gb_s: f64,
 }
 
 /// The losses of [`train`], one entry a step.
@@ -97,6 +122,36 @@ pub async fn self_test() -> Result<String, JsError> {
     let (device, tuning) = open().await?;
     let operations = self_test::self_test(&device, tuning).await?;
     json(&SelfTest { adapter: device.adapter().name.clone(), operations })
+}
+
+/// What the adapter allows, the kernel variants that are fastest on it for training a small network, and its speed:
+/// `{adapter, limits, tuned, product_gflops, copy_gb_s}` as JSON.
+#[wasm_bindgen]
+pub async fn check() -> Result<String, JsError> {
+    let (device, mut tuning) = open().await?;
+    let needs = tune::needs(work(&device, &ModelConfig::preset("nano")?, 8));
+    let (mut tuned, mut best) = (Vec::new(), 0.0f64);
+    tune::tune(&device, &needs, &mut tuning, TUNING_S, &clock, |choice| {
+        best = best.max(choice.gflops);
+        tuned.push(choice.to_string());
+    })
+    .await?;
+    let copy = profile::copy_rate(&device, &clock).await?;
+    let limits = device.adapter().clone();
+    json(&Check { adapter: limits.to_string(), limits, tuned, product_gflops: best, copy_gb_s: copy })
+}
+
+/// Times `steps` training steps of a preset on random images, beside the best matrix product: a
+/// [`bench::Bench`] as JSON.
+#[wasm_bindgen]
+pub async fn bench(preset: &str, batch: usize, steps: usize) -> Result<String, JsError> {
+    let (device, tuning) = open().await?;
+    json(&bench::bench(device, &ModelConfig::preset(preset)?, batch, steps, false, tuning, &clock).await?)
+}
+
+/// Seconds since the page began.
+fn clock() -> f64 {
+    js_sys::Date::now() / 1e3
 }
 
 async fn open() -> Result<(Device, Tuning), Error> {

@@ -1,0 +1,49 @@
+//! `bootmae export`: a checkpoint's weights in one file.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    error::Result,
+    train::{
+        checkpoint::{read_model, weights},
+        durable::write_atomically,
+        tensors::Precision,
+    },
+};
+
+/// Write the weights of student and teacher into one safetensors file: what `reconstruct`, `--init-from` and the page take.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
+    #[arg(long, value_name = "PATH")]
+    checkpoint: PathBuf,
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// How values are kept.
+    #[arg(long, default_value = "f32")]
+    precision: Kept,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kept {
+    /// As they are.
+    F32,
+    /// Rounded to half precision, at half the length.
+    F16,
+}
+
+/// Reads, writes and says what was written.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let model = read_model(&arguments.checkpoint)?;
+    let precision = match arguments.precision {
+        Kept::F32 => Precision::F32,
+        Kept::F16 => Precision::F16,
+    };
+    write_atomically(&arguments.out, |to| weights(&model, precision, to))?;
+    let teacher = if model.teacher.is_some() { "student and teacher" } else { "the student alone" };
+    println!("{}: {teacher} after step {}", arguments.out.display(), model.step);
+    Ok(())
+}

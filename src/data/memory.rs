@@ -1,0 +1,184 @@
+//! A collection of images in memory: what a page hands over.
+
+use super::Picture;
+use super::augment::shrink;
+use super::decode::{decode_bytes, dimensions};
+use super::layout::{CIFAR, CIFAR_CLASSES};
+use super::source::{Source, Stored};
+
+/// Larger images are scaled once, to a shorter side of [`KEPT_SIDE`] pixels, so that a step does not wait for the
+/// decoding of photos that it then shows at a fraction of their size.
+const LARGE_SIDE: usize = 512;
+const KEPT_SIDE: usize = 256;
+
+/// The most bytes that a collection holds: a browser gives a page at most four times as many.
+const MAX_BYTES: usize = 1 << 30;
+
+/// Image files and CIFAR-10 files by name, in the order in which a folder of them would be read.
+#[derive(Default)]
+pub struct Images {
+    files: Vec<File>,
+    bytes: usize,
+}
+
+struct File {
+    name: String,
+    held: Held,
+}
+
+enum Held {
+    /// A small image file.
+    Encoded(Vec<u8>),
+    /// A large image, scaled.
+    Scaled(Picture),
+    /// Records of CIFAR-10's binary layout.
+    Cifar(Vec<u8>),
+}
+
+impl File {
+    fn images(&self) -> usize {
+        match &self.held {
+            Held::Cifar(bytes) => bytes.len() / (1 + CIFAR.values()),
+            _ => 1,
+        }
+    }
+}
+
+impl Images {
+    /// Adds a file and returns how many images it holds: one, or those of a CIFAR-10 file in the binary layout.
+    ///
+    /// # Errors
+    /// In words, without the name: it is neither, it is damaged, or the collection would become too large.
+    pub fn add(&mut self, name: &str, bytes: Vec<u8>) -> Result<usize, String> {
+        let held = match is_cifar(&bytes) {
+            true => Held::Cifar(bytes),
+            false => image(bytes)?,
+        };
+        let size = match &held {
+            Held::Encoded(bytes) | Held::Cifar(bytes) => bytes.len(),
+            Held::Scaled(picture) => picture.pixels.len(),
+        };
+        if self.bytes + size > MAX_BYTES {
+            let mib = MAX_BYTES >> 20;
+            return Err(format!("the pictures would take more than {mib} MiB; train on larger collections natively"));
+        }
+        let file = File { name: name.into(), held };
+        let images = file.images();
+        // As paths are compared: part by part, so that a separator comes before every other byte.
+        let key = |name: &str| -> Vec<u8> { name.bytes().map(|byte| if byte == b'/' { 0 } else { byte }).collect() };
+        let place = key(name);
+        let at = self.files.partition_point(|held| key(&held.name) <= place);
+        self.files.insert(at, file);
+        self.bytes += size;
+        Ok(images)
+    }
+
+    /// The file of an image, and the image's number in it.
+    fn locate(&self, mut index: usize) -> (&File, usize) {
+        for file in &self.files {
+            match index.checked_sub(file.images()) {
+                Some(rest) => index = rest,
+                None => return (file, index),
+            }
+        }
+        panic!("image {index} past the end of the collection");
+    }
+}
+
+impl Source for Images {
+    fn place(&self) -> String {
+        "the pictures".into()
+    }
+
+    fn len(&self) -> usize {
+        self.files.iter().map(File::images).sum()
+    }
+
+    fn name(&self, index: usize) -> String {
+        match self.locate(index) {
+            (File { name, held: Held::Cifar(_) }, number) => format!("{name} image {number}"),
+            (File { name, .. }, _) => name.clone(),
+        }
+    }
+
+    fn read(&self, index: usize) -> Result<Stored, String> {
+        let (file, number) = self.locate(index);
+        Ok(match &file.held {
+            Held::Encoded(bytes) => Stored::Encoded(bytes.clone()),
+            Held::Scaled(picture) => Stored::Pixels(picture.clone()),
+            Held::Cifar(bytes) => {
+                let size = 1 + CIFAR.values();
+                Stored::Pixels(CIFAR.picture(&bytes[number * size..][1..size]))
+            }
+        })
+    }
+}
+
+/// An image file, looked at but not decoded unless it is large.
+fn image(bytes: Vec<u8>) -> Result<Held, String> {
+    let (width, height) = dimensions(&bytes)?;
+    if width.min(height) as usize <= LARGE_SIDE {
+        return Ok(Held::Encoded(bytes));
+    }
+    Ok(Held::Scaled(shrink(decode_bytes(&bytes)?.picture, KEPT_SIDE)))
+}
+
+/// Whether these are whole records of CIFAR-10, to go by their length and the labels of the first and the last.
+fn is_cifar(bytes: &[u8]) -> bool {
+    let record = 1 + CIFAR.values();
+    !bytes.is_empty()
+        && bytes.len().is_multiple_of(record)
+        && [0, bytes.len() - record].into_iter().all(|at| bytes[at] < CIFAR_CLASSES)
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use image::{DynamicImage, ImageFormat, RgbImage};
+    use std::io::Cursor;
+
+    fn png(width: u32, height: u32, value: u8) -> Vec<u8> {
+        let mut encoded = Cursor::new(Vec::new());
+        let image = RgbImage::from_pixel(width, height, image::Rgb([value; 3]));
+        DynamicImage::ImageRgb8(image).write_to(&mut encoded, ImageFormat::Png).unwrap();
+        encoded.into_inner()
+    }
+
+    #[test]
+    fn images_come_in_the_order_of_their_paths() {
+        let mut images = Images::default();
+        for (value, name) in ["a.b/1.png", "a/1.png", "a-/1.png", "a/b/1.png"].into_iter().enumerate() {
+            assert_eq!(images.add(name, png(3, 2, value as u8)), Ok(1));
+        }
+        let names: Vec<_> = (0..images.len()).map(|index| images.name(index)).collect();
+        assert_eq!(names, ["a/1.png", "a/b/1.png", "a-/1.png", "a.b/1.png"]);
+        let picture = images.load(3, 3).unwrap();
+        assert_eq!((picture.height, picture.width, picture.pixels[0]), (2, 3, 0));
+    }
+
+    #[test]
+    fn large_photos_are_scaled_once() {
+        let mut images = Images::default();
+        images.add("photo.png", png(1200, 600, 7)).unwrap();
+        images.add("thumb.png", png(500, 400, 7)).unwrap();
+        let sizes: Vec<_> = (0..2).map(|i| images.load(i, 3).unwrap()).map(|p| (p.height, p.width)).collect();
+        assert_eq!(sizes, [(256, 512), (400, 500)]);
+    }
+
+    #[test]
+    fn cifar_records_are_images() {
+        let mut file = Vec::new();
+        for image in 0..3u8 {
+            file.push(image);
+            file.extend((0..3072u32).map(|at| image * 10 + (at / 1024) as u8));
+        }
+        let mut images = Images::default();
+        assert_eq!(images.add("data_batch_1.bin", file.clone()), Ok(3));
+        assert_eq!(images.name(2), "data_batch_1.bin image 2");
+        assert_eq!(images.load(2, 3).unwrap().pixels[..3], [20, 21, 22]);
+        file[0] = 10;
+        assert!(images.add("x.bin", file).unwrap_err().contains("neither JPEG"));
+        assert!(images.add("x.png", png(9, 9, 0)[..40].to_vec()).is_err());
+        assert_eq!(images.len(), 3);
+    }
+}

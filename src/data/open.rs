@@ -1,0 +1,89 @@
+//! How a user names a collection of images.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::source::Source;
+use super::{cifar, folder::Folder, joined, places};
+use crate::error::{Error, Result};
+
+/// Opens what `spec` names.
+///
+/// * `DIR`: all image files below a folder, in the order of their paths; or, if it holds none, its tar shards, its
+///   parquet files, or CIFAR-10 or CIFAR-100 in the binary layout. Links are followed, but not round in circles; names
+///   that start with a dot are left out.
+/// * `FILE`: a tar archive of images, a parquet file with a column of images, an array of images in IDX or NumPy's
+///   layout. `{000..012}`, `{a,b}`, and `*` or `?` in the last part of the path stand for several files.
+/// * `cifar10:DIR`, `cifar100:DIR`: the training images in the official binary layout, of CIFAR-10 also as five PNG
+///   files with an image per row (`data_batch_1.png` to `_5.png`), in the folder or one folder below it.
+///
+/// # Errors
+/// [`Error::Images`] with the path and what to do when it is missing, empty, cannot be read or holds no image that can
+/// be.
+pub fn open(spec: &str) -> Result<Arc<dyn Source>> {
+    if let Some(folder) = spec.strip_prefix("cifar10:") {
+        return cifar::open_10(folder_at(folder)?);
+    }
+    if let Some(folder) = spec.strip_prefix("cifar100:") {
+        return cifar::open_100(folder_at(folder)?);
+    }
+    if Path::new(spec).is_dir() {
+        return open_folder(Path::new(spec));
+    }
+    joined::open(spec, &places::expand(spec)?)
+}
+
+/// Opens a folder by its look.
+fn open_folder(root: &Path) -> Result<Arc<dyn Source>> {
+    let found = Folder::list(root)?;
+    if !found.is_empty() {
+        found.try_some()?;
+        return Ok(Arc::new(found));
+    }
+    if let Some(cifar) = cifar::recognise(root)? {
+        return Ok(cifar);
+    }
+    let shards = places::shards(root)?;
+    match shards.is_empty() {
+        true => Err(found.holds_nothing()),
+        false => joined::open(&root.display().to_string(), &shards),
+    }
+}
+
+/// The path, if it is a folder.
+fn folder_at(path: &str) -> Result<&Path> {
+    let folder = Path::new(path);
+    match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => Ok(folder),
+        Ok(_) => Err(Error::Images(format!("{path} is a file; give the folder that holds the images"))),
+        Err(error) => Err(Error::Images(format!("{path}: {error}; check the path of the image folder"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(spec: &str) -> String {
+        let error = open(spec).err().expect("must be refused");
+        assert_eq!(error.exit_code(), 3);
+        error.to_string()
+    }
+
+    #[test]
+    fn a_missing_place_is_named() {
+        assert!(refusal("/no/such/folder").contains("/no/such/folder: No such file or directory"));
+        assert!(refusal("cifar10:/no/such/folder").contains("/no/such/folder"));
+        assert!(refusal("cifar100:/no/such/folder").contains("/no/such/folder"));
+        assert!(refusal("/no/such/{0..2}.tar").contains("/no/such/0.tar: No such file or directory"));
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        assert!(refusal(&format!("cifar10:{path}")).contains("is a file; give the folder"));
+        let message = refusal(path);
+        assert!(message.contains(path) && message.contains("neither a tar archive"), "{message}");
+    }
+}

@@ -1,0 +1,453 @@
+//! A training run without the places where it is kept: the model on its device, its images, and the state to go back
+//! to. Natively [`Run`](super::pretrain::Run) gives it a folder; in a browser a page drives it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use web_time::Instant;
+
+use super::{
+    MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions,
+    config::RunConfig,
+    metrics::Metrics,
+    schedule,
+    snapshot::{NamedTensor, Snapshot},
+};
+use crate::{
+    data::{Batch, Loader, LoaderOptions, Source},
+    device::Device,
+    error::{Error, Result},
+    model::masking,
+    ops::{Settings, Tuning},
+    rng::{Rng, Stream},
+};
+
+/// Batches decoded ahead of the GPU.
+const PREFETCH: usize = 2;
+
+/// Steps over which the rate of images is averaged.
+const RATE_WINDOW: usize = 10;
+
+/// How often training goes back to one good state before it gives up.
+const RECOVERIES: u32 = 3;
+
+/// The kernel variants that `snapshot` was computed with, if a device with this adapter can go on with them: only so
+/// does the run end with the bits of an uninterrupted one. States from before there was a choice mean the built-in table.
+pub fn kept_tuning(
+    snapshot: &Snapshot,
+    adapter: &str,
+    built_in: Tuning,
+    runs: impl FnOnce(&Tuning) -> bool,
+) -> Option<Tuning> {
+    if snapshot.adapter != adapter {
+        return None;
+    }
+    let Some(text) = &snapshot.tuning else { return Some(built_in) };
+    serde_json::from_str(text).ok().filter(runs)
+}
+
+/// What training begins with; paths are for messages.
+#[derive(Debug)]
+pub enum Start {
+    /// Weights drawn from the seed.
+    Seed,
+    /// Another run's weights.
+    Weights(Vec<NamedTensor>, PathBuf),
+    /// Everything, as it was at a step.
+    State(Box<Snapshot>, PathBuf),
+}
+
+/// A step whose results arrived.
+pub struct Step {
+    /// What it measured.
+    pub metrics: Metrics,
+    /// The state after it, where a snapshot was due.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
+/// A model in training. Steps are submitted ahead of their results: at most two are in flight.
+pub struct Training {
+    config: RunConfig,
+    source: Arc<dyn Source>,
+    trainer: Trainer,
+    loader: Loader,
+    step: u64,
+    submitted: u64,
+    /// A copy of the state on its way, and after which step.
+    copy: Option<(u64, StateCopy)>,
+    /// The newest state that training can go back to.
+    good: Arc<Snapshot>,
+    /// How often it went back to it.
+    recoveries: u32,
+    /// Images that are left out since an update with them was refused.
+    left_out: BTreeSet<usize>,
+    /// The images of each step in flight, the oldest first.
+    in_flight: VecDeque<Vec<usize>>,
+    pace: Pace,
+}
+
+/// Why training cannot go on.
+pub struct GivenUp {
+    /// What happened.
+    pub error: Error,
+    /// How often training went back to one state before; none where that could not have helped.
+    pub tried: Option<u32>,
+}
+
+impl Training {
+    /// Prepares training: the model on its device, its weights, the loader at the first image that is due.
+    pub async fn new(
+        config: RunConfig,
+        source: Arc<dyn Source>,
+        device: Device,
+        tuning: Tuning,
+        start: Start,
+    ) -> Result<Training> {
+        let (model, training) = (&config.model, &config.training);
+        let options = TrainerOptions {
+            micro_batch: training.micro_batch_size(),
+            micro_batches: training.micro_batches,
+            tuning,
+            inspect: false,
+            no_fusion: false,
+        };
+        let trainer = Trainer::new(device, model, options).await?;
+        trainer.initialise(training.seed);
+        let (mut left_out, mut state) = (BTreeSet::new(), None);
+        match start {
+            Start::Seed => {}
+            Start::Weights(tensors, path) => {
+                trainer.start_from(&tensors).map_err(|reason| Error::checkpoint(path, reason))?;
+            }
+            Start::State(snapshot, path) => {
+                trainer.restore(&snapshot.groups).map_err(|reason| Error::checkpoint(path, reason))?;
+                left_out.extend(&snapshot.left_out);
+                state = Some(*snapshot);
+            }
+        }
+        let step = state.as_ref().map_or(0, |snapshot| snapshot.step);
+        let loader = Loader::new(source.clone(), loader_options(&config, &left_out), step)?;
+        let good = match state {
+            Some(snapshot) => snapshot,
+            None => {
+                let groups = trainer.take_state(trainer.copy_state()).await?;
+                snapshot_of(&trainer, &config, 0, &left_out, groups)
+            }
+        };
+        Ok(Training {
+            config,
+            source,
+            trainer,
+            loader,
+            step,
+            submitted: step,
+            copy: None,
+            good: Arc::new(good),
+            recoveries: 0,
+            left_out,
+            in_flight: VecDeque::new(),
+            pace: Pace::new(),
+        })
+    }
+
+    /// The run's settings.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// The images.
+    pub fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
+    /// The trainer.
+    pub fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Steps submitted, those in flight among them.
+    pub fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    /// The newest state that training can go back to.
+    pub fn good(&self) -> &Arc<Snapshot> {
+        &self.good
+    }
+
+    /// Whether another step up to `last` may be submitted before a result is taken.
+    pub fn may_submit(&self, last: u64) -> bool {
+        // One copy at a time: with its snapshot still to come, the next one waits.
+        let waits = self.copy.is_some() && self.due(self.submitted + 1, last);
+        self.submitted < last && self.trainer.in_flight() < 2 && !waits
+    }
+
+    fn due(&self, step: u64, last: u64) -> bool {
+        step == last || step.is_multiple_of(self.config.training.save_every_steps)
+    }
+
+    /// Waits for the next images and submits the step that they are for; where a snapshot is due after it, also a copy
+    /// of the state. `last` is the last step of all. Returns the images newly found unreadable, each with the reason.
+    pub fn submit(&mut self, last: u64) -> Result<Vec<String>> {
+        let asked = Instant::now();
+        let batch = self.loader.next()?;
+        self.pace.waits.push_back(asked.elapsed().as_secs_f64());
+        self.submit_batch(self.submitted, &batch);
+        self.in_flight.push_back(batch.shown);
+        self.submitted += 1;
+        if self.due(self.submitted, last) {
+            self.copy = Some((self.submitted, self.trainer.copy_state()));
+        }
+        Ok(batch.bad)
+    }
+
+    /// Waits for the results of the oldest step in flight. Fails when it made no update, or has no finite loss.
+    pub async fn take(&mut self) -> Result<Step> {
+        let result = self.trainer.take().await?;
+        self.check_update(&result)?;
+        self.in_flight.pop_front();
+        let mut metrics = self.measured(self.step, &result);
+        self.pace.arrive(&mut metrics, self.config.training.batch_size);
+        self.step += 1;
+        let snapshot = match self.copy.take_if(|(step, _)| *step == self.step) {
+            Some((_, copy)) => Some(self.keep(copy).await?),
+            None => None,
+        };
+        metrics.teacher_drift = snapshot.as_ref().and_then(|snapshot| snapshot.teacher_drift());
+        Ok(Step { metrics, snapshot })
+    }
+
+    /// The state after the steps taken so far, with none in flight.
+    pub async fn snapshot(&mut self) -> Result<Arc<Snapshot>> {
+        assert_eq!(self.submitted, self.step, "steps in flight");
+        self.keep(self.trainer.copy_state()).await
+    }
+
+    /// Makes a snapshot of a copy of the state, and keeps it to go back to.
+    async fn keep(&mut self, copy: StateCopy) -> Result<Arc<Snapshot>> {
+        let groups = self.trainer.take_state(copy).await?;
+        self.good = Arc::new(snapshot_of(&self.trainer, &self.config, self.step, &self.left_out, groups));
+        self.recoveries = 0;
+        Ok(self.good.clone())
+    }
+
+    /// Starts measuring the pace anew, after a pause.
+    pub fn restart_clock(&mut self) {
+        self.pace = Pace { waits: std::mem::take(&mut self.pace.waits), ..Pace::new() };
+    }
+
+    /// Fails when the oldest step in flight made no update, or has no finite loss.
+    fn check_update(&self, result: &StepResult) -> Result<()> {
+        let reason = match (result.not_finite, result.loss.is_finite(), self.config.training.gradient_norm_limit) {
+            (0, true, _) if !result.refused => return Ok(()),
+            (0, true, Some(limit)) => format!("a gradient of norm {:.3}, above {limit}", result.gradient_norm),
+            (count, _, _) => format!("loss {} and {count} gradient values that are not finite", result.loss),
+        };
+        Err(Error::Diverged(format!("step {} has {reason}", self.step + 1)))
+    }
+
+    /// Goes back to the last good state after `error`: on the device opened again if it was lost, without the images of
+    /// the step whose update was refused; at most [`RECOVERIES`] times to each. Says what happened.
+    pub async fn recover(&mut self, error: Error) -> Result<String, GivenUp> {
+        let (lost, refused) = (self.trainer.device().is_lost(), matches!(error, Error::Diverged(_)));
+        if !lost && !refused {
+            return Err(GivenUp { error, tried: None });
+        }
+        if self.recoveries == RECOVERIES {
+            return Err(GivenUp { error, tried: Some(self.recoveries) });
+        }
+        self.recoveries += 1;
+        let mut told = format!("{error}; back to step {}", self.good.step);
+        if lost {
+            if let Err(again) = self.reopen().await {
+                let error = Error::Gpu(format!("{error}; opening it again: {again}"));
+                return Err(GivenUp { error, tried: Some(self.recoveries) });
+            }
+            told.push_str(" on the device opened again");
+        } else {
+            let images: BTreeSet<usize> = self.in_flight.pop_front().into_iter().flatten().collect();
+            let names: Vec<_> = images.iter().map(|index| self.source.name(*index)).collect();
+            told = format!("{told}, from now on without the images of this step: {}", names.join(", "));
+            self.left_out.extend(images);
+        }
+        self.go_back().await.map_err(|error| GivenUp { error, tried: None })?;
+        Ok(told)
+    }
+
+    /// Makes the trainer anew on the lost device's adapter.
+    async fn reopen(&mut self) -> Result<()> {
+        let device = self.trainer.device().reopen().await?;
+        let (config, options) = (self.trainer.config().clone(), self.trainer.options().clone());
+        self.trainer = Trainer::new(device, &config, options).await?;
+        Ok(())
+    }
+
+    /// Takes the last good state over, with nothing in flight and the loader at its step.
+    async fn go_back(&mut self) -> Result<()> {
+        while self.trainer.in_flight() > 0 {
+            self.trainer.take().await?;
+        }
+        self.in_flight.clear();
+        self.copy = None;
+        let restored = self.trainer.restore(&self.good.groups);
+        restored.map_err(|reason| Error::checkpoint("the last good state", reason))?;
+        (self.step, self.submitted) = (self.good.step, self.good.step);
+        let options = loader_options(&self.config, &self.left_out);
+        self.loader = Loader::new(self.source.clone(), options, self.step)?;
+        self.pace = Pace::new();
+        Ok(())
+    }
+
+    fn submit_batch(&mut self, step: u64, batch: &Batch) {
+        let (model, training) = (&self.config.model, &self.config.training);
+        let roll = masking::roll(training.seed, step);
+        let order = batch.samples.iter().flat_map(|(epoch, sample)| {
+            let mut rng = Rng::new(training.seed, Stream::Mask, *epoch, *sample as u64);
+            masking::patch_order(model, &mut rng, roll)
+        });
+        let order: Vec<u32> = order.collect();
+        let weights: Vec<f32> =
+            order.chunks(model.patches()).flat_map(|row| masking::loss_weights(model, row)).collect();
+        let count = training.micro_batches;
+        let part = |len: usize, index: usize| len / count * index..len / count * (index + 1);
+        let batches: Vec<_> = (0..count)
+            .map(|index| MicroBatch {
+                images: &batch.images[part(batch.images.len(), index)],
+                order: &order[part(order.len(), index)],
+                loss_weights: &weights[part(weights.len(), index)],
+            })
+            .collect();
+        let settings = Settings::new(
+            step + 1,
+            schedule::learning_rate(step, training),
+            training.weight_decay,
+            (training.beta1, training.beta2),
+            training.adam_eps,
+            schedule::ema_decay(step, training),
+        );
+        let settings = match training.gradient_norm_limit {
+            Some(limit) => settings.with_norm_limit(limit),
+            None => settings,
+        };
+        self.trainer.step(&batches, schedule::feature_weight(step, training) as f32, settings);
+    }
+
+    fn measured(&self, step: u64, result: &StepResult) -> Metrics {
+        let training = &self.config.training;
+        let branch = self.config.model.feature_branch;
+        Metrics {
+            step: step + 1,
+            loss: result.loss,
+            loss_pixel: result.loss_pixel,
+            loss_feature: result.loss_feature,
+            feature_weight: if branch { schedule::feature_weight(step, training) } else { 0.0 },
+            learning_rate: schedule::learning_rate(step, training),
+            ema_decay: schedule::ema_decay(step, training),
+            gradient_norm: result.gradient_norm,
+            teacher_spread: branch.then_some(result.teacher_spread),
+            gpu_bytes: self.trainer.gpu_bytes(),
+            resident_bytes: resident_bytes(),
+            ..Metrics::default()
+        }
+    }
+}
+
+fn loader_options(config: &RunConfig, left_out: &BTreeSet<usize>) -> LoaderOptions {
+    let (model, training) = (&config.model, &config.training);
+    LoaderOptions {
+        batch_size: training.batch_size,
+        height: model.image_height,
+        width: model.image_width,
+        channels: model.channels,
+        seed: training.seed,
+        threads: config.data.loader_threads,
+        prefetch: PREFETCH,
+        max_bad_fraction: config.data.max_bad_fraction,
+        left_out: left_out.clone(),
+    }
+}
+
+fn snapshot_of(
+    trainer: &Trainer,
+    config: &RunConfig,
+    step: u64,
+    left_out: &BTreeSet<usize>,
+    groups: BTreeMap<String, Vec<NamedTensor>>,
+) -> Snapshot {
+    Snapshot {
+        step,
+        config: config.clone(),
+        adapter: trainer.device().adapter().name.clone(),
+        tuning: Some(serde_json::to_string(trainer.tuning()).expect("texts are JSON")),
+        left_out: left_out.iter().copied().collect(),
+        groups,
+    }
+}
+
+/// When results arrived, and what the steps waited for.
+struct Pace {
+    began: Instant,
+    arrivals: VecDeque<Instant>,
+    waits: VecDeque<f64>,
+}
+
+impl Pace {
+    fn new() -> Pace {
+        let began = Instant::now();
+        Pace { began, arrivals: VecDeque::from([began]), waits: VecDeque::new() }
+    }
+
+    /// Notes the arrival of the oldest step in flight and fills in what follows from it.
+    fn arrive(&mut self, metrics: &mut Metrics, batch: usize) {
+        let now = Instant::now();
+        let step = now.duration_since(*self.arrivals.back().expect("at least the start")).as_secs_f64();
+        self.arrivals.push_back(now);
+        if self.arrivals.len() > RATE_WINDOW + 1 {
+            self.arrivals.pop_front();
+        }
+        let seconds = now.duration_since(self.arrivals[0]).as_secs_f64();
+        metrics.images_per_s = (batch * (self.arrivals.len() - 1)) as f64 / seconds;
+        metrics.data_wait_s = self.waits.pop_front().unwrap_or_default();
+        metrics.data_wait_share = (metrics.data_wait_s / step).min(1.0);
+        metrics.elapsed_s = now.duration_since(self.began).as_secs_f64();
+    }
+}
+
+/// Main memory that this process holds, where the system tells.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
+    kib.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ops::{NormRows, Rows, Tile},
+        train::snapshot,
+    };
+
+    #[test]
+    fn a_resumed_run_keeps_its_tuning_on_its_own_adapter_alone() {
+        let own = Tuning::uniform(Tile::Plain, Rows::Workgroup(8), NormRows::Invocation);
+        let built_in = Tuning::default();
+        let tuning = Some(serde_json::to_string(&own).unwrap());
+        let mut snapshot = Snapshot { adapter: "a".into(), tuning, ..snapshot::sample(1) };
+        assert_eq!(kept_tuning(&snapshot, "a", built_in, |_| true), Some(own));
+        assert_eq!(kept_tuning(&snapshot, "b", built_in, |_| true), None);
+        assert_eq!(kept_tuning(&snapshot, "a", built_in, |tuning| *tuning != own), None, "no longer offered");
+        snapshot.tuning = Some("damaged".into());
+        assert_eq!(kept_tuning(&snapshot, "a", built_in, |_| true), None);
+        snapshot.tuning = None;
+        assert_eq!(kept_tuning(&snapshot, "a", built_in, |_| true), Some(built_in));
+    }
+}
