@@ -166,19 +166,17 @@ export class Reconstruct {
     try {
       const source = await fetchWeights(WEIGHTS, (bytes, total) => {
         const megabytes = (value) => (value / 1e6).toFixed(1);
+        progress.classList.remove("idle");
         progress.value = total ? bytes / total : 0;
         this.#note("weights-note", `Loading the weights: ${megabytes(bytes)}${total ? ` of ${megabytes(total)}` : ""} MB`);
       });
-      if (this.#weights) return;
-      if (source) {
-        await this.openWeights(source, "The weights that come with the page");
-        return;
-      }
-      this.#noWeights("This page comes without weights. Open a file of weights here, or train a network in the Train section.");
+      // The visitor may have opened others meanwhile.
+      if (source && !this.#weights) await this.openWeights(source, "The weights that come with the page");
+      else if (!this.#weights) this.#noWeights("This page comes without weights. Open a file of weights here, or train a network in the Train section.");
     } catch (error) {
       this.#noWeights(`The weights could not be loaded: ${error.message}. Open a file of weights here, or train a network in the Train section.`);
     }
-    progress.value = 0;
+    progress.classList.add("idle");
   }
 
   #noWeights(text) {
@@ -194,12 +192,12 @@ export class Reconstruct {
       await this.#alone(() => this.#open(source, title));
       this.#weights = { source, title };
       this.#broken = false;
-      element("weights-progress").value = 1;
       this.#ask("all");
       if (!this.#hasPicture) this.#setState("ready");
       return true;
     } catch (error) {
       this.#note("weights-error", `${title}: ${error.message}`);
+      if (!this.#network) this.#noWeights("There is no network yet. Open a file of weights here, or train one in the Train section.");
       this.#setState("failed");
       return false;
     }

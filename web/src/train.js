@@ -19,8 +19,8 @@ const PANELS = [
   ["original", "Original"],
   ["masked", "Masked"],
   ["reconstruction", "Reconstruction"],
-  ["predicted", "Predicted features"],
-  ["teacher", "Teacher's features"],
+  ["predicted", "Predicted"],
+  ["teacher", "Teacher's"],
 ];
 
 const element = (id) => document.getElementById(id);
@@ -35,7 +35,7 @@ function duration(seconds) {
 
 const shown = {
   images_per_s: (value) => value.toPrecision(3),
-  learning_rate: (value) => value.toExponential(2).replace("-", "−"),
+  learning_rate: (value) => (value === 0 ? "0" : value.toExponential(2).replace("-", "−")),
   feature_weight: (value) => value.toFixed(3),
   ema_decay: (value) => value.toFixed(5),
   gradient_norm: (value) => value.toPrecision(3),
@@ -215,6 +215,7 @@ export class Train {
   async #start() {
     if (this.#active || this.#files.length === 0) return;
     this.#phase = "starting";
+    this.#step = this.#savedStep = 0;
     this.#setState("running");
     this.#complain("train-error", "");
     this.#note("Starting…");
@@ -325,7 +326,7 @@ export class Train {
         const [width, height] = features ? [picture.columns, picture.rows] : [picture.width, picture.height];
         paint(canvas, picture[name], width, height);
         canvas.closest("figure").hidden = picture[name].length === 0;
-        canvas.setAttribute("aria-label", `${title} of picture ${i + 1} after step ${this.#step}`);
+        canvas.setAttribute("aria-label", `${title}${features ? " features" : ""} of picture ${i + 1} after step ${this.#step}`);
       }
     });
   }
@@ -469,8 +470,8 @@ function previewRow(i) {
     canvas.setAttribute("role", "img");
     canvas.dataset.preview = name;
     frame.append(canvas);
-    figure.append(frame);
     if (i === 0) figure.append(textNode("figcaption", title));
+    figure.append(frame);
     row.append(figure);
   }
   return row;
