@@ -48,7 +48,7 @@ test-native: ## cargo test with both software drivers loaded
 	@scripts/test-native.sh $(LOCKED)
 
 test-web: web ## browser tests in headless Chromium
-	node --test --test-reporter=spec web/test/serve.test.mjs web/test/browser.test.mjs
+	node --test --test-reporter=spec web/test/serve.test.mjs web/test/modules.test.mjs web/test/page.test.mjs web/test/browser.test.mjs
 
 check: ## formatting and lints
 	cargo fmt --all --check
@@ -68,8 +68,12 @@ wasm: ## compile the library to wasm
 
 web: wasm ## assemble the web page in web/dist
 	rm -rf web/dist
-	mkdir -p web/dist/fixtures
-	cp web/index.html web/style.css web/icon.svg web/main.js web/report.js web/dist/
+	mkdir -p web/dist/fixtures web/dist/photos
+	cp -r web/index.html web/style.css web/icon.svg web/src web/dist/
+	cp examples/photos/train/*.jpg examples/photos/held-out/*.jpg web/dist/photos/
+	cp web/photos.json web/dist/photos/index.json
+	cp docs/reconstruction.png web/dist/still.png
+	if [ -d web/weights ]; then cp -r web/weights web/dist/; fi
 	cp tests/fixtures/step_tiny.safetensors web/dist/fixtures/
 	cargo run --quiet $(LOCKED) --package glue -- $(WASM) web/dist/pkg
 

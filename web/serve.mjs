@@ -9,19 +9,23 @@ import { pathToFileURL } from "node:url";
 const TYPES = {
   ".css": "text/css; charset=utf-8",
   ".html": "text/html; charset=utf-8",
+  ".jpg": "image/jpeg",
   ".js": "text/javascript; charset=utf-8",
+  ".json": "application/json",
+  ".png": "image/png",
   ".safetensors": "application/octet-stream",
   ".svg": "image/svg+xml",
   ".wasm": "application/wasm",
 };
 
-// The file that a request names, or null: its real path must lie inside the real root, so neither `..` nor a symbolic
-// link leads out of it.
+// The file that a request names, with its size, or null: its real path must lie inside the real root, so neither `..`
+// nor a symbolic link leads out of it.
 async function resolve(root, url) {
   try {
     const path = decodeURIComponent(new URL(url, "http://localhost").pathname);
     const file = await realpath(join(root, path.endsWith("/") ? `${path}index.html` : path));
-    return file.startsWith(root + sep) && (await stat(file)).isFile() ? file : null;
+    const found = await stat(file);
+    return file.startsWith(root + sep) && found.isFile() ? { file, size: found.size } : null;
   } catch {
     return null;
   }
@@ -35,20 +39,21 @@ export async function serve(folder, port = 0) {
       response.writeHead(405, { Allow: "GET, HEAD" }).end();
       return;
     }
-    const file = await resolve(root, request.url);
-    if (file === null) {
+    const found = await resolve(root, request.url);
+    if (found === null) {
       response.writeHead(404, { "Content-Type": "text/plain" }).end("not found\n");
       return;
     }
     response.writeHead(200, {
-      "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
+      "Content-Type": TYPES[extname(found.file)] ?? "application/octet-stream",
+      "Content-Length": found.size,
       "Cache-Control": "no-store",
       "X-Content-Type-Options": "nosniff",
     });
     if (request.method === "HEAD") {
       response.end();
     } else {
-      createReadStream(file).on("error", () => response.destroy()).pipe(response);
+      createReadStream(found.file).on("error", () => response.destroy()).pipe(response);
     }
   });
   await new Promise((listening, failed) => {

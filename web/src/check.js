@@ -1,0 +1,65 @@
+// The Check section: every operation, one golden training step and the speed of this GPU, as a report to copy.
+
+import { formatBrowser, formatMeasures, formatOperations, formatReport, formatSections } from "./report.js";
+
+const FIXTURE = "fixtures/step_tiny.safetensors";
+
+const element = (id) => document.getElementById(id);
+
+async function fixture() {
+  const response = await fetch(FIXTURE);
+  if (!response.ok) throw new Error(`${FIXTURE}: the server answered ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+// `info` is what the browser tells of the adapter; `setState(state, text)` tells the page what goes on.
+export class Check {
+  #engine;
+  #info;
+  #setState;
+
+  constructor({ engine, info, setState }) {
+    [this.#engine, this.#info, this.#setState] = [engine, info, setState];
+    element("run-check").addEventListener("click", () => this.#run());
+    element("copy-report").addEventListener("click", () => this.#copy());
+    element("run-check").disabled = false;
+  }
+
+  async #run() {
+    const parts = [
+      ["operations", "Testing every operation…", async () => JSON.parse(await this.#engine.call("self_test")), formatOperations, (result) => result.operations.every(({ pass }) => pass === true)],
+      ["one training step", "Comparing one training step…", async () => JSON.parse(await this.#engine.call("verify", [await fixture()])), formatReport, ({ pass }) => pass === true],
+      ["speed and limits", "Measuring speed…", () => this.#engine.call("check"), formatMeasures, () => true],
+    ];
+    const sections = [["browser", formatBrowser({ userAgent: navigator.userAgent, info: this.#info, isolated: crossOriginIsolated })]];
+    element("run-check").disabled = element("copy-report").disabled = true;
+    this.#setState("running");
+    let passed = true;
+    for (const [title, doing, compute, format, good] of parts) {
+      element("check-note").textContent = doing;
+      element("report").textContent = formatSections(sections);
+      try {
+        const result = await compute();
+        passed &&= good(result);
+        sections.push([title, format(result)]);
+      } catch (error) {
+        passed = false;
+        sections.push([title, `could not run: ${error.message}`]);
+      }
+    }
+    element("report").textContent = formatSections([["verdict", passed ? "PASS" : "FAIL"], ...sections]);
+    element("check-note").textContent = passed ? "This GPU computes correctly." : "Something is wrong: the report says what.";
+    element("run-check").disabled = element("copy-report").disabled = false;
+    this.#setState(passed ? "done" : "failed");
+  }
+
+  async #copy() {
+    try {
+      await navigator.clipboard.writeText(element("report").textContent);
+      element("check-note").textContent = "Copied.";
+    } catch {
+      getSelection().selectAllChildren(element("report"));
+      element("check-note").textContent = "The browser did not allow copying; the report is selected instead.";
+    }
+  }
+}

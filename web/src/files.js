@@ -1,0 +1,60 @@
+// Files that come from or go to the visitor.
+
+export const isWeights = (name) => /\.(safetensors|tar)$/i.test(name);
+
+// A name as it is shown: one line, not too long.
+export function shownName(name) {
+  const line = name.replace(/\s+/g, " ");
+  return line.length > 80 ? `${line.slice(0, 50)}…${line.slice(-25)}` : line;
+}
+
+export function download(name, blob) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+// Opens the file dialog of `input` when `button` is pressed, and hands over what was chosen.
+export function picker(button, input, onfiles) {
+  button.addEventListener("click", () => input.click());
+  input.addEventListener("change", () => {
+    const files = [...input.files];
+    input.value = "";
+    if (files.length) onfiles(files);
+  });
+}
+
+async function walk(entry, path, found) {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    found.push({ name: path + file.name, file });
+  } else if (entry.isDirectory) {
+    const reader = entry.createReader();
+    for (;;) {
+      // A reader hands out some entries at a time, and none at the end.
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (some.length === 0) break;
+      for (const inner of some) await walk(inner, `${path}${entry.name}/`, found);
+    }
+  }
+}
+
+// Every file of a drop or paste, those in folders included, as `{name, file}`. The list of items is only readable
+// during the event, so it is taken apart before anything is awaited.
+export function dropped(transfer) {
+  const items = [...transfer.items].filter(({ kind }) => kind === "file");
+  const entries = items.map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile()).filter(Boolean);
+  return (async () => {
+    const found = [];
+    for (const entry of entries) {
+      if (entry instanceof File) found.push({ name: entry.name, file: entry });
+      else await walk(entry, "", found);
+    }
+    return found;
+  })();
+}
+
+// Files of an `<input>` as `{name, file}`, named with their folders.
+export const chosen = (files) => files.map((file) => ({ name: file.webkitRelativePath || file.name, file }));

@@ -1,0 +1,357 @@
+// The Reconstruct section: a picture, a mask, and what the network makes of them. Every change asks for a redraw; while
+// one is computed only the newest wish waits.
+
+import { camera } from "./camera.js";
+import { heat, paint, sheet } from "./draw.js";
+import { FeatureMaps } from "./feature-maps.js";
+import { download, isWeights, picker, shownName } from "./files.js";
+import { MaskEditor } from "./mask-editor.js";
+import { LARGEST_SEED, packMask, unpackMask } from "./url-state.js";
+import { fetchWeights } from "./weights.js";
+
+const WEIGHTS = "weights/demo.safetensors";
+
+const element = (id) => document.getElementById(id);
+const count = new Intl.NumberFormat("en");
+const fixed = (value, digits) => value.toFixed(digits).replace("-", "−");
+
+// `state` is the page's state and `saved()` writes it to the address; `setState(state, text)` tells the page what goes on.
+export class Reconstruct {
+  #engine;
+  #state;
+  #saved;
+  #setState;
+  #photos = [];
+  #network = null;
+  #picture = null; // {source, title} of the picture shown
+  #weights = null; // {source, title} of the network
+  #hasPicture = false;
+  #painted = null; // the mask painted by hand, or null
+  #wish = null;
+  #busy = false;
+  #broken = false;
+  #newest = 0;
+  #last = Promise.resolve();
+  #editor;
+  #maps;
+  #canvases = {};
+
+  constructor({ engine, state, saved, setState }) {
+    [this.#engine, this.#state, this.#saved, this.#setState] = [engine, state, saved, setState];
+    for (const canvas of document.querySelectorAll("#reconstruct [data-panel]")) this.#canvases[canvas.dataset.panel] = canvas;
+    const scale = element("heat-scale");
+    paint(scale, heat(Float32Array.from({ length: 64 }, (_, i) => (i - 31.5) / 31.5)), 64, 1);
+    this.#editor = new MaskEditor(element("mask-editor"), {
+      announce: (text) => (element("mask-live").textContent = text),
+      onchange: (hidden) => this.#paintedBy(hidden),
+    });
+    this.#maps = new FeatureMaps(element("features"), element("feature-readout"), (cell) => this.#engine.call("cosines", [cell]));
+    this.#listen();
+    this.#showControls();
+  }
+
+  #listen() {
+    picker(element("choose-photo"), element("photo-file"), ([file]) => this.takeFile(file.name, file));
+    picker(element("choose-weights"), element("weights-file"), ([file]) => this.takeFile(file.name, file));
+    camera({
+      button: element("camera"),
+      dialog: element("camera-dialog"),
+      oncapture: (frame) => this.#takePicture({ source: frame, title: "A picture from the camera" }),
+    });
+    element("ratio").addEventListener("input", () => this.#draws({ ratio: Number(element("ratio").value) }));
+    for (const radio of document.getElementsByName("kind")) {
+      radio.addEventListener("change", () => this.#draws({ kind: radio.value }));
+    }
+    element("seed").addEventListener("input", () => {
+      const seed = element("seed").valueAsNumber;
+      if (Number.isInteger(seed) && seed >= 0 && seed <= LARGEST_SEED) this.#draws({ seed });
+    });
+    element("seed").addEventListener("change", () => (element("seed").value = this.#state.seed));
+    element("reshuffle").addEventListener("click", () => this.#draws({ seed: this.#state.seed < LARGEST_SEED ? this.#state.seed + 1 : 0 }));
+    element("drawn-mask").addEventListener("click", () => {
+      this.#draws({});
+      element("mask-editor").focus();
+    });
+    for (const name of ["own", "paste"]) {
+      element(name).addEventListener("change", () => this.#changed({ [name]: element(name).checked }, "pictures"));
+    }
+    element("download").addEventListener("click", () => this.#download());
+  }
+
+  // Fetches the example photos' list and the weights; what is missing is said and the rest goes on.
+  async start() {
+    await Promise.all([this.#loadPhotos(), this.loadWeights()]);
+  }
+
+  async #loadPhotos() {
+    try {
+      const response = await fetch("photos/index.json");
+      if (!response.ok) throw new Error(`the server answered ${response.status}`);
+      this.#photos = (await response.json()).filter(({ example }) => example);
+    } catch (error) {
+      this.#note("photo-error", `The example photos could not be loaded: ${error.message}`);
+    }
+    element("examples").replaceChildren(...this.#photos.map((photo) => this.#thumbnail(photo)));
+    await this.#restorePhoto();
+  }
+
+  #thumbnail(photo) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    const image = document.createElement("img");
+    Object.assign(image, { src: `photos/${photo.file}`, alt: photo.title, width: 96, height: 72 });
+    button.type = "button";
+    button.dataset.photo = nameOf(photo);
+    button.setAttribute("aria-pressed", "false");
+    button.append(image);
+    if (photo.held_out) {
+      const badge = document.createElement("span");
+      badge.className = "badge";
+      badge.textContent = "unseen";
+      button.append(badge);
+    }
+    button.addEventListener("click", () => this.#takeExample(photo));
+    item.append(button);
+    return item;
+  }
+
+  async #restorePhoto() {
+    const named = this.#photos.find((photo) => nameOf(photo) === this.#state.photo);
+    const photo = named ?? this.#photos[0];
+    if (photo) await this.#takeExample(photo);
+  }
+
+  async #takeExample(photo) {
+    const turn = ++this.#newest;
+    try {
+      const response = await fetch(`photos/${photo.file}`);
+      if (!response.ok) throw new Error(`the server answered ${response.status}`);
+      const source = await response.blob();
+      if (turn !== this.#newest) return;
+      const seen = photo.held_out ? " Never seen in training." : "";
+      await this.#takePicture({ source, title: photo.title, credit: `${photo.title}, by ${photo.author} (${photo.licence}).${seen}`, name: nameOf(photo) });
+    } catch (error) {
+      this.#note("photo-error", `${photo.title} could not be loaded: ${error.message}`);
+    }
+  }
+
+  // Takes a picture or weights that the visitor chose, dropped or pasted.
+  async takeFile(name, file) {
+    if (isWeights(name)) await this.openWeights(file, shownName(name));
+    else await this.#takePicture({ source: file, title: shownName(name) });
+  }
+
+  async #takePicture(picture) {
+    const turn = ++this.#newest;
+    this.#note("photo-error", "");
+    try {
+      const { width, height } = await this.#engine.call("set_photo", [picture.source]);
+      if (turn !== this.#newest) return;
+      this.#picture = picture;
+      this.#hasPicture = true;
+      const shape = width === height ? "" : " The network sees its middle.";
+      this.#note("photo-note", picture.credit ?? `${picture.title}: ${width} × ${height} pixels.${shape}`);
+      for (const button of element("examples").querySelectorAll("button")) {
+        button.setAttribute("aria-pressed", String(button.dataset.photo === picture.name));
+      }
+      this.#changed({ photo: picture.name ?? null }, "all");
+    } catch (error) {
+      this.#note("photo-error", `${picture.title}: ${error.message}`);
+    }
+  }
+
+  // The weights that come with the page.
+  async loadWeights() {
+    const progress = element("weights-progress");
+    try {
+      const source = await fetchWeights(WEIGHTS, (bytes, total) => {
+        const megabytes = (value) => (value / 1e6).toFixed(1);
+        progress.classList.remove("idle");
+        progress.value = total ? bytes / total : 0;
+        this.#note("weights-note", `Loading the weights: ${megabytes(bytes)}${total ? ` of ${megabytes(total)}` : ""} MB`);
+      });
+      // The visitor may have opened others meanwhile.
+      if (source && !this.#weights) await this.openWeights(source, "The weights that come with the page");
+      else if (!this.#weights) this.#noWeights("This page comes without weights. Open a file of weights here, or train a network in the Train section.");
+    } catch (error) {
+      this.#noWeights(`The weights could not be loaded: ${error.message}. Open a file of weights here, or train a network in the Train section.`);
+    }
+    progress.classList.add("idle");
+  }
+
+  #noWeights(text) {
+    this.#note("weights-note", text);
+    this.#note("psnr", "There is no network yet: see Network.");
+    this.#setState("ready");
+  }
+
+  async openWeights(source, title) {
+    this.#note("weights-error", "");
+    this.#setState("running");
+    try {
+      await this.#alone(() => this.#open(source, title));
+      this.#weights = { source, title };
+      this.#broken = false;
+      this.#ask("all");
+      if (!this.#hasPicture) this.#setState("ready");
+      return true;
+    } catch (error) {
+      this.#note("weights-error", `${title}: ${error.message}`);
+      if (!this.#network) this.#noWeights("There is no network yet. Open a file of weights here, or train one in the Train section.");
+      this.#setState("failed");
+      return false;
+    }
+  }
+
+  async #open(source, title) {
+    this.#network = await this.#engine.call("open_network", [source]);
+    const { image_width, image_height, patch_size, patches, step, parameters, has_features } = this.#network;
+    const trained = step > 0 ? `, trained for ${count.format(step)} steps` : "";
+    this.#note(
+      "weights-note",
+      `${title}: ${(parameters / 1e6).toFixed(1)} million parameters${trained}. ` +
+        `${image_width} × ${image_height} pixels in ${patches} patches of ${patch_size} × ${patch_size}.`,
+    );
+    element("features").hidden = !has_features;
+    this.#painted = unpackMask(this.#state.mask, patches);
+    if (!this.#painted) this.#state.mask = null;
+    this.#showControls();
+  }
+
+  // After the thread was started again.
+  async reopen() {
+    this.#broken = false;
+    if (this.#weights) await this.#alone(() => this.#open(this.#weights.source, this.#weights.title));
+    if (this.#picture) await this.#engine.call("set_photo", [this.#picture.source]);
+    this.#ask("all");
+  }
+
+  // Takes over a state read from the address.
+  async restore() {
+    this.#painted = this.#network && unpackMask(this.#state.mask, this.#network.patches);
+    this.#showControls();
+    if ((this.#picture?.name ?? null) !== this.#state.photo) await this.#restorePhoto();
+    else this.#ask("all");
+  }
+
+  #changed(change, what) {
+    Object.assign(this.#state, change);
+    this.#saved();
+    this.#showControls();
+    this.#ask(what);
+  }
+
+  // A change of what the mask is drawn from, which gives up a painted one.
+  #draws(change) {
+    this.#painted = null;
+    this.#changed({ ...change, mask: null }, "all");
+  }
+
+  #paintedBy(hidden) {
+    this.#painted = Uint8Array.from(hidden);
+    this.#changed({ mask: packMask(hidden) }, "all");
+  }
+
+  #showControls() {
+    const { ratio, kind, seed, own, paste } = this.#state;
+    const patches = this.#network?.patches;
+    const hidden = this.#painted ? this.#painted.reduce((sum, bit) => sum + bit, 0) : patches && this.#drawnCount();
+    element("ratio").value = ratio;
+    element("ratio-text").textContent = `${ratio} %`;
+    element("ratio").setAttribute("aria-valuetext", patches ? `${ratio} per cent, ${this.#drawnCount()} of ${patches} patches` : `${ratio} per cent`);
+    this.#note("mask-count", patches ? `${hidden} of ${patches} hidden${this.#painted ? ", painted by hand" : ""}` : "");
+    for (const radio of document.getElementsByName("kind")) radio.checked = radio.value === kind;
+    if (document.activeElement !== element("seed")) element("seed").value = seed;
+    element("own").checked = own;
+    element("paste").checked = paste;
+    element("drawn-mask").disabled = !this.#painted;
+  }
+
+  #drawnCount() {
+    const { patches } = this.#network;
+    return Math.min(patches - 1, Math.max(1, Math.round((patches * this.#state.ratio) / 100)));
+  }
+
+  // Runs `work` when what ran before it has ended: a mask and its reconstruction belong to one network.
+  #alone(work) {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  // `what`: "all" for another picture, mask or network; "pictures" if only the switches changed.
+  async #ask(what) {
+    this.#wish = this.#wish === "all" ? "all" : what;
+    if (this.#busy || !this.#network || !this.#hasPicture) return;
+    this.#busy = true;
+    element("panels").setAttribute("aria-busy", "true");
+    this.#setState("running");
+    try {
+      while (this.#wish) {
+        const wish = this.#wish;
+        this.#wish = null;
+        await this.#alone(() => this.#compute(wish));
+      }
+      this.#note("draw-error", "");
+      this.#setState("done");
+    } catch (error) {
+      // A lost GPU takes the network with it: the next change, and only that, opens it again.
+      this.#broken = true;
+      this.#wish = null;
+      this.#note("draw-error", `Could not reconstruct: ${error.message} The next change tries again.`);
+      this.#setState("failed");
+    }
+    this.#busy = false;
+    element("panels").setAttribute("aria-busy", "false");
+  }
+
+  async #compute(wish) {
+    if (this.#broken) {
+      await this.#open(this.#weights.source, this.#weights.title);
+      this.#broken = false;
+      wish = "all";
+    }
+    const { kind, seed, own, paste } = this.#state;
+    const { rows, columns } = this.#network;
+    let result;
+    if (wish === "pictures") {
+      result = await this.#engine.call("pictures", [own, paste]);
+    } else {
+      const painted = this.#painted;
+      const hidden = painted ?? (await this.#engine.call("mask", [kind, this.#drawnCount(), seed]));
+      // Where the mask was painted on meanwhile, the editor is ahead, and stays so.
+      if (this.#painted === painted) this.#editor.setMask(hidden, rows, columns);
+      result = await this.#engine.call("reconstruct", [hidden, own, paste]);
+    }
+    this.#show(result, own, paste);
+  }
+
+  #show({ width, height, original, reconstruction, error, psnr, cosine, ...features }, own, paste) {
+    const put = (name, rgba, words) => {
+      paint(this.#canvases[name], rgba, width, height);
+      this.#canvases[name].setAttribute("aria-label", words);
+    };
+    const decibels = Number.isFinite(psnr) ? `${fixed(psnr, 1)} dB` : "unknown";
+    const means = own ? "with the hidden patches' own mean and contrast" : "with mean and contrast from the visible neighbours";
+    put("original", original, `Original: ${this.#picture.title}`);
+    put("reconstruction", reconstruction, `Reconstruction ${means}, ${paste ? "with" : "without"} the visible patches: ${decibels}`);
+    put("error", error, `Error map of the hidden patches, bright where the reconstruction is far off`);
+    this.#editor.setPicture(original, width, height);
+    this.#note("psnr", `PSNR over the ${this.#editor.count} hidden patches: ${decibels}, ${means}.`);
+    this.#note("feature-note", Number.isFinite(cosine) ? `Mean cosine of predicted and teacher's features over the hidden patches: ${fixed(cosine, 2)}` : "");
+    this.#maps.show(features);
+    element("download").disabled = false;
+  }
+
+  async #download() {
+    const titles = { original: "Original", masked: "Masked", reconstruction: "Reconstruction", error: "Error" };
+    const panels = Object.entries(titles).map(([name, title]) => ({ title, canvas: this.#canvases[name] }));
+    download("bootmae-reconstruction.png", await sheet(panels));
+  }
+
+  #note(id, text) {
+    element(id).textContent = text;
+  }
+}
+
+const nameOf = (photo) => photo.file.replace(/\.[a-z]+$/, "");

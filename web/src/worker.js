@@ -1,0 +1,200 @@
+// The computing thread: owns the wasm library and every object of it. A message `{id, call, args}` is answered with
+// `{id, ok}` or `{id, error}`. Calls run one after the other in the order of their arrival, so that no object is used by
+// two at once. `{crash}` says that the library itself failed, after which nothing here can be trusted.
+
+import init, {
+  adapter_info, check, Checkpoint, Images, Network, Photo, self_test, Training, verify,
+} from "../pkg/bootmae.js";
+
+const MEGABYTE = 2 ** 20;
+const LARGEST_PHOTO = 256 * MEGABYTE;
+const LARGEST_TRAINING_FILE = 512 * MEGABYTE;
+
+let ready;
+let network, description, photo, view;
+let images, checkpoint, training, shape;
+
+// What the library writes before it fails is the only place where the reason stands.
+let lastWords = "";
+const consoleError = console.error.bind(console);
+console.error = (...words) => {
+  lastWords = words.join(" ").split("\n")[0];
+  consoleError(...words);
+};
+
+const parse = (value) => (typeof value === "string" ? JSON.parse(value) : value);
+
+function drop(object) {
+  object?.free();
+}
+
+async function bytesOf(source, most = Infinity) {
+  if (source instanceof Uint8Array) return source;
+  if (source.size > most) {
+    throw new Error(`The file has ${Math.round(source.size / MEGABYTE)} MB; at most ${most / MEGABYTE} MB are read.`);
+  }
+  return new Uint8Array(await source.arrayBuffer());
+}
+
+function need(object, what) {
+  if (!object) throw new Error(`There is no ${what} yet.`);
+  return object;
+}
+
+function pictures(own, paste) {
+  need(view, "reconstruction");
+  return {
+    width: description.image_width,
+    height: description.image_height,
+    rows: description.rows,
+    columns: description.columns,
+    original: view.original(),
+    reconstruction: view.reconstruction(own, paste),
+    error: view.error_map(own),
+    psnr: view.psnr(own),
+    predicted: view.features("predicted"),
+    teacher: view.features("teacher"),
+    cosine: view.cosine(),
+  };
+}
+
+function started() {
+  const config = parse(training.config());
+  const { image_height: height, image_width: width, patch_size: patch } = config.model;
+  shape = { width, height, rows: height / patch, columns: width / patch };
+  const { step, steps, parameters, gpu_bytes } = training;
+  return { config, step, steps, parameters, gpu_bytes };
+}
+
+const calls = {
+  adapter_info,
+  self_test,
+  verify,
+  check: async () => parse(await check()),
+
+  async open_network(source) {
+    const opened = await Network.open(await bytesOf(source));
+    drop(view);
+    drop(network);
+    view = null;
+    network = opened;
+    description = parse(network.describe());
+    if (photo) await network.set_photo(photo);
+    return { ...description, has_photo: Boolean(photo) };
+  },
+
+  // `source` is a file, or `{rgba, width, height}`.
+  async set_photo(source) {
+    const next = source.rgba
+      ? Photo.from_rgba(source.rgba, source.width, source.height)
+      : Photo.decode(await bytesOf(source, LARGEST_PHOTO));
+    if (network) await network.set_photo(next);
+    drop(photo);
+    photo = next;
+    return { width: photo.width, height: photo.height };
+  },
+
+  mask: (kind, masked, seed) => need(network, "network").mask(kind, masked, seed),
+
+  async reconstruct(hidden, own, paste) {
+    need(photo, "picture");
+    const next = await need(network, "network").reconstruct(hidden);
+    drop(view);
+    view = next;
+    return pictures(own, paste);
+  },
+
+  pictures,
+
+  cosines: (cell) => ({
+    predicted: need(view, "reconstruction").cosines("predicted", cell),
+    teacher: view.cosines("teacher", cell),
+  }),
+
+  images_new() {
+    drop(images);
+    images = new Images();
+  },
+
+  images_add: async (name, file) => images.add(name, await bytesOf(file, LARGEST_TRAINING_FILE)),
+
+  checkpoint_new() {
+    drop(checkpoint);
+    checkpoint = new Checkpoint();
+  },
+
+  checkpoint_add: async (name, file) => checkpoint.add(name, await bytesOf(file)),
+  checkpoint_describe: () => parse(checkpoint.describe()),
+
+  checkpoint_drop() {
+    drop(checkpoint);
+    checkpoint = null;
+  },
+
+  // Starts with the images added, or goes on with the checkpoint where one is open; both are used up by that.
+  async training_start(settings) {
+    drop(training);
+    training = null;
+    const [data, from] = [need(images, "picture to train on"), checkpoint];
+    images = checkpoint = null;
+    training = from ? await Training.resume(from, data) : await Training.start(JSON.stringify(settings), data);
+    return started();
+  },
+
+  async training_advance() {
+    const { metrics, events } = parse(await need(training, "run").advance());
+    return { metrics, events, step: training.step };
+  },
+
+  async training_preview(most) {
+    const count = await need(training, "run").preview(most);
+    const shown = [];
+    for (let i = 0; i < count; i++) {
+      const one = training.preview_view(i);
+      shown.push({
+        ...shape,
+        original: one.original(),
+        masked: one.masked(),
+        reconstruction: one.reconstruction(true, true),
+        predicted: one.features("predicted"),
+        teacher: one.features("teacher"),
+        psnr: one.psnr(true),
+      });
+      one.free();
+    }
+    return shown;
+  },
+
+  training_save: async () => ({ name: need(training, "run").save_name(), bytes: await training.save() }),
+  training_weights: () => need(training, "run").weights(),
+};
+
+// The buffers in `value`, which are handed over instead of copied.
+function buffers(value, found = []) {
+  if (ArrayBuffer.isView(value)) found.push(value.buffer);
+  else if (value && typeof value === "object") Object.values(value).forEach((inner) => buffers(inner, found));
+  return found;
+}
+
+function crash(error) {
+  postMessage({ crash: lastWords || String(error?.message ?? error) });
+}
+
+async function answer({ id, call, args }) {
+  try {
+    ready ??= init();
+    await ready;
+    const ok = await calls[call](...args);
+    postMessage({ id, ok }, buffers(ok));
+  } catch (error) {
+    postMessage({ id, error: String(error?.message ?? error) });
+    if (error instanceof WebAssembly.RuntimeError) crash(error);
+  }
+}
+
+let last = Promise.resolve();
+addEventListener("message", ({ data }) => {
+  last = last.then(() => answer(data));
+});
+addEventListener("error", ({ error, message }) => crash(error ?? message));
+addEventListener("unhandledrejection", ({ reason }) => crash(reason));

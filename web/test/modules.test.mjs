@@ -1,0 +1,72 @@
+// The page's modules that need no browser.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { thin, ticks } from "../src/chart.js";
+import { cellByKey, heat } from "../src/draw.js";
+import { formatMeasures, formatOperations, formatReport } from "../src/report.js";
+import { DEFAULTS, format, packMask, parse, unpackMask } from "../src/url-state.js";
+
+test("a state survives the address", () => {
+  const state = { tab: "train", photo: "coffee", ratio: 40, kind: "random", seed: 4294967295, own: true, paste: false, mask: "AQAAAAAAAAA" };
+  assert.deepEqual(parse(format(state)), state);
+  assert.deepEqual(parse(format(DEFAULTS)), { ...DEFAULTS });
+});
+
+test("what an address has no right to hold takes its default", () => {
+  const hostile = "#tab=admin&photo=../../etc&ratio=4&kind=%3Cimg%3E&seed=-1&own=yes&paste=2&mask=%00";
+  for (const hash of ["", "#", "#&&&=", hostile, "#ratio=96&seed=4294967296", "#ratio=1e1", "#%ff"]) {
+    assert.deepEqual(parse(hash), { ...DEFAULTS }, hash);
+  }
+});
+
+test("a mask survives packing, and another number of patches refuses it", () => {
+  for (const patches of [2, 7, 8, 9, 64, 196]) {
+    const hidden = Uint8Array.from({ length: patches }, (_, i) => Number((i * 7) % 3 === 0));
+    const text = packMask(hidden);
+    assert.match(text, /^[A-Za-z0-9_-]+$/);
+    assert.deepEqual(unpackMask(text, patches), hidden);
+    assert.equal(unpackMask(text, patches + 8), null);
+  }
+  for (const text of [null, "", "!", "A", "AAAAAAAAAAA", packMask(new Uint8Array(64).fill(1))]) {
+    assert.equal(unpackMask(text, 64), null, String(text));
+  }
+});
+
+test("keys move within the grid and stop at its edges", () => {
+  assert.equal(cellByKey("ArrowRight", 0, 2, 3), 1);
+  assert.equal(cellByKey("ArrowRight", 2, 2, 3), 2);
+  assert.equal(cellByKey("ArrowDown", 2, 2, 3), 5);
+  assert.equal(cellByKey("ArrowUp", 2, 2, 3), 2);
+  assert.equal(cellByKey("Home", 5, 2, 3), 3);
+  assert.equal(cellByKey("End", 3, 2, 3), 5);
+  assert.equal(cellByKey("a", 3, 2, 3), null);
+});
+
+test("a similarity that does not exist has no colour", () => {
+  const colours = heat(Float32Array.of(-2, 1, NaN));
+  assert.deepEqual([...colours], [24, 15, 61, 255, 252, 253, 191, 255, 0, 0, 0, 0]);
+});
+
+test("charts have round ticks and few points", () => {
+  assert.deepEqual(ticks(0, 1, 4), [0, 0.5, 1]);
+  assert.deepEqual(ticks(1.58, 3.02, 4), [2, 2.5, 3]);
+  const points = Array.from({ length: 1000 }, (_, step) => ({ step, value: 2 * step }));
+  const few = thin(points, 300);
+  assert.equal(few.length, 250);
+  assert.deepEqual(few[0], { step: 1.5, value: 3 });
+});
+
+test("reports say what failed and what is not a number", () => {
+  const group = { worst: null, tensor: "loss", bar: 1, pass: false };
+  assert.equal(
+    formatReport({ adapter: "A", kind: "step", pass: false, groups: { losses: group } }),
+    "FAIL on A (step)\nworst error of each group:\n  losses  not finite  loss",
+  );
+  const operations = [{ name: "gelu [5]", pass: true, worst: 1e-14, tensor: "dx" }, { name: "sum", pass: false, worst: 0.5, tensor: "" }];
+  const text = formatOperations({ adapter: "A", operations });
+  assert.match(text, /^FAIL on A: 1 of 2 samples agree\n/);
+  assert.match(text, /\n {2}FAIL {2}5\.00e-1 {3}sum$/);
+  const measures = formatMeasures({ product_gflops: 16.19, copy_gb_s: null, tuned: [], limits: { max_buffer_bytes: 1024 } });
+  assert.match(measures, /^products: 16\.2 GFLOP\/s\ncopies: {3}not measured\ntuned kernels:\n {2}none\n/);
+});

@@ -1,0 +1,450 @@
+// The page as a visitor uses it: `make web` first, then `node --test web/test/page.test.mjs`.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { deflateSync, crc32 } from "node:zlib";
+import { serve } from "../serve.mjs";
+import { checkBuilt, DIST, launch, started, START_TIMEOUT_MS, watch } from "./chromium.mjs";
+
+const TIMEOUT = { timeout: 600_000 };
+const STEPS = 6;
+const BATCH = 2;
+const MARKUP = `<img src=x onerror="window.hacked=1">.png`;
+
+let server, browser, page;
+const seen = { errors: [], requests: [] };
+
+before(async () => {
+  checkBuilt();
+  server = await serve(DIST);
+  browser = await launch();
+  page = await browser.newPage();
+  watch(page, seen);
+  await open("#photo=cat&own=1");
+}, { timeout: 3 * START_TIMEOUT_MS });
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+// Loads the page anew with this state, and waits for the first reconstruction.
+async function open(hash) {
+  await page.goto("about:blank");
+  await page.goto(`${server.origin}/${hash}`);
+  await started(page);
+  await drawn();
+}
+
+const drawn = () => page.locator('#reconstruct[data-state="done"]').waitFor({ timeout: TIMEOUT.timeout });
+const text = (selector) => page.locator(selector).textContent();
+
+// Waits until the page's text at `selector` matches.
+async function says(selector, pattern) {
+  await page.waitForFunction(
+    ([selector, source]) => new RegExp(source).test(document.querySelector(selector).textContent),
+    [selector, pattern.source],
+    { timeout: TIMEOUT.timeout },
+  );
+}
+
+// The field of the address, once `pattern` matches the address: it is written with a small delay.
+async function address(pattern) {
+  await page.waitForFunction((source) => new RegExp(source).test(location.hash), pattern.source);
+  return new URLSearchParams(new URL(page.url()).hash.slice(1));
+}
+
+// A canvas's pixels as a string to compare.
+const pixels = (panel) =>
+  page.evaluate((panel) => {
+    const canvas = document.querySelector(`[data-panel="${panel}"]`);
+    return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.join();
+  }, panel);
+
+// Drops files on the page: `bytes` as base64, or the address of a file to fetch.
+async function drop(files) {
+  await page.evaluate(async (files) => {
+    const transfer = new DataTransfer();
+    for (const { name, base64, url, type } of files) {
+      const bytes = url ? await (await fetch(url)).arrayBuffer() : Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+      transfer.items.add(new File([bytes], name, { type: type ?? "image/png" }));
+    }
+    for (const event of ["dragover", "drop"]) {
+      document.body.dispatchEvent(new DragEvent(event, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+    }
+  }, files);
+}
+
+const base64 = (value) => Buffer.from(value).toString("base64");
+
+// A whole, valid black-and-white PNG of that size.
+function png(width, height) {
+  const chunk = (name, data) => {
+    const body = Buffer.concat([Buffer.from(name), data]);
+    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+    length.writeUInt32BE(data.length);
+    sum.writeUInt32BE(crc32(body));
+    return Buffer.concat([length, body, sum]);
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header[8] = 1;
+  const rows = deflateSync(Buffer.alloc(height * (1 + Math.ceil(width / 8))));
+  return Buffer.concat([Buffer.from("89504e470d0a1a0a", "hex"), chunk("IHDR", header), chunk("IDAT", rows), chunk("IEND", Buffer.alloc(0))]);
+}
+
+test("a photo is reconstructed on arrival", TIMEOUT, async () => {
+  assert.match(await text("#psnr"), /^PSNR over the \d+ hidden patches: −?\d+\.\d dB, /);
+  for (const panel of ["original", "masked", "reconstruction", "error"]) {
+    assert.ok(new Set((await pixels(panel)).split(",")).size > 8, `${panel} is empty`);
+    assert.ok(await page.locator(`[data-panel="${panel}"][role="img"][aria-label]`).count(), `${panel} has no words`);
+  }
+  assert.match(await text("#photo-note"), /Never seen in training/);
+});
+
+test("both switches redraw at once, and say what they use", TIMEOUT, async () => {
+  const own = await pixels("reconstruction");
+  await page.locator("#own").uncheck();
+  await says("#psnr", /from the visible neighbours/);
+  await drawn();
+  const neighbours = await pixels("reconstruction");
+  assert.notEqual(neighbours, own);
+  await page.locator("#paste").uncheck();
+  await page.waitForFunction(() => /without the visible/.test(document.querySelector('[data-panel="reconstruction"]').ariaLabel));
+  assert.notEqual(await pixels("reconstruction"), neighbours);
+  const fields = await address(/own=0&paste=0/);
+  assert.equal(fields.get("photo"), "cat");
+});
+
+test("ratio, kind and seed change the mask", TIMEOUT, async () => {
+  const [hidden, patches] = (await text("#mask-count")).match(/\d+/g).map(Number);
+  await page.locator("#ratio").fill("50");
+  await says("#mask-count", new RegExp(`^${Math.round(patches / 2)} of ${patches} hidden$`));
+  assert.notEqual(Math.round(patches / 2), hidden);
+  await drawn();
+  const blocks = await pixels("masked");
+  await page.locator('input[name="kind"][value="random"]').check();
+  await page.waitForFunction(() => document.getElementById("reconstruct").dataset.state === "done");
+  const random = await pixels("masked");
+  assert.notEqual(random, blocks);
+  await page.locator("#reshuffle").click();
+  await address(/ratio=50&kind=random&seed=2/);
+  await drawn();
+  assert.notEqual(await pixels("masked"), random);
+});
+
+test("a mask is painted with the mouse, kept in the address, and given up again", TIMEOUT, async () => {
+  await open("#photo=coffee&ratio=50&seed=3");
+  const before = await text("#mask-count");
+  const box = await page.locator("#mask-editor").boundingBox();
+  const at = (x, y) => page.mouse.move(box.x + x * box.width, box.y + y * box.height, { steps: 4 });
+  await at(0.06, 0.06);
+  await page.mouse.down();
+  await at(0.94, 0.94);
+  await page.mouse.up();
+  await says("#mask-count", /, painted by hand$/);
+  const painted = await text("#mask-count");
+  assert.notEqual(painted, `${before}, painted by hand`);
+  const mask = (await address(/mask=/)).get("mask");
+  await drawn();
+  const picture = await pixels("masked");
+
+  await open(new URL(page.url()).hash);
+  assert.equal(await text("#mask-count"), painted);
+  assert.equal(await pixels("masked"), picture);
+  assert.equal((await address(/mask=/)).get("mask"), mask);
+
+  await page.locator("#drawn-mask").click();
+  await says("#mask-count", new RegExp(`^${before}$`));
+  assert.ok(!(await address(/^((?!mask=).)*$/)).has("mask"));
+});
+
+test("a mask is painted with the keyboard, which says what it does", TIMEOUT, async () => {
+  await page.locator("#mask-editor").focus();
+  await page.keyboard.press("Home");
+  await page.keyboard.press("ArrowRight");
+  const state = (await text("#mask-live")).match(/^row 1, column 2: (hidden|visible)$/)[1];
+  await page.keyboard.press("Space");
+  const other = state === "hidden" ? "visible" : "hidden";
+  assert.match(await text("#mask-live"), new RegExp(`^row 1, column 2: ${other}\\. \\d+ of \\d+ hidden\\.$`));
+  await says("#mask-count", /, painted by hand$/);
+  await drawn();
+});
+
+test("feature maps show similarities under the keyboard's cursor", TIMEOUT, async (t) => {
+  if (await page.locator("#features").isHidden()) {
+    t.skip("this network has no features");
+    return;
+  }
+  const colours = await pixels("teacher");
+  await page.locator('[data-features="teacher"]').focus();
+  await page.keyboard.press("ArrowRight");
+  await says("#feature-readout", /^At row 1, column 2\. .*Teacher: most alike row \d+, column \d+ \(−?\d\.\d\d\)/);
+  assert.notEqual(await pixels("teacher"), colours);
+  await page.keyboard.press("Space");
+  await page.keyboard.press("ArrowDown");
+  await says("#feature-readout", /^Similarity of row 2, column 2 to row 1, column 2\. /);
+  await page.locator("#ratio").focus();
+});
+
+test("an address restores everything", TIMEOUT, async () => {
+  await open("#tab=reconstruct&photo=astronaut&ratio=40&kind=random&seed=7&own=1&paste=0");
+  assert.equal(await page.locator('[data-photo="astronaut"]').getAttribute("aria-pressed"), "true");
+  assert.equal(await page.locator("#ratio").inputValue(), "40");
+  assert.ok(await page.locator('input[name="kind"][value="random"]').isChecked());
+  assert.equal(await page.locator("#seed").inputValue(), "7");
+  assert.ok(await page.locator("#own").isChecked());
+  assert.ok(!(await page.locator("#paste").isChecked()));
+  // Another address in the same page, as when a link is pasted over it.
+  await page.evaluate(() => (location.hash = "#photo=cat&ratio=60&seed=9"));
+  await says("#photo-note", /^Chelsea/);
+  assert.equal(await page.locator("#seed").inputValue(), "9");
+  await drawn();
+});
+
+test("a dropped picture is taken, and a pasted one", TIMEOUT, async () => {
+  await drop([{ name: "my windmill.jpg", url: "photos/windmill.jpg", type: "image/jpeg" }]);
+  await says("#photo-note", /^my windmill\.jpg: 232 × 320 pixels/);
+  await drawn();
+  assert.ok(!(await address(/^((?!photo=).)*$/)).has("photo"));
+  await page.evaluate(async () => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([await (await fetch("photos/moose.jpg")).blob()], "moose.jpg", { type: "image/jpeg" }));
+    document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true }));
+  });
+  await says("#photo-note", /^moose\.jpg: /);
+  await drawn();
+});
+
+test("a picture of 20000 × 20000 pixels is refused from its header, and the page goes on", TIMEOUT, async () => {
+  const before = await pixels("original");
+  await drop([{ name: "huge.png", base64: base64(png(20000, 20000)) }]);
+  await says("#photo-error", /^huge\.png: .*20000.*16384/);
+  assert.equal(await pixels("original"), before);
+  await page.locator('[data-photo="cat"]').click();
+  await says("#photo-note", /^Chelsea/);
+  assert.equal(await text("#photo-error"), "");
+  await drawn();
+});
+
+test("markup in a file's name stays text", TIMEOUT, async () => {
+  const images = await page.locator("img").count();
+  await drop([{ name: MARKUP, base64: base64("no picture") }]);
+  await page.waitForFunction((name) => document.getElementById("photo-error").textContent.startsWith(name), MARKUP);
+  await page.locator("#tab-train").click();
+  await drop([{ name: MARKUP, base64: base64("no picture") }, { name: "cat.jpg", url: "photos/cat.jpg" }]);
+  await says("#data-note", /^1 picture to train on\. 1 file was skipped\.$/);
+  assert.ok((await text("#skipped-list li")).startsWith(MARKUP));
+  assert.equal(await page.locator("img").count(), images);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+});
+
+test("tabs go by arrow keys and stand in the address", TIMEOUT, async () => {
+  await page.locator("#tab-reconstruct").click();
+  await page.keyboard.press("ArrowRight");
+  assert.ok(await page.locator("#train").isVisible());
+  await page.keyboard.press("ArrowRight");
+  assert.ok(await page.locator("#check").isVisible());
+  await address(/tab=check/);
+  await page.keyboard.press("ArrowRight");
+  assert.ok(await page.locator("#reconstruct").isVisible());
+  assert.equal(await page.evaluate(() => document.activeElement.id), "tab-reconstruct");
+  assert.equal(await page.locator('[role="tab"][tabindex="0"]').count(), 1);
+});
+
+test("every control can be reached with the Tab key and has a name", TIMEOUT, async () => {
+  await page.locator("#tab-reconstruct").focus();
+  const wanted = ["choose-photo", "camera", "mask-editor", "paste", "own", "ratio", "seed", "reshuffle", "choose-weights"];
+  const reached = new Set();
+  for (let i = 0; i < 60 && wanted.some((id) => !reached.has(id)); i++) {
+    await page.keyboard.press("Tab");
+    reached.add(await page.evaluate(() => document.activeElement.id));
+  }
+  assert.deepEqual(wanted.filter((id) => !reached.has(id)), []);
+  const nameless = await page.evaluate(() => {
+    const named = (control) =>
+      control.labels?.length || control.ariaLabel || control.textContent.trim() || control.querySelector("img")?.alt;
+    return [...document.querySelectorAll("button, select, input:not([hidden])")].filter((control) => !named(control)).map(({ id }) => id);
+  });
+  assert.deepEqual(nameless, []);
+});
+
+test("no section scrolls sideways at 360 pixels", TIMEOUT, async () => {
+  await page.setViewportSize({ width: 360, height: 740 });
+  for (const name of ["reconstruct", "train", "check"]) {
+    await page.locator(`#tab-${name}`).click();
+    const { scrollWidth, clientWidth } = await page.evaluate(() => {
+      const { scrollWidth, clientWidth } = document.documentElement;
+      return { scrollWidth, clientWidth };
+    });
+    assert.ok(scrollWidth <= clientWidth, `${name}: ${scrollWidth} > ${clientWidth}`);
+  }
+  await page.setViewportSize({ width: 1280, height: 720 });
+});
+
+// Says that the tab is hidden or visible, as the browser would.
+const visibility = (state) =>
+  page.evaluate((state) => {
+    Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, state);
+
+const step = async () => Number((await text('[data-metric="step"]')).split(" ")[0].replace(",", ""));
+
+test("training pauses in a hidden tab and goes on when it is visible again", TIMEOUT, async () => {
+  await page.locator("#tab-train").click();
+  await page.locator("#data-shipped").click();
+  await says("#data-note", /^23 pictures to train on/);
+  await page.locator("#steps").fill("100000");
+  await page.locator("#batch_size").fill(String(BATCH));
+  await page.locator("#start").click();
+  await says('[data-metric="step"]', /^[1-9]/);
+  await visibility("hidden");
+  await says("#train-note", /^Paused while this tab is hidden/);
+  // The step that was under way ends.
+  await page.evaluate(() => window.bootmae.adapter_info());
+  await page.waitForTimeout(500);
+  const paused = await step();
+  await page.waitForTimeout(2000);
+  assert.equal(await step(), paused);
+  await visibility("visible");
+  await page.waitForFunction((paused) => parseInt(document.querySelector('[data-metric="step"]').textContent) > paused, paused);
+  assert.match(await text("#log"), /the tab is hidden.*visible again/);
+
+  await page.locator("#pause").click();
+  await says("#train-note", /^Paused after step/);
+  assert.equal(await text("#pause"), "Continue");
+  await page.locator("#pause").click();
+  await page.locator("#stop").click();
+  await says("#train-note", /^Stopped after step/);
+});
+
+test("a run of the shipped photos shows its curves, is saved, and is used in Reconstruct", TIMEOUT, async () => {
+  await page.locator("#steps").fill(String(STEPS));
+  await page.locator("#start").click();
+  await says("#train-note", new RegExp(`^Done: ${STEPS} steps`));
+  for (const name of ["pixel", "feature"]) {
+    assert.match(await page.locator(`[data-chart="${name}"] svg`).getAttribute("aria-label"), new RegExp(`at step 1, .* at step ${STEPS}$`));
+  }
+  for (const metric of ["images_per_s", "learning_rate", "feature_weight", "ema_decay", "gradient_norm", "teacher_spread"]) {
+    assert.match(await text(`[data-metric="${metric}"]`), /\d/, metric);
+  }
+  assert.equal(await page.locator(".preview").count(), 4);
+  const [saved] = await Promise.all([page.waitForEvent("download"), page.locator("#save").click()]);
+  assert.equal(saved.suggestedFilename(), `bootmae-step-${STEPS}.tar`);
+  await page.locator("#use").click();
+  await says("#weights-note", new RegExp(`The run of this page after step ${STEPS}`));
+  assert.ok(await page.locator("#reconstruct").isVisible());
+  await drawn();
+
+  // The checkpoint is one that Reconstruct opens, and one that Train goes on with.
+  const buffer = await readFile(await saved.path());
+  const file = { name: saved.suggestedFilename(), mimeType: "application/x-tar", buffer };
+  await page.locator("#weights-file").setInputFiles(file);
+  await says("#weights-note", /bootmae-step-\d+\.tar/);
+  await page.locator("#tab-train").click();
+  await page.locator("#checkpoint-input").setInputFiles(file);
+  await says("#checkpoint-note", /^A run of \d+ steps, saved after \d+/);
+  assert.match(await text("#start"), /^Continue from step \d+$/);
+  await page.locator("#forget-checkpoint").click();
+  await page.locator("#tab-reconstruct").click();
+});
+
+test("impossible settings are refused in words", TIMEOUT, async () => {
+  await page.locator("#tab-train").click();
+  await page.locator("#data-shipped").click();
+  await says("#data-note", /^23 pictures/);
+  await page.locator("#batch_size").fill("1000000");
+  await page.locator("#start").click();
+  await says("#train-note", /^The run could not start/);
+  assert.match(await text("#train-error"), /\w+ .*\.$|batch/);
+  await page.locator("#tab-reconstruct").click();
+});
+
+test("without weights the page says so, and training is still offered", TIMEOUT, async () => {
+  const other = await browser.newPage();
+  other.setDefaultTimeout(START_TIMEOUT_MS);
+  await other.route("**/weights/demo.safetensors", (route) => route.fulfill({ status: 404 }));
+  await other.goto(server.origin);
+  await started(other);
+  await other.locator("#weights-note", { hasText: "comes without weights" }).waitFor();
+  await other.locator("#tab-train").click();
+  await other.locator("#data-shipped").click();
+  await other.locator("#start:enabled").waitFor();
+  await other.close();
+});
+
+test("weights are fetched once and then come from the cache", TIMEOUT, async () => {
+  const context = await browser.newContext();
+  const other = await context.newPage();
+  other.setDefaultTimeout(START_TIMEOUT_MS);
+  const fetched = [];
+  other.on("request", (request) => request.url().endsWith("demo.safetensors") && fetched.push(request.method()));
+  for (let visit = 0; visit < 2; visit++) {
+    await other.goto("about:blank");
+    await other.goto(server.origin);
+    await other.locator('#reconstruct[data-state="done"]').waitFor({ timeout: TIMEOUT.timeout });
+  }
+  assert.deepEqual(fetched, ["GET", "HEAD"]);
+  await context.close();
+});
+
+test("a crash of the computing thread is said, and starting again is left to the visitor", TIMEOUT, async () => {
+  const other = await browser.newPage();
+  other.setDefaultTimeout(START_TIMEOUT_MS);
+  await other.route("**/src/worker.js", async (route) => {
+    const response = await route.fetch();
+    const crash = `\naddEventListener("message", ({ data }) => data.call === "crash" && setTimeout(() => { throw new Error("boom"); }));`;
+    await route.fulfill({ response, body: (await response.text()) + crash });
+  });
+  await other.goto(server.origin);
+  await other.locator('#reconstruct[data-state="done"]').waitFor({ timeout: TIMEOUT.timeout });
+  await other.evaluate(() => void window.bootmae.engine.call("crash").catch(() => {}));
+  await other.locator("#restart").waitFor();
+  assert.match(await other.locator("#status").textContent(), /^The computing part of the page stopped: .*boom/);
+  const refused = await other.evaluate(() => window.bootmae.adapter_info().then(() => null, ({ message }) => message));
+  assert.match(refused, /boom/);
+  await other.locator("#restart").click();
+  await other.locator('#status[data-state="done"]').waitFor();
+  await other.locator("#reshuffle").click();
+  await other.locator('#reconstruct[data-state="done"]').waitFor();
+  assert.ok(await other.locator("#restart").isHidden());
+  await other.close();
+});
+
+for (const { what, options, host = "127.0.0.1", script, words } of [
+  { what: "without WebGPU", options: {}, script: () => delete Navigator.prototype.gpu, words: /^This browser has no WebGPU/ },
+  { what: "without an adapter", options: { webgpu: false }, words: /^This browser has (WebGPU but found no|no WebGPU)/ },
+  {
+    what: "over plain http",
+    options: { flags: ["--host-resolver-rules=MAP insecure.test 127.0.0.1"] },
+    host: "insecure.test",
+    words: /^This page was opened over plain http/,
+  },
+]) {
+  test(`${what} the page says what is missing and shows a still picture`, TIMEOUT, async () => {
+    const poor = await launch(options);
+    try {
+      const other = await poor.newPage();
+      other.setDefaultTimeout(START_TIMEOUT_MS);
+      if (script) await other.addInitScript(script);
+      await other.goto(server.origin.replace("127.0.0.1", host));
+      await other.locator('#status[data-state="failed"]').waitFor();
+      assert.match(await other.locator("#unsupported-reason").textContent(), words);
+      assert.match(await other.locator("#unsupported").textContent(), /Chrome, Edge, Firefox and Safari/);
+      await other.waitForFunction(() => document.getElementById("still").naturalWidth > 0);
+      assert.equal(await other.locator('[role="tabpanel"]:visible').count(), 0);
+    } finally {
+      await poor.close();
+    }
+  });
+}
+
+test("no console errors", () => assert.deepEqual(seen.errors, []));
+
+test("no request to another origin", () => {
+  assert.ok(seen.requests.length > 0);
+  assert.deepEqual(seen.requests.filter((url) => url !== "about:blank" && new URL(url).origin !== server.origin), []);
+});
