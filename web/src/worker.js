@@ -165,7 +165,10 @@ const calls = {
     return shown;
   },
 
-  training_save: async () => ({ name: need(training, "run").save_name(), bytes: await training.save() }),
+  async training_save() {
+    const bytes = await need(training, "run").save();
+    return { name: training.save_name(), bytes };
+  },
   training_weights: () => need(training, "run").weights(),
 };
 
