@@ -26,16 +26,30 @@ export class Check {
   }
 
   async #run() {
+    const call = (name, ...args) => this.#engine.call(name, args);
     const parts = [
-      ["operations", "Testing every operation…", async () => JSON.parse(await this.#engine.call("self_test")), formatOperations, (result) => result.operations.every(({ pass }) => pass === true)],
-      ["one training step", "Comparing one training step…", async () => JSON.parse(await this.#engine.call("verify", [await fixture()])), formatReport, ({ pass }) => pass === true],
-      ["speed and limits", "Measuring speed…", () => this.#engine.call("check"), formatMeasures, () => true],
+      {
+        title: "operations",
+        doing: "Testing every operation…",
+        compute: async () => JSON.parse(await call("self_test")),
+        format: formatOperations,
+        good: ({ operations }) => operations.every(({ pass }) => pass === true),
+      },
+      {
+        title: "one training step",
+        doing: "Comparing one training step…",
+        compute: async () => JSON.parse(await call("verify", await fixture())),
+        format: formatReport,
+        good: ({ pass }) => pass === true,
+      },
+      { title: "speed and limits", doing: "Measuring speed…", compute: () => call("check"), format: formatMeasures, good: () => true },
     ];
-    const sections = [["browser", formatBrowser({ userAgent: navigator.userAgent, info: this.#info, isolated: crossOriginIsolated })]];
+    const browser = { userAgent: navigator.userAgent, info: this.#info, isolated: crossOriginIsolated };
+    const sections = [["browser", formatBrowser(browser)]];
     element("run-check").disabled = element("copy-report").disabled = true;
     this.#setState("running");
     let passed = true;
-    for (const [title, doing, compute, format, good] of parts) {
+    for (const { title, doing, compute, format, good } of parts) {
       element("check-note").textContent = doing;
       element("report").textContent = formatSections(sections);
       try {

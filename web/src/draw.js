@@ -1,14 +1,17 @@
-// Pictures on 2D canvases. A canvas has the picture's own size; the style sheet scales it up without smoothing.
+// Pictures on 2D canvases. A canvas has the picture's own size; the style sheet scales it up without smoothing. So small
+// a canvas is best kept in main memory, which is also what `willReadFrequently` asks for.
 
 // The heat map's colours from −1 to 1: dark violet, magenta, orange, pale yellow.
 const HEAT = [[24, 15, 61], [114, 31, 129], [241, 96, 93], [252, 253, 191]];
+
+export const surface = (canvas) => canvas.getContext("2d", { willReadFrequently: true });
 
 export function paint(canvas, rgba, width, height) {
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width;
     canvas.height = height;
   }
-  const context = canvas.getContext("2d");
+  const context = surface(canvas);
   if (rgba.length === 4 * width * height) {
     context.putImageData(new ImageData(new Uint8ClampedArray(rgba.buffer, rgba.byteOffset, rgba.length), width, height), 0, 0);
   } else {

@@ -2,7 +2,7 @@
 // the cosine similarity of every patch to it as a heat map; a click, Enter or Space keeps that patch, so that the others'
 // similarities to it can be read. Escape lets go.
 
-import { cellAt, cellBox, cellByKey, cellName, heat, outline, paint, sharp } from "./draw.js";
+import { cellAt, cellBox, cellByKey, cellName, heat, outline, paint, sharp, surface } from "./draw.js";
 
 const MAPS = ["predicted", "teacher"];
 const LABELS = { predicted: "Predicted features", teacher: "Teacher's features" };
@@ -121,7 +121,7 @@ export class FeatureMaps {
       const { canvas, overlay, colours } = this.#maps[name];
       if (!colours) continue;
       paint(canvas, values && values[name].some(Number.isFinite) ? heat(values[name]) : colours, this.#columns, this.#rows);
-      const context = overlay.getContext("2d");
+      const context = surface(overlay);
       context.clearRect(0, 0, overlay.width, overlay.height);
       for (const cell of new Set([this.#anchor, this.#pointed])) {
         if (cell !== null) outline(context, cellBox(overlay, this.#rows, this.#columns, cell));

@@ -1,7 +1,7 @@
 // The masked picture, on which patches are hidden and shown with pointer or keyboard. A stroke does everywhere what it
 // does to its first patch. At least one patch stays hidden and one visible: without both there is nothing to predict.
 
-import { cellAt, cellBox, cellByKey, cellName, masked, outline, paint, sharp } from "./draw.js";
+import { cellAt, cellBox, cellByKey, cellName, masked, outline, paint, sharp, surface } from "./draw.js";
 
 export class MaskEditor {
   #frame;
@@ -57,7 +57,7 @@ export class MaskEditor {
 
   #drawOverlay() {
     const { width, height } = this.#overlay;
-    const context = this.#overlay.getContext("2d");
+    const context = surface(this.#overlay);
     context.clearRect(0, 0, width, height);
     if (!this.hidden) return;
     context.fillStyle = "rgb(128 128 128 / 45%)";

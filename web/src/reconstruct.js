@@ -12,7 +12,7 @@ import { fetchWeights } from "./weights.js";
 const WEIGHTS = "weights/demo.safetensors";
 
 const element = (id) => document.getElementById(id);
-const count = new Intl.NumberFormat("en");
+const whole = new Intl.NumberFormat("en");
 const fixed = (value, digits) => value.toFixed(digits).replace("-", "−");
 
 // `state` is the page's state and `saved()` writes it to the address; `setState(state, text)` tells the page what goes on.
@@ -206,7 +206,7 @@ export class Reconstruct {
   async #open(source, title) {
     this.#network = await this.#engine.call("open_network", [source]);
     const { image_width, image_height, patch_size, patches, step, parameters, has_features } = this.#network;
-    const trained = step > 0 ? `, trained for ${count.format(step)} steps` : "";
+    const trained = step > 0 ? `, trained for ${whole.format(step)} steps` : "";
     this.#note(
       "weights-note",
       `${title}: ${(parameters / 1e6).toFixed(1)} million parameters${trained}. ` +

@@ -12,6 +12,7 @@ const LARGEST_TRAINING_FILE = 512 * MEGABYTE;
 
 let ready;
 let network, description, photo, view;
+let shown = false; // whether the network has the photo
 let images, checkpoint, training, shape;
 
 // What the library writes before it fails is the only place where the reason stands.
@@ -78,27 +79,28 @@ const calls = {
     drop(network);
     view = null;
     network = opened;
+    shown = false;
     description = parse(network.describe());
-    if (photo) await network.set_photo(photo);
-    return { ...description, has_photo: Boolean(photo) };
+    return description;
   },
 
-  // `source` is a file, or `{rgba, width, height}`.
+  // `source` is a file, or `{rgba, width, height}`. The network gets it with the next reconstruction.
   async set_photo(source) {
     const next = source.rgba
       ? Photo.from_rgba(source.rgba, source.width, source.height)
       : Photo.decode(await bytesOf(source, LARGEST_PHOTO));
-    if (network) await network.set_photo(next);
     drop(photo);
     photo = next;
+    shown = false;
     return { width: photo.width, height: photo.height };
   },
 
   mask: (kind, masked, seed) => need(network, "network").mask(kind, masked, seed),
 
   async reconstruct(hidden, own, paste) {
-    need(photo, "picture");
-    const next = await need(network, "network").reconstruct(hidden);
+    if (!shown) await need(network, "network").set_photo(need(photo, "picture"));
+    shown = true;
+    const next = await network.reconstruct(hidden);
     drop(view);
     view = next;
     return pictures(own, paste);
