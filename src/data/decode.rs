@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(not(target_arch = "wasm32"))]
 use std::{fs::File, io::Read, path::Path};
 
+use image::error::LimitErrorKind;
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::Picture;
 use super::palette_tiff::Palette;
@@ -100,7 +101,12 @@ pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), String> {
 
 /// The decoder of an image within the limits, before any pixel is decoded, and the name of its format.
 fn head(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, &'static str), String> {
-    let words = |error: image::ImageError| error.to_string();
+    let words = |error: image::ImageError| match &error {
+        ImageError::Limits(limit) if limit.kind() == LimitErrorKind::DimensionError => {
+            format!("its size exceeds the limit of {MAX_SIDE} pixels a side")
+        }
+        _ => error.to_string(),
+    };
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
