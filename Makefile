@@ -48,6 +48,7 @@ test-native: ## cargo test with both software drivers loaded
 	@scripts/test-native.sh $(LOCKED)
 
 test-web: web ## browser tests in headless Chromium
+	cargo build $(LOCKED)
 	node --test --test-reporter=spec web/test/serve.test.mjs web/test/modules.test.mjs web/test/page.test.mjs web/test/browser.test.mjs
 
 check: ## formatting and lints
@@ -78,7 +79,7 @@ web: wasm ## assemble the web page in web/dist
 	cargo run --quiet $(LOCKED) --package glue -- $(WASM) web/dist/pkg
 
 serve: web ## build the web page and serve it on 127.0.0.1:8080
-	node web/serve.mjs web/dist 8080
+	cargo run --quiet $(LOCKED) -- serve --folder web/dist
 
 clean: ## remove everything that was built, and the demo's run
 	cargo clean

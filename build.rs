@@ -1,7 +1,12 @@
 //! Validates every shader with naga and writes the Rust side of its interface: `Params` structs and binding lists.
-//! WGSL is the only source of a layout.
+//! WGSL is the only source of a layout. Puts the browser page into release builds.
 
-use std::{env, fmt::Write, fs, path::Path};
+use std::{
+    env,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner, valid};
 
@@ -29,6 +34,36 @@ fn main() {
     writeln!(rust, "/// Every entry point of every shader file.\npub static ALL: &[&Kernel] = &[{all}];").unwrap();
     let out = env::var("OUT_DIR").expect("OUT_DIR");
     fs::write(Path::new(&out).join("shaders.rs"), rust).expect("writing shaders.rs");
+    fs::write(Path::new(&out).join("page.rs"), page()).expect("writing page.rs");
+}
+
+/// `PAGE`, the files of web/dist: in release builds of the program, where the page has been assembled; otherwise empty.
+fn page() -> String {
+    let held =
+        env::var("PROFILE").as_deref() == Ok("release") && env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("wasm32");
+    let mut files = Vec::new();
+    if held {
+        let root = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("CARGO_MANIFEST_DIR")).join("web/dist");
+        // Cargo would build anew each time if the folder that it is to watch were missing.
+        println!("cargo:rerun-if-changed={}", if root.is_dir() { "web/dist" } else { "web" });
+        list(&root, "", &mut files);
+        files.sort();
+    }
+    let mut rust = String::from("static PAGE: &[(&str, &[u8])] = &[\n");
+    files.iter().for_each(|(path, file)| writeln!(rust, "({path:?}, include_bytes!({file:?})),").unwrap());
+    rust + "];\n"
+}
+
+/// Path below the root, with `/`, and path on the disk of every file in `folder`.
+fn list(folder: &Path, path: &str, files: &mut Vec<(String, PathBuf)>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if entry.path().is_dir() {
+            list(&entry.path(), &format!("{path}{name}/"), files);
+        } else {
+            files.push((format!("{path}{name}"), entry.path()));
+        }
+    }
 }
 
 /// Validates `shaders/{name}.wgsl` as it stands and with its loops unrolled, then writes its module.

@@ -2,15 +2,15 @@
 //! allocation beyond `data::MAX_BYTES`, and none takes longer than a second.
 //!
 //! Inputs are the fixtures cut to every length, and changed at random: a function of their number alone.
-//! `BOOTMAE_HOSTILE_INPUTS` sets how many random ones each reader gets (1,000 if not given); with `--nocapture` the
+//! `BOOTMAE_HOSTILE_INPUTS` sets how many random ones each reader gets (100,000 if not given); with `--nocapture` the
 //! tests say what they found. An input that fails is written to `target/hostile/`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -18,15 +18,23 @@ use std::{env, fs};
 use bootmae::data::{self, MAX_BYTES};
 use bootmae::rng::{Rng, Stream};
 
-/// The system's allocator, which remembers the largest request.
+/// The system's allocator, which remembers each thread's largest request: readers are tried side by side.
 struct Watched;
 
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+    /// Where decoders panicked. `data` turns these panics into reasons; here they are only named.
+    static CAUGHT: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+fn remember(size: usize) {
+    LARGEST.set(LARGEST.get().max(size));
+}
 
 // SAFETY: every request is passed on as it is.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        remember(layout.size());
         unsafe { System.alloc(layout) }
     }
 
@@ -35,24 +43,18 @@ unsafe impl GlobalAlloc for Watched {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        remember(layout.size());
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LARGEST.fetch_max(size, Ordering::Relaxed);
+        remember(size);
         unsafe { System.realloc(at, layout, size) }
     }
 }
 
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;
-
-/// One reader at a time: the allocator watches the process.
-static ONE: Mutex<()> = Mutex::new(());
-
-/// Where decoders panicked. `data` turns these panics into reasons; here they are only counted.
-static CAUGHT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -73,11 +75,10 @@ struct Target<'t> {
 impl Target<'_> {
     /// Cuts each seed to all lengths (long ones to some), then changes seeds at random.
     fn run(&self) {
-        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         remember_panics();
-        let wanted = env::var("BOOTMAE_HOSTILE_INPUTS").map_or(1000, |n| n.parse().expect("a number"));
+        let wanted = env::var("BOOTMAE_HOSTILE_INPUTS").map_or(100_000, |n| n.parse().expect("a number"));
         let (mut total, mut inputs, mut slowest) = (Given::default(), 0, Duration::ZERO);
-        LARGEST.store(0, Ordering::Relaxed);
+        LARGEST.set(0);
         let mut feed = |input: &[u8]| {
             let (given, took) = self.feed(input);
             total.images += given.images;
@@ -93,14 +94,14 @@ impl Target<'_> {
         for number in 0..wanted {
             feed(&self.changed(number));
         }
-        let caught: Vec<String> = CAUGHT.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        let caught = CAUGHT.take();
         eprintln!(
             "{}: {inputs} inputs gave {} images and {} reasons; largest allocation {:.1} MiB, slowest {:.0} ms; panics \
              caught at {caught:?}",
             self.name,
             total.images,
             total.reasons,
-            LARGEST.load(Ordering::Relaxed) as f64 / f64::from(1 << 20),
+            LARGEST.get() as f64 / f64::from(1 << 20),
             slowest.as_secs_f64() * 1e3
         );
         assert!(total.images > 0 && total.reasons > inputs / 10, "the inputs test little");
@@ -118,7 +119,7 @@ impl Target<'_> {
             // The machine may have been busy.
             took = took.min(attempt().1);
         }
-        let largest = LARGEST.load(Ordering::Relaxed);
+        let largest = LARGEST.get();
         match given {
             Ok(given) if took <= LONGEST && largest as u64 <= MAX_BYTES => (given, took),
             given => {
@@ -186,7 +187,7 @@ fn remember_panics() {
                 return shown(panic);
             }
             let file = place.rsplit("/src/").take(1).chain(place.rsplit('/').skip(2).take(1)).collect::<Vec<_>>();
-            CAUGHT.lock().unwrap_or_else(PoisonError::into_inner).insert(file.join(" of "));
+            CAUGHT.with_borrow_mut(|caught| caught.insert(file.join(" of ")));
         }));
     });
 }
@@ -269,7 +270,6 @@ fn images() {
 /// Small files that claim to be large: too long a side, too many pixels, too many for their bytes.
 #[test]
 fn bombs_are_refused_before_pixels_are_allocated() {
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let file = |name: &str| fixtures("pil/kinds", |found| found == name).remove(0);
     let find = |bytes: &[u8], wanted: &[u8]| bytes.windows(wanted.len()).position(|part| part == wanted).unwrap();
     let (jpeg, tiff) = (file("rgb.jpg"), file("rgb.tiff"));
@@ -289,9 +289,9 @@ fn bombs_are_refused_before_pixels_are_allocated() {
             bombs[3].1[at..at + 4].copy_from_slice(&side.to_le_bytes());
         }
         for (format, bytes) in bombs {
-            LARGEST.store(0, Ordering::Relaxed);
+            LARGEST.set(0);
             let reason = data::decode_bytes(&bytes).expect_err(format);
-            let largest = LARGEST.load(Ordering::Relaxed);
+            let largest = LARGEST.get();
             assert!(largest < 1 << 20, "{format} {side}: {largest} bytes at once, then: {reason}");
             assert!(["limit", "size"].iter().any(|word| reason.contains(word)), "{format} {side}: {reason}");
         }

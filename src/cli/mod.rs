@@ -5,11 +5,14 @@ mod data;
 mod doctor;
 mod dry_run;
 mod export;
+mod http;
 mod plan;
 mod pretrain;
 pub mod progress;
 mod reconstruct;
+mod serve;
 mod signals;
+mod site;
 mod tuning;
 mod verify;
 
@@ -38,6 +41,7 @@ enum Verb {
     Verify(verify::Arguments),
     Bench(bench::Arguments),
     Data(data::Arguments),
+    Serve(serve::Arguments),
 }
 
 /// Runs the verb that the command line names. `Ok(false)` is a check that failed without an error.
@@ -51,6 +55,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Verb::Data(arguments) => data::run(&arguments),
+        Verb::Serve(arguments) => serve::run(&arguments).map(|()| true),
     }
 }
 

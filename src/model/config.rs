@@ -4,6 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// Sizes beyond all use are refused, so that nothing computed from them overflows or takes forever. Images have no longer
+/// sides when they are read.
+const LARGEST_IMAGE: usize = 16_384;
+const LARGEST_WIDTH: usize = 65_536;
+const DEEPEST: usize = 1024;
+const LARGEST_RATIO: usize = 256;
+
 /// How masked patches are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -167,7 +174,8 @@ impl ModelConfig {
     /// Number of patches of an image.
     pub fn patches(&self) -> usize {
         let (rows, cols) = self.grid();
-        rows * cols
+        // Settings ask for this before they are checked.
+        rows.saturating_mul(cols)
     }
 
     /// Patches that the encoder sees.
@@ -212,6 +220,20 @@ impl ModelConfig {
     pub fn check(&self) -> Result<()> {
         let fail = |reason: String| Err(Error::Config(reason));
         let (h, w, p) = (self.image_height, self.image_width, self.patch_size);
+        // First of all, since everything else is computed from these.
+        for (name, size, most) in [
+            ("image_height", h, LARGEST_IMAGE),
+            ("image_width", w, LARGEST_IMAGE),
+            ("width", self.width, LARGEST_WIDTH),
+            ("pixel_decoder_width", self.pixel_decoder_width, LARGEST_WIDTH),
+            ("depth", self.depth, DEEPEST),
+            ("decoder_depth", self.decoder_depth, DEEPEST),
+            ("mlp_ratio", self.mlp_ratio, LARGEST_RATIO),
+        ] {
+            if size > most {
+                return fail(format!("{name} must be at most {most}, not {size}"));
+            }
+        }
         if p == 0 || h == 0 || w == 0 || h % p != 0 || w % p != 0 {
             let near = (1..=h.min(w)).filter(|q| h % q == 0 && w % q == 0).min_by_key(|q| q.abs_diff(p));
             let hint = near.map(|q| format!("; {q} does")).unwrap_or_default();
@@ -294,6 +316,20 @@ mod tests {
     fn a_misspelt_preset_names_the_near_one() {
         let message = ModelConfig::preset("bsae").unwrap_err().to_string();
         assert!(message.contains("did you mean `base`"), "{message}");
+    }
+
+    #[test]
+    fn sizes_beyond_all_use_are_refused_at_once() {
+        let refusal = |change: &dyn Fn(&mut ModelConfig)| {
+            let mut config = ModelConfig::preset("nano").unwrap();
+            change(&mut config);
+            config.scale_masking();
+            config.check().unwrap_err().to_string()
+        };
+        assert!(refusal(&|c| c.image_height = usize::MAX).contains("image_height must be at most 16384"));
+        assert!(refusal(&|c| (c.image_width, c.patch_size) = (1 << 62, 1)).contains("image_width must be at most"));
+        assert!(refusal(&|c| (c.width, c.heads) = (1 << 62, 1 << 60)).contains("width must be at most 65536"));
+        assert!(refusal(&|c| c.depth = 1 << 40).contains("depth must be at most 1024"));
     }
 
     #[test]

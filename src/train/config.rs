@@ -7,6 +7,9 @@ use crate::model::config::ModelConfig;
 
 pub use layers::{resolve, resolve_over, resolve_settings};
 
+/// The largest batch: beyond all use, and small enough to try every divisor.
+const LARGEST_BATCH: usize = 1 << 20;
+
 /// The preset of a run that names none.
 pub const DEFAULT_PRESET: &str = "tiny";
 
@@ -253,7 +256,9 @@ impl TrainingConfig {
     /// Refuses a batch that does not fall into equal micro-batches, naming the nearest number that divides it.
     fn check_batch(&self) -> Result<()> {
         let (batch, parts) = (self.batch_size, self.micro_batches);
-        require(batch > 0, || "batch_size must be at least 1".into())?;
+        require((1..=LARGEST_BATCH).contains(&batch), || {
+            format!("batch_size must be 1 to {LARGEST_BATCH}, not {batch}")
+        })?;
         require(parts > 0 && batch % parts == 0, || {
             let near = (1..=batch).filter(|q| batch % q == 0).min_by_key(|q| q.abs_diff(parts)).unwrap_or(1);
             format!("micro_batches {parts} do not divide batch_size {batch}; {near} would")
@@ -427,6 +432,10 @@ mod tests {
             ("training.batch_size = 0", "batch_size"),
             ("training.micro_batches = 3", "micro_batches 3 do not divide batch_size 64; 2 would"),
             ("training.micro_batches = 0", "micro_batches"),
+            (
+                "training.batch_size = 9223372036854775807\ntraining.micro_batches = 2",
+                "batch_size must be 1 to 1048576",
+            ),
             ("training.peak_learning_rate = inf", "peak_learning_rate"),
             ("training.min_learning_rate = 0.1", "min_learning_rate"),
             ("training.steps = 10\ntraining.warmup_steps = 11", "warmup_steps"),

@@ -157,8 +157,12 @@ fn read_header(source: &mut impl Read, length: u64) -> Result<Metadata, String> 
     if claimed > MAX_HEADER {
         return Err(format!("a header of {claimed} bytes is more than the {MAX_HEADER} that are read"));
     }
-    let mut header = vec![0; claimed as usize];
-    source.read_exact(&mut header).map_err(|e| e.to_string())?;
+    // Grows with what is really there: `length` is only what the caller was told.
+    let mut header = Vec::new();
+    source.take(claimed).read_to_end(&mut header).map_err(|e| e.to_string())?;
+    if (header.len() as u64) < claimed {
+        return Err(format!("the header should have {claimed} bytes, but ends after {}: truncated", header.len()));
+    }
     let header: Metadata = serde_json::from_slice(&header).map_err(|e| format!("the header is malformed: {e}"))?;
     let (held, promised) = (rest - claimed, header.data_len() as u64);
     if held != promised {

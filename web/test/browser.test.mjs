@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { formatReport } from "../src/report.js";
-import { serve } from "../serve.mjs";
+import { serve } from "./server.mjs";
 import { checkBuilt, DIST, launch, started, START_TIMEOUT_MS, watch } from "./chromium.mjs";
 
 const FIXTURE = "fixtures/step_tiny.safetensors";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { deflateSync, crc32 } from "node:zlib";
-import { serve } from "../serve.mjs";
+import { serve } from "./server.mjs";
 import { checkBuilt, DIST, launch, started, START_TIMEOUT_MS, watch } from "./chromium.mjs";
 
 const TIMEOUT = { timeout: 600_000 };

@@ -3,7 +3,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { serve } from "../serve.mjs";
+import { serve } from "./server.mjs";
 import { checkBuilt, DIST, launch, started } from "./chromium.mjs";
 
 const FOLDER = process.argv[2] ?? fileURLToPath(new URL("../../docs/screenshots", import.meta.url));
