@@ -29,6 +29,11 @@ const WEBGPU = [
   "--use-webgpu-adapter=swiftshader",
 ];
 
+// The driver manifest of the SwiftShader that lies beside the browser, for the program.
+export const SWIFTSHADER_ICD =
+  process.env.SWIFTSHADER_ICD ??
+  ["/usr/lib/chromium", "/opt/google/chrome"].map((folder) => `${folder}/vk_swiftshader_icd.json`).find(existsSync);
+
 function browserPath() {
   const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"];
   const found = candidates.find((path) => path && existsSync(path));
