@@ -31,7 +31,7 @@ export function masked(rgba, width, height, hidden, rows, columns) {
   return picture;
 }
 
-// The colours of cosine similarities, RGBA; no value is transparent.
+// The colours of values from −1 to 1, RGBA; no value is transparent.
 export function heat(values) {
   const colours = new Uint8ClampedArray(4 * values.length);
   values.forEach((value, i) => {

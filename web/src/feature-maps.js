@@ -8,6 +8,12 @@ const MAPS = ["predicted", "teacher"];
 const LABELS = { predicted: "Predicted features", teacher: "Teacher's features" };
 const TITLES = { predicted: "Predicted", teacher: "Teacher" };
 
+// Similarities so that the least of a map has the darkest colour: all of them may lie close to 1.
+function stretched(values) {
+  const least = Math.min(...values.filter(Number.isFinite));
+  return least < 1 ? values.map((value) => (2 * (value - least)) / (1 - least) - 1) : values;
+}
+
 export class FeatureMaps {
   #maps = {};
   #readout;
@@ -120,7 +126,7 @@ export class FeatureMaps {
     for (const name of MAPS) {
       const { canvas, overlay, colours } = this.#maps[name];
       if (!colours) continue;
-      paint(canvas, values && values[name].some(Number.isFinite) ? heat(values[name]) : colours, this.#columns, this.#rows);
+      paint(canvas, values && values[name].some(Number.isFinite) ? heat(stretched(values[name])) : colours, this.#columns, this.#rows);
       const context = surface(overlay);
       context.clearRect(0, 0, overlay.width, overlay.height);
       for (const cell of new Set([this.#anchor, this.#pointed])) {

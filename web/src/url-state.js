@@ -12,7 +12,7 @@ export const DEFAULTS = Object.freeze({
   ratio: 75, // hidden share in per cent
   kind: "block",
   seed: 1,
-  own: false,
+  own: true,
   paste: true,
   mask: null, // a mask painted by hand, as `packMask` writes it
 });
