@@ -69,6 +69,14 @@ fn losses(run: &Path) -> Vec<(u64, f64, f64)> {
     text.lines().map(|l| (number(l, "step") as u64, number(l, "loss_pixel"), number(l, "gradient_norm"))).collect()
 }
 
+/// How far the teacher was after each step.
+#[cfg(unix)]
+fn drifts(run: &Path) -> Vec<f64> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let line = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["teacher_drift"].as_f64().unwrap();
+    text.lines().map(line).collect()
+}
+
 /// Starts a run of 40 steps, waits until `lines` steps are done, sends `signal` and returns what became of it.
 #[cfg(unix)]
 fn interrupted(out: &Path, lines: usize, signal: &str, rest: &[&str]) -> Output {
@@ -95,6 +103,10 @@ fn an_interrupted_run_ends_with_the_same_bits() {
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     says(&pretrain(&whole, &["--data", PHOTOS, "--steps", "40"]), 0, &["adapter: "]);
 
+    // The first step's learning rate is 0.
+    let apart = drifts(&whole);
+    assert!(apart.len() == 40 && apart[1..].iter().all(|drift| *drift > 0.0), "{apart:?}");
+
     let stopped = interrupted(&parts, 14, "-TERM", &[]);
     says(&stopped, 130, &["stopped by a signal after step", "checkpoints/step-", "--resume"]);
     let step = losses(&parts).len();
@@ -118,6 +130,7 @@ fn an_interrupted_run_ends_with_the_same_bits() {
         assert!(checkpoint(&whole, step) == checkpoint(&parts, step), "checkpoints of step {step} differ");
     }
     assert_eq!((checkpoint(&whole, 40).len(), losses(&whole).len()), (5, 40));
+    assert_eq!(drifts(&whole), drifts(&parts));
     assert_eq!(losses(&whole), losses(&parts));
     let held = fs::read_dir(parts.join("checkpoints")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     assert!(!held.into_iter().any(|name| name.ends_with(".partial")));

@@ -17,9 +17,9 @@ use bootmae::{
     error::{Error, Result},
     rng::{Rng, Stream},
     train::{
-        checkpoint::{self, Checkpoints},
+        checkpoint::{self, Bundle, Checkpoints, Model},
         config::resolve,
-        tensors::{self, TensorFile, fixture_config},
+        tensors::{self, Precision, TensorFile, fixture_config},
     },
 };
 
@@ -320,6 +320,31 @@ fn old_checkpoints() {
         let bytes = seed.damaged(case, rng);
         file.put(&bytes);
         held.to(bytes.len(), || words(checkpoint::read_any(&path)))
+    });
+}
+
+/// Weights as a page is given them: half precision, or a checkpoint's archive.
+#[test]
+fn weights_in_memory() {
+    let old = fixture("checkpoint_1/checkpoint.safetensors");
+    let seeds = [cut(&old, 31), old].map(|old| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        fs::write(&path, old).unwrap();
+        let snapshot = checkpoint::read_any(&path).unwrap();
+        let archive = Bundle::of(&snapshot).unwrap().pack().unwrap();
+        let mut halves = Vec::new();
+        checkpoint::weights(&Model::of(snapshot), Precision::F16, &mut halves).unwrap();
+        [halves, archive]
+    });
+    cases("weights in memory", |case, rng, held| {
+        let archived = case % 2 == 1;
+        let seed = &seeds[usize::from(case / 2 % WHOLE_EVERY == 0)][usize::from(archived)];
+        let mut bytes = seed.clone();
+        // Of an archive every file has its head, in front of the file.
+        let head = if archived { bytes.len() } else { header(&bytes) };
+        damage(&mut bytes, head, rng);
+        held.to(bytes.len(), || words(Model::parse("weights", &bytes)))
     });
 }
 

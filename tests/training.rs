@@ -5,7 +5,7 @@ mod common;
 use bootmae::{
     device::DeviceOptions,
     graph::{Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
-    model::{ModelConfig, config::PixelTarget, inventory, masking, record},
+    model::{ModelConfig, config::PixelTarget, inventory, masking, of_decoder, record},
     nn::{Layout, Params},
     ops::{Settings, Tuning},
     rng::{Rng, Stream},
@@ -101,6 +101,28 @@ fn the_same_seed_gives_the_same_bits_in_any_number_of_submits() {
         (losses, weights(&trainer, WEIGHTS), weights(&trainer, TEACHER))
     };
     assert!(run(None) == run(Some(1e-5)));
+}
+
+#[test]
+fn every_step_measures_how_far_the_teacher_is() {
+    let config = small();
+    let mut trainer = trainer(&config, 4, 2);
+    let mut drifts = Vec::new();
+    for t in 1..=3 {
+        let measured = step(&mut trainer, &images(&config, 4, t), t, 2).teacher_drift;
+        let read = |arena| pollster::block_on(trainer.read(arena)).unwrap();
+        let (mut apart, mut length) = (0.0, 0.0);
+        for (student, teacher) in read(WEIGHTS).iter().zip(&read(TEACHER)).filter(|(s, _)| !of_decoder(&s.name)) {
+            for (s, t) in student.data.iter().zip(&teacher.data) {
+                apart += f64::from(t - s).powi(2);
+                length += f64::from(*s).powi(2);
+            }
+        }
+        let held = (apart / length).sqrt();
+        assert!((measured - held).abs() <= 1e-5 * held, "step {t}: {measured}, but the weights say {held}");
+        drifts.push(measured);
+    }
+    assert!(drifts[0] > 0.0 && drifts.is_sorted_by(|a, b| a < b), "{drifts:?}");
 }
 
 #[test]

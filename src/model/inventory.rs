@@ -40,6 +40,11 @@ pub fn inventory(config: &ModelConfig) -> Vec<Param> {
     list.0
 }
 
+/// Whether a parameter is one of a decoder's. The teacher's are never read.
+pub fn of_decoder(name: &str) -> bool {
+    name.contains("decoder")
+}
+
 /// Xavier-uniform for a matrix whose extents add up to `fans`.
 fn xavier(fans: usize) -> Init {
     Init::Uniform((6.0 / fans as f64).sqrt())

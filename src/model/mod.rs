@@ -11,6 +11,6 @@ mod teacher;
 pub use bootmae::{FeatureBranch, Predicted, Recorded, inputs, position_tables, predict, record, teach};
 pub use config::ModelConfig;
 pub use feature_map::{Features, Whose};
-pub use inventory::inventory;
+pub use inventory::{inventory, of_decoder};
 pub use reconstruct::{Begun, Reconstruction, Reconstructor, Statistics, Weights};
 pub use teacher::{BegunFeatures, Teacher};

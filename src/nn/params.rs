@@ -130,6 +130,25 @@ impl Layout {
         Place { arena, shard, offset }
     }
 
+    /// The ranges of an arena that hold the parameters that `wanted` chooses, with their lengths in values, padding
+    /// included; neighbours are one range.
+    pub fn runs(&self, arena: &'static str, wanted: impl Fn(&str) -> bool) -> Vec<(Place, usize)> {
+        let mut runs: Vec<(Place, usize)> = Vec::new();
+        for param in self.params.iter().filter(|p| wanted(&p.name)) {
+            let place = self.place(arena, &param.name);
+            let len = param.len().next_multiple_of(ALIGNMENT / 4);
+            match runs.last_mut() {
+                Some((first, held))
+                    if (first.shard, first.offset + *held as u64 * 4) == (place.shard, place.offset) =>
+                {
+                    *held += len;
+                }
+                _ => runs.push((place, len)),
+            }
+        }
+        runs
+    }
+
     /// Names and shapes of all parameters.
     pub fn needed(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.params.iter().map(|p| (p.name.as_str(), p.shape.as_slice()))
@@ -230,6 +249,16 @@ mod tests {
         assert_eq!(layout.shards, [Shard { len: 192, decayed: 192 }, Shard { len: 192, decayed: 128 }]);
         assert_eq!(layout.place("weights", "a"), Place { arena: "weights", shard: 1, offset: 512 });
         assert_eq!(layout.count(), 285);
+    }
+
+    #[test]
+    fn neighbours_in_a_shard_are_one_run() {
+        let names = [("a", true), ("b", true), ("x", true), ("c", true), ("d", false), ("y", false), ("e", false)];
+        let layout = Layout::new(names.map(|(name, decay)| param(name, &[65], decay)).into(), 3 * 512);
+        let runs = layout.runs("teacher", |name| !["x", "y"].contains(&name));
+        let found: Vec<_> = runs.iter().map(|(place, len)| (place.shard, place.offset, *len)).collect();
+        assert_eq!(found, [(0, 0, 256), (1, 0, 256), (2, 0, 128)]);
+        assert!(runs.iter().all(|(place, _)| place.arena == "teacher"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod attention;
 mod attention_bias;
 pub mod column_sum;
 mod copy;
+mod drift;
 mod elementwise;
 mod gather_rows;
 mod gelu;
@@ -25,6 +26,7 @@ pub use attention::{Attention, AttentionBackward, Rows};
 pub use attention_bias::{AttentionBias, SliceVector};
 pub use column_sum::ColumnSum;
 pub use copy::Copy;
+pub use drift::{Drift, drift};
 pub use elementwise::Elementwise;
 pub use gather_rows::{GatherRows, ScatterRows};
 pub use gelu::{Gelu, GeluBackward};
@@ -126,6 +128,7 @@ pub fn samples() -> Vec<Sample> {
         attention_bias::samples(),
         column_sum::samples(),
         copy::samples(),
+        drift::samples(),
         elementwise::samples(),
         gather_rows::samples(),
         gelu::samples(),

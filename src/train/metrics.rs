@@ -39,7 +39,7 @@ pub struct Metrics {
     /// 1 − ‖mean of the normalised targets‖² / mean ‖normalised target‖²; towards 0 the teacher collapses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher_spread: Option<f64>,
-    /// ‖teacher − student‖ / ‖student‖ over the encoder's weights; in the lines of steps whose checkpoint was due.
+    /// ‖teacher − student‖ / ‖student‖ over the encoder's weights, after this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher_drift: Option<f64>,
     /// Images trained on a second, recently.

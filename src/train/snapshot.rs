@@ -47,22 +47,6 @@ impl Snapshot {
     pub fn group(&self, name: &str) -> &[NamedTensor] {
         self.groups.get(name).map(Vec::as_slice).unwrap_or_default()
     }
-
-    /// How far the teacher is from the student, ‖teacher − student‖ / ‖student‖ over the encoder's weights; none
-    /// without a teacher.
-    pub fn teacher_drift(&self) -> Option<f64> {
-        self.groups.get(TEACHER)?;
-        let encoder = |t: &&NamedTensor| !t.name.contains("decoder");
-        let pairs = self.group(MODEL).iter().filter(encoder).zip(self.group(TEACHER).iter().filter(encoder));
-        let (mut apart, mut length) = (0.0, 0.0);
-        for (student, teacher) in pairs {
-            for (s, t) in student.data.iter().zip(&teacher.data) {
-                apart += f64::from(t - s).powi(2);
-                length += f64::from(*s).powi(2);
-            }
-        }
-        Some((apart / length).sqrt())
-    }
 }
 
 /// Compares the tensors of `group` with the names and shapes that are needed. The error lists what is missing, what is
@@ -133,17 +117,5 @@ mod tests {
         let needed = many.iter().map(|name| (&name[..], &[1][..]));
         let reason = check_matches("nothing", &[], needed).unwrap_err();
         assert!(reason.contains("9 missing: n0, n1, n2, n3, n4, n5 and 3 more"), "{reason}");
-    }
-
-    #[test]
-    fn drift_is_relative_and_leaves_the_decoders_out() {
-        let mut snapshot = sample(0);
-        let tensor = |name: &str, data: &[f32]| NamedTensor { name: name.into(), shape: vec![2], data: data.to_vec() };
-        let decoder = "pixel_decoder.norm.weight";
-        snapshot.groups.insert(MODEL.into(), vec![tensor("a", &[3.0, 4.0]), tensor(decoder, &[9.0, 9.0])]);
-        snapshot.groups.insert(TEACHER.into(), vec![tensor("a", &[3.0, 3.0]), tensor(decoder, &[0.0, 0.0])]);
-        assert_eq!(snapshot.teacher_drift(), Some(0.2));
-        snapshot.groups.remove(TEACHER);
-        assert_eq!(snapshot.teacher_drift(), None);
     }
 }

@@ -6,10 +6,10 @@ use super::snapshot::{MODEL, MOMENT1, MOMENT2, NamedTensor, TEACHER, check_match
 use crate::{
     device::{Device, Readback},
     error::Result,
-    graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions, Submits, TensorType, gradients},
-    model::{ModelConfig, Reconstructor, Teacher, inputs, inventory, position_tables, record},
+    graph::{Arenas, Executor, Fetch, Graph, Place, Plan, PlanOptions, Submits, TensorType, gradients},
+    model::{ModelConfig, Reconstructor, Teacher, inputs, inventory, of_decoder, position_tables, record},
     nn::{Layout, Params},
-    ops::{Accumulate, AdamW, Ema, Settings, Tuning, Work, column_sum, health},
+    ops::{Accumulate, AdamW, Ema, Settings, Tuning, Work, column_sum, drift, health},
 };
 
 /// The trainable weights.
@@ -78,6 +78,9 @@ pub struct StepResult {
     /// How far the teacher's features of this batch are from one common vector: 1 − ‖mean‖² / mean ‖·‖²; towards 0 is
     /// collapse.
     pub teacher_spread: f64,
+    /// How far the teacher is from the student after the update: ‖teacher − student‖ / ‖student‖ over the encoder's
+    /// weights; 0 without a feature branch.
+    pub teacher_drift: f64,
 }
 
 /// A model with its optimiser state on a device.
@@ -302,6 +305,9 @@ impl Trainer {
             }
             if last {
                 self.update.copy_output(&mut encoder, "health", readback, 16);
+                if self.config.feature_branch {
+                    self.update.copy_output(&mut encoder, "drift", readback, 24);
+                }
             }
             readback.submit(&self.device, encoder);
         }
@@ -327,6 +333,7 @@ impl Trainer {
             result.refused = settings.refuse(values[4], result.not_finite);
             if self.config.feature_branch {
                 result.loss_feature += f64::from(values[2]) / count;
+                result.teacher_drift = (f64::from(values[6]) / f64::from(values[7])).sqrt();
                 let rows = (self.options.micro_batch * self.config.masked) as f64;
                 let sums = &values[(SCALAR_BYTES / 4) as usize..];
                 let square: f64 = sums.iter().map(|v| (f64::from(*v) / rows).powi(2)).sum();
@@ -406,7 +413,8 @@ fn plan_pass(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) ->
     Plan::new(&graph, &fetch, &options.plan())
 }
 
-/// Gradient norm and health, AdamW and the teacher's moving average, each one dispatch a shard.
+/// Gradient norm and health, AdamW and the teacher's moving average, each one dispatch a shard; then the teacher's
+/// drift.
 fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) -> Plan {
     let graph = Graph::new();
     let settings = graph.input("settings", TensorType::f32(&[Settings::LEN]));
@@ -426,12 +434,22 @@ fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) 
             fetch.push(Fetch::new(format!("{TEACHER} {index}"), teacher));
         }
     }
+    if config.feature_branch {
+        // Recorded behind the updates, so it reads what they wrote.
+        let run = |arena, (place, len): (Place, usize)| {
+            let name = format!("{arena} {} from {}", place.shard, place.offset);
+            graph.external(&name, TensorType::f32(&[len]), place)
+        };
+        let of = |arena| layout.runs(arena, |name| !of_decoder(name)).into_iter().map(move |found| run(arena, found));
+        let runs: Vec<_> = of(TEACHER).zip(of(WEIGHTS)).collect();
+        fetch.push(Fetch::new("drift", graph.scope("drift", || drift(&runs))));
+    }
     Plan::new(&graph, &fetch, &options.plan())
 }
 
 /// A whole shard of an arena as a vector.
 fn shard<'g>(graph: &'g Graph, layout: &Layout, arena: &'static str, index: usize) -> crate::graph::Tensor<'g> {
-    let place = crate::graph::Place { arena, shard: index, offset: 0 };
+    let place = Place { arena, shard: index, offset: 0 };
     graph.external(&format!("{arena} {index}"), TensorType::f32(&[layout.shards[index].len]), place)
 }
 

@@ -221,7 +221,6 @@ impl Training {
             Some((_, copy)) => Some(self.keep(copy).await?),
             None => None,
         };
-        metrics.teacher_drift = snapshot.as_ref().and_then(|snapshot| snapshot.teacher_drift());
         Ok(Step { metrics, snapshot })
     }
 
@@ -353,6 +352,7 @@ impl Training {
             ema_decay: schedule::ema_decay(step, training),
             gradient_norm: result.gradient_norm,
             teacher_spread: branch.then_some(result.teacher_spread),
+            teacher_drift: branch.then_some(result.teacher_drift),
             gpu_bytes: self.trainer.gpu_bytes(),
             resident_bytes: resident_bytes(),
             ..Metrics::default()

@@ -96,8 +96,12 @@ impl Bundle {
             if bundle.files.contains_key(name) {
                 return Err(Error::checkpoint(place, format!("two files named {name}: more than one checkpoint")));
             }
+            // A sparse entry could claim any length.
+            if !entry.header().entry_type().is_file() {
+                return Err(Error::checkpoint(place, format!("{name} in the archive is no plain file")));
+            }
             let mut bytes = Vec::new();
-            // The archive itself is in memory, so an entry cannot be longer than it.
+            // The archive itself is in memory, so a plain entry cannot be longer than it.
             entry.read_to_end(&mut bytes).map_err(fail)?;
             bundle.files.insert(name.into(), bytes);
         }
@@ -158,6 +162,23 @@ mod tests {
         bundle.files.get_mut(STATE_FILE).unwrap()[9] ^= 1;
         assert!(bundle.snapshot().unwrap_err().to_string().contains("BLAKE3"));
         assert!(bundle.add("photo.jpg", vec![1]).unwrap_err().to_string().contains("no file of a checkpoint"));
+    }
+
+    #[test]
+    fn a_sparse_entry_is_refused_before_it_is_read() {
+        let mut head = tar::Header::new_gnu();
+        head.set_entry_type(tar::EntryType::GNUSparse);
+        head.set_path("step-5/state.json").unwrap();
+        head.set_size(0);
+        let claimed = 1u64 << 40;
+        let gnu = head.as_gnu_mut().unwrap();
+        gnu.set_real_size(claimed);
+        gnu.sparse[0].set_offset(claimed);
+        gnu.sparse[0].set_length(0);
+        head.set_cksum();
+        let archive = [&head.as_bytes()[..], &[0; 1024]].concat();
+        let reason = Bundle::unpack(&archive, Path::new("x")).unwrap_err().to_string();
+        assert!(reason.contains("state.json in the archive is no plain file"), "{reason}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{VERSION, named_tensors, unread_version};
 use crate::{
     device::Device,
     error::{Error, Result},
-    model::Weights,
+    model::{Weights, of_decoder},
     nn::Param,
     train::{
         config::RunConfig,
@@ -85,11 +85,6 @@ pub fn weights(model: &Model, precision: Precision, to: impl io::Write) -> io::R
     let teacher = model.teacher.iter().flat_map(|teacher| named(teacher, TEACHER_PREFIX));
     written.extend(teacher.filter(|t| !of_decoder(&t.name)));
     tensors::write_as(precision, to, &metadata("model", model.step, &model.config)?, &written)
-}
-
-/// Whether a parameter belongs to a decoder; the teacher's are never read.
-fn of_decoder(name: &str) -> bool {
-    name.contains("decoder")
 }
 
 /// The tensor of a parameter.
