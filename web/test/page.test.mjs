@@ -14,8 +14,8 @@ const STEPS = 6;
 const BATCH = 2;
 const MARKUP = `<img src=x onerror="window.hacked=1">.png`;
 
-// Longer than this the page's thread may not be busy at once, on a machine that computes the GPU's work besides.
-const LONGEST_TASK_MS = 500;
+// Longer than this the page's thread may not work at once.
+const LONGEST_TASK_MS = 50;
 
 let server, browser, page;
 const seen = { errors: [], requests: [] };
@@ -26,11 +26,6 @@ before(async () => {
   browser = await launch({ flags: ["--use-fake-device-for-media-stream"] });
   page = await browser.newPage();
   watch(page, seen);
-  await page.addInitScript(() => {
-    window.tasks = [];
-    const note = (list) => window.tasks.push(...list.getEntries().map(({ duration }) => Math.round(duration)));
-    new PerformanceObserver(note).observe({ type: "longtask" });
-  });
   await open("#photo=cat&own=1");
 }, { timeout: 3 * START_TIMEOUT_MS });
 
@@ -46,7 +41,6 @@ async function open(hash) {
   await page.goto(`${server.origin}/${hash}`);
   await started(page);
   await drawn();
-  await page.evaluate(() => (window.tasks.length = 0));
 }
 
 const drawn = () => page.locator('#reconstruct[data-state="done"]').waitFor({ timeout: TIMEOUT.timeout });
@@ -345,6 +339,36 @@ test("no section scrolls sideways at 360 pixels", TIMEOUT, async () => {
   await page.setViewportSize({ width: 1280, height: 720 });
 });
 
+test(`the page's thread never works for more than ${LONGEST_TASK_MS} ms at once`, TIMEOUT, async (t) => {
+  await page.locator("#tab-reconstruct").click();
+  await browser.startTracing(page, { categories: ["toplevel", "blink.user_timing"] });
+  await page.evaluate(() => void performance.mark("this thread"));
+  for (const photo of ["cat", "coffee"]) {
+    await page.locator(`[data-photo="${photo}"]`).click();
+    await drawn();
+    for (let change = 0; change < 5; change++) {
+      await page.locator("#reshuffle").click();
+      await page.locator("#ratio").fill(String(40 + 10 * change));
+    }
+    await drawn();
+  }
+  await page.locator("#tab-train").click();
+  await page.locator("#data-shipped").click();
+  await says("#data-note", /^23 pictures to train on/);
+  await page.locator("#steps").fill("3");
+  await page.locator("#batch_size").fill(String(BATCH));
+  await page.locator("#start").click();
+  await says("#train-note", /^Done: 3 steps/);
+  const { traceEvents } = JSON.parse((await browser.stopTracing()).toString());
+  const { pid, tid } = traceEvents.find(({ name }) => name === "this thread");
+  const tasks = traceEvents.filter((event) => event.pid === pid && event.tid === tid && event.ph === "X" && event.tdur);
+  assert.ok(tasks.length > 100, "the trace holds the thread's tasks");
+  // The thread's own time: how long it waits for a processor is no matter of the page's.
+  const longest = Math.max(...tasks.map(({ tdur }) => tdur)) / 1000;
+  t.diagnostic(`${tasks.length} tasks, the longest ${longest.toFixed(1)} ms`);
+  assert.ok(longest < LONGEST_TASK_MS, `${longest} ms`);
+});
+
 // Says that the tab is hidden or visible, as the browser would.
 const visibility = (state) =>
   page.evaluate((state) => {
@@ -530,12 +554,6 @@ test("after a lost GPU a reconstruction works again, by the visitor's next chang
     assert.ok(change < 20, "the network does not come back");
   }
   assert.equal(await text("#draw-error"), "");
-});
-
-test("the page's thread is never busy for long", async (t) => {
-  const tasks = await page.evaluate(() => window.tasks);
-  t.diagnostic(`${tasks.length} tasks of more than 50 ms, the longest ${Math.max(0, ...tasks)} ms`);
-  assert.ok(Math.max(0, ...tasks) < LONGEST_TASK_MS);
 });
 
 test("no console errors", () => assert.deepEqual(seen.errors, []));
