@@ -94,3 +94,11 @@ impl Readback {
         Ok(bytes)
     }
 }
+
+/// A browser frees a buffer only once it collects its JavaScript object: by then many copies of a state may be held.
+#[cfg(target_arch = "wasm32")]
+impl Drop for Readback {
+    fn drop(&mut self) {
+        self.staging.destroy();
+    }
+}
