@@ -7,9 +7,8 @@
 struct Params {
     m: u32, n: u32, k: u32,
     a_row: u32, a_k: u32, b_k: u32, b_column: u32,
-    bias_repeat: u32,
+    bias_repeat: u32,       // 0 where there is no bias
 }
-const HAS_BIAS: u32 = 0u;
 // 0 nothing, 1 adds extra, 2 GELU, 3 times GELU's slope at extra.
 const EPILOGUE: u32 = 0u;
 const HAS_EXTRA: bool = EPILOGUE == 1u || EPILOGUE == 3u;
@@ -18,8 +17,8 @@ const HAS_EXTRA: bool = EPILOGUE == 1u || EPILOGUE == 3u;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 
 fn bias_of(column: u32) -> f32 {
-    if HAS_BIAS == 1u { return bias[min(column, params.n - 1u) / params.bias_repeat]; }
-    return 0.0;
+    if params.bias_repeat == 0u { return 0.0; }
+    return bias[min(column, params.n - 1u) / params.bias_repeat];
 }
 
 fn after(v: f32, extra: f32) -> f32 {

@@ -61,6 +61,20 @@ pub enum Tile {
         /// Invocations of a workgroup along the columns.
         group_cols: u32,
     },
+    /// As `Register`, but from slabs of `depth` terms in the workgroup's shared memory; needs extents that are multiples
+    /// of 4 where values lie side by side.
+    Workgroup {
+        /// Rows of an invocation, a multiple of 4.
+        rows: u32,
+        /// Columns of an invocation, a multiple of 4.
+        cols: u32,
+        /// Invocations of a workgroup along the rows.
+        group_rows: u32,
+        /// Invocations of a workgroup along the columns.
+        group_cols: u32,
+        /// Terms of a slab, a multiple of 4.
+        depth: u32,
+    },
     /// One subgroup of `lanes` invocations a workgroup; each lane loads `rows` rows and `cols` columns.
     Subgroup {
         /// Invocations of a subgroup.
@@ -222,13 +236,13 @@ impl Product {
             a_k: e.a.1 as u32,
             b_k: e.b.0 as u32,
             b_column: e.b.1 as u32,
-            bias_repeat: if has_bias { e.n / x[2].len() } else { 1 } as u32,
+            bias_repeat: if has_bias { e.n / x[2].len() } else { 0 } as u32,
         };
         let b = Slot::In(1);
         let bias = if has_bias { Slot::In(2) } else { b };
         let more = if extra { Slot::In(x.len() - 1) } else { b };
         let mut slots = vec![Slot::In(0), b, bias, more, Slot::Out(0)];
-        let mut constants = vec![Constant { name: "HAS_BIAS", value: has_bias.into() }];
+        let mut constants = Vec::new();
         let both = epilogue == Some(Epilogue::SumAndGelu);
         if both {
             slots.remove(3);
@@ -317,14 +331,22 @@ impl Op for FusedProduct {
 }
 
 impl Tile {
+    /// The `Subgroup` tile that SwiftShader is fastest with, or nearly; one of 64 rows by 16 columns takes it six seconds to
+    /// compile, this one a quarter of a second.
+    pub(super) fn subgroup(lanes: u32) -> Tile {
+        Tile::Subgroup { lanes, rows: 2, cols: 6 }
+    }
+
     /// This tile where an `m × n` product's extents allow it, otherwise the nearest that takes any.
     pub(super) fn fitting(self, form: Form, [m, n, k]: [usize; 3]) -> Tile {
-        let even = match form {
-            Form::Nt | Form::Nn => n % 2 == 0 && k % 2 == 0,
-            Form::Tn => n % 2 == 0 && m % 2 == 0,
-        };
+        // What lies side by side in memory.
+        let side = if form == Form::Tn { m } else { k };
+        let by = |unit: usize| n.is_multiple_of(unit) && side.is_multiple_of(unit);
         match self {
-            Tile::Pairs { lanes, .. } if !even => Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 },
+            Tile::Pairs { lanes, .. } if !by(2) => Tile::subgroup(lanes),
+            Tile::Workgroup { rows, cols, group_rows, group_cols, .. } if !by(4) => {
+                Tile::Register { rows, cols, group_rows, group_cols }
+            }
             tile => tile,
         }
     }
@@ -343,6 +365,22 @@ impl Tile {
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
                 let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
                 (pick(&kernels::product::FORWARD, &kernels::product::FORWARD_GELU), size)
+            }
+            Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
+                let (row_quads, col_quads, threads) = (rows / 4, cols / 4, group_rows * group_cols);
+                // Blocks of 4x4 values an invocation.
+                let loads = |quads: u32, group: u32| (quads * group * depth / 4).div_ceil(threads);
+                set(&[
+                    ("TILE_M", rows),
+                    ("ROW_QUADS", row_quads),
+                    ("COL_QUADS", col_quads),
+                    ("TILE", rows * col_quads),
+                ]);
+                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("DEPTH", depth)]);
+                set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
+                set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
+                let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
+                (pick(&kernels::product_workgroup::FORWARD, &kernels::product_workgroup::FORWARD_GELU), size)
             }
             Tile::Subgroup { lanes, rows, cols } => {
                 set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
@@ -376,10 +414,14 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(Form::Nn), &[&[67, 20], &[20, 48], &[3]]),
         Sample::random(op(Form::Tn), &[&[3, 23, 34], &[3, 23, 66]]),
         Sample::random(op(Form::Nn), &[&[9, 7], &[7, 5]]),
+        Sample::random(op(Form::Nt), &[&[2, 37, 20], &[68, 20], &[34]]),
+        Sample::random(op(Form::Tn), &[&[3, 23, 36], &[3, 23, 68]]),
         fused(Form::Nt, Epilogue::Add, &[&[2, 37, 18], &[70, 18], &[70], &[2, 37, 70]]),
         fused(Form::Nt, Epilogue::Gelu, &[&[65, 64], &[33, 64], &[33]]),
         fused(Form::Nt, Epilogue::SumAndGelu, &[&[66, 20], &[34, 20], &[34]]),
         fused(Form::Nt, Epilogue::SumAndGelu, &[&[9, 7], &[35, 7]]),
+        fused(Form::Nt, Epilogue::SumAndGelu, &[&[70, 12], &[36, 12], &[36]]),
+        fused(Form::Tn, Epilogue::Add, &[&[3, 23, 36], &[3, 23, 68], &[36, 68]]),
         fused(Form::Nn, Epilogue::Add, &[&[67, 20], &[20, 49], &[67, 49]]),
         fused(Form::Nn, Epilogue::GeluSlope, &[&[67, 20], &[20, 48], &[67, 48]]),
         fused(Form::Tn, Epilogue::Add, &[&[3, 23, 34], &[3, 23, 66], &[34, 66]]),

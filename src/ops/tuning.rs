@@ -80,25 +80,27 @@ impl Tuning {
     }
 
     /// The built-in choice for an adapter: software rasterizers with narrow subgroups, whose loads are dear, share each
-    /// load across a subgroup; everything else takes the web-safe kernels in wider workgroups.
+    /// load across a subgroup; GPUs share loads through the memory of their workgroups.
     pub fn for_device(device: &Device) -> Tuning {
         match device.fixed_subgroup() {
             Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => {
-                let (rows, cols) = (64 / lanes, 4);
                 if device.has_int64() {
-                    let tile = Tile::Pairs { lanes, rows, cols };
+                    let tile = Tile::Pairs { lanes, rows: 64 / lanes, cols: 4 };
                     Tuning { fuse_gelu: false, ..Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes)) }
                 } else {
-                    let tile = Tile::Subgroup { lanes, rows, cols };
-                    Tuning { fuse_gelu: false, ..Tuning::uniform(tile, Rows::Workgroup(8), NormRows::Invocation) }
+                    Tuning {
+                        fuse_gelu: false,
+                        ..Tuning::uniform(Tile::subgroup(lanes), Rows::Workgroup(8), NormRows::Invocation)
+                    }
                 }
             }
             _ if device.is_software() => {
                 Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() }
             }
             _ => {
-                let tile = Tile::Register { rows: 4, cols: 4, group_rows: 8, group_cols: 8 };
-                Tuning::uniform(tile, Tuning::default().attention, NormRows::Workgroup(64))
+                let mut tuning = Tuning::uniform(NARROW, Tuning::default().attention, NormRows::Workgroup(64));
+                Class::all().filter(|class| class.large).for_each(|class| tuning.products[class.index()] = WIDE);
+                tuning
             }
         }
     }
@@ -144,6 +146,10 @@ impl Default for Tuning {
         Tuning::uniform(Tile::default(), Rows::Workgroup(super::GROUP as u32), NormRows::Invocation)
     }
 }
+
+/// The built-in tiles of a GPU: 64 × 64 outputs a workgroup, and 32 × 32 where there are few.
+const WIDE: Tile = Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 };
+const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 };
 
 const ATTENTION: &str = "attention";
 const LAYER_NORM: &str = "layer_norm";
@@ -197,7 +203,10 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     let register = |rows, cols, group_rows, group_cols| Tile::Register { rows, cols, group_rows, group_cols };
     let mut tiles = vec![Tile::default()];
     if let Some(lanes @ 4..=16) = device.fixed_subgroup() {
-        tiles.push(Tile::Subgroup { lanes, rows: 64 / lanes, cols: 4 });
+        tiles.push(Tile::subgroup(lanes));
+        if device.is_software() && !device.has_int64() {
+            tiles.extend([(4, 4), (4, 8)].map(|(rows, cols)| Tile::Subgroup { lanes, rows, cols }));
+        }
         if device.has_int64() {
             tiles.extend([(64, 4), (32, 8), (64, 8)].map(|(rows, cols)| Tile::Pairs {
                 lanes,
@@ -209,8 +218,15 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
         tiles.extend([register(4, 4, 8, 8), register(4, 8, 2, 8)]);
     }
     if !device.is_software() {
-        let groups = [(4, 4, 8, 8), (8, 4, 8, 8), (8, 8, 8, 8), (4, 4, 16, 16)];
-        tiles.extend(groups.map(|(rows, cols, group_rows, group_cols)| register(rows, cols, group_rows, group_cols)));
+        tiles.extend([register(4, 4, 8, 8), register(8, 8, 8, 8), NARROW, WIDE]);
+        let groups = [(4, 4, 16, 16, 16), (8, 8, 16, 8, 16), (8, 8, 16, 16, 8)];
+        tiles.extend(groups.map(|(rows, cols, group_rows, group_cols, depth)| Tile::Workgroup {
+            rows,
+            cols,
+            group_rows,
+            group_cols,
+            depth,
+        }));
     }
     tiles
 }
@@ -331,6 +347,9 @@ impl fmt::Display for Tile {
             Tile::Register { rows, cols, group_rows, group_cols } => {
                 write!(f, "register {rows}x{cols} group {group_rows}x{group_cols}")
             }
+            Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
+                write!(f, "shared {rows}x{cols} group {group_rows}x{group_cols} depth {depth}")
+            }
             Tile::Subgroup { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols}"),
             Tile::Pairs { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols} in pairs"),
         }
@@ -388,6 +407,9 @@ impl FromStr for Variant {
             ("register #x# group #x#", &[rows, cols, group_rows, group_cols]) => {
                 Variant::Product(Tile::Register { rows, cols, group_rows, group_cols })
             }
+            ("shared #x# group #x# depth #", &[rows, cols, group_rows, group_cols, depth]) => {
+                Variant::Product(Tile::Workgroup { rows, cols, group_rows, group_cols, depth })
+            }
             ("subgroup # lanes #x#", &[lanes, rows, cols]) => Variant::Product(Tile::Subgroup { lanes, rows, cols }),
             ("subgroup # lanes #x# in pairs", &[lanes, rows, cols]) => {
                 Variant::Product(Tile::Pairs { lanes, rows, cols })
@@ -412,6 +434,7 @@ mod tests {
             Tile::Plain,
             Tile::default(),
             Tile::Register { rows: 4, cols: 8, group_rows: 16, group_cols: 2 },
+            WIDE,
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
             Tile::Pairs { lanes: 8, rows: 8, cols: 4 },
         ];

@@ -18,28 +18,16 @@ use crate::{
     device::{AdapterSummary, Device, DeviceOptions, adapters},
     error::Error,
     model::ModelConfig,
-    ops::{Settings, Tuning, self_test},
+    ops::{Tuning, self_test},
     train::{
-        MicroBatch, bench, profile,
+        bench, profile,
         tensors::{self, TensorFile},
-        tune,
-        verify::{self, Fixture},
-        work,
+        tune, verify, work,
     },
 };
 
 /// Seconds that [`check`] measures kernel variants for.
 const TUNING_S: f64 = 10.0;
-
-/// The learning rate of [`train`], constant: a few steps from a fixture's weights need no warm-up.
-const LEARNING_RATE: f64 = 1e-3;
-/// The feature loss's weight in [`train`].
-const FEATURE_WEIGHT: f32 = 0.75;
-/// What else AdamW and the teacher take in [`train`].
-const WEIGHT_DECAY: f64 = 0.05;
-const BETAS: (f64, f64) = (0.9, 0.95);
-const ADAM_EPS: f64 = 1e-8;
-const EMA_DECAY: f64 = 0.99;
 
 #[wasm_bindgen]
 extern "C" {
@@ -64,14 +52,6 @@ struct Check {
     copy_gb_s: f64,
 }
 
-/// The losses of [`train`], one entry a step.
-#[derive(Default, serde::Serialize)]
-struct Losses {
-    losses: Vec<f64>,
-    loss_pixel: Vec<f64>,
-    loss_feature: Vec<f64>,
-}
-
 /// Runs once when the page loads the library. A panic is a programming error that leaves its promise pending, so what
 /// it says has to reach the console: by itself wasm only reports that `unreachable` was executed.
 #[wasm_bindgen(start)]
@@ -93,27 +73,6 @@ pub async fn verify(bytes: Vec<u8>) -> Result<String, JsError> {
     let file = fixture(bytes)?;
     let (device, tuning) = open().await?;
     json(&verify::verify(device, tuning, &file).await?)
-}
-
-/// Trains a fixture's model for `steps` steps on its first batch: `{losses, loss_pixel, loss_feature}` as JSON.
-#[wasm_bindgen]
-pub async fn train(bytes: Vec<u8>, steps: u32) -> Result<String, JsError> {
-    let file = fixture(bytes)?;
-    let (device, tuning) = open().await?;
-    let mut fixture = Fixture::open(device, tuning, &file, false).await?;
-    let (images, order, loss_weights) = fixture.batch(0)?;
-    let trainer = fixture.trainer();
-    let mut curve = Losses::default();
-    for t in 1..=u64::from(steps) {
-        let settings = Settings::new(t, LEARNING_RATE, WEIGHT_DECAY, BETAS, ADAM_EPS, EMA_DECAY);
-        let batch = MicroBatch { images, order: &order, loss_weights: &loss_weights };
-        trainer.step(&[batch], FEATURE_WEIGHT, settings);
-        let result = trainer.take().await?;
-        curve.losses.push(result.loss);
-        curve.loss_pixel.push(result.loss_pixel);
-        curve.loss_feature.push(result.loss_feature);
-    }
-    json(&curve)
 }
 
 /// Compares every operation with its reference, forward and gradient: `{adapter, operations}` as JSON.

@@ -4,13 +4,10 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { formatReport } from "../src/report.js";
 import { serve } from "./server.mjs";
 import { checkBuilt, DIST, launch, started, START_TIMEOUT_MS, watch } from "./chromium.mjs";
 
 const FIXTURE = "fixtures/step_tiny.safetensors";
-const PHOTOS = ["photos/cat.jpg", "photos/coffee.jpg", "photos/moose.jpg", "photos/perch.jpg"];
-const STEPS = 3;
 const TEST_TIMEOUT_MS = 600_000;
 
 let server, browser, page;
@@ -31,35 +28,6 @@ after(async () => {
   await server?.close();
 });
 
-// Calls one of the library's functions, with the fixture's bytes where `fixture` is set, and parses its answer.
-async function call(name, { fixture = false } = {}) {
-  const answer = await page.evaluate(
-    async ([name, url]) => {
-      if (!url) return window.bootmae[name]();
-      const response = await fetch(url);
-      if (!response.ok) throw new Error(`${url}: the server answered ${response.status}`);
-      return window.bootmae[name](new Uint8Array(await response.arrayBuffer()));
-    },
-    [name, fixture ? FIXTURE : null],
-  );
-  return JSON.parse(answer);
-}
-
-// Starts a run on some photos with a very small network.
-const train = (training) =>
-  page.evaluate(
-    async ([photos, training]) => {
-      const { engine } = window.bootmae;
-      await engine.call("images_new");
-      for (const url of photos) await engine.call("images_add", [url, await (await fetch(url)).blob()]);
-      const model = { preset: "nano", image_size: 16, width: 32, depth: 2, heads: 2 };
-      return engine.call("training_start", [{ model, training }]);
-    },
-    [PHOTOS, training],
-  );
-
-const advance = () => page.evaluate(() => window.bootmae.engine.call("training_advance"));
-
 test("the adapter is SwiftShader", { timeout: TEST_TIMEOUT_MS }, async (t) => {
   const { vendor, architecture, device, description } = await page.evaluate(async () => {
     const { vendor, architecture, device, description } = (await navigator.gpu.requestAdapter()).info;
@@ -69,36 +37,7 @@ test("the adapter is SwiftShader", { timeout: TEST_TIMEOUT_MS }, async (t) => {
   assert.equal(architecture, "swiftshader");
 });
 
-test("every operation passes its self-test in the browser", { timeout: TEST_TIMEOUT_MS }, async (t) => {
-  const { adapter, operations } = await call("self_test");
-  assert.ok(operations.length > 0, "the self-test ran no operation");
-  t.diagnostic(`${adapter}: ${operations.length} operations`);
-  const failed = operations.filter(({ pass }) => pass !== true);
-  assert.deepEqual(failed, [], "these operations differ from their references");
-});
-
-test("one training step matches the reference in every group", { timeout: TEST_TIMEOUT_MS }, async (t) => {
-  const report = await call("verify", { fixture: true });
-  formatReport(report).split("\n").forEach((line) => t.diagnostic(line));
-  assert.ok(Object.keys(report.groups).length > 0, "the report compares nothing");
-  assert.equal(report.pass, true, formatReport(report));
-});
-
-test("losses are finite and the pixel loss falls over a few training steps", { timeout: TEST_TIMEOUT_MS }, async (t) => {
-  const { steps } = await train({ steps: STEPS, batch_size: PHOTOS.length, peak_learning_rate: 1e-3, seed: 1 });
-  assert.equal(steps, STEPS);
-  const losses = [];
-  for (let step = 1; step <= STEPS; step++) {
-    const { metrics } = await advance();
-    assert.equal(metrics.step, step);
-    for (const name of ["loss", "loss_pixel", "loss_feature"]) assert.ok(Number.isFinite(metrics[name]), `${name} must be finite`);
-    losses.push(metrics.loss_pixel);
-  }
-  t.diagnostic(`loss_pixel: ${losses.join(", ")}`);
-  assert.ok(losses.at(-1) < losses[0], `the pixel loss must fall: ${losses}`);
-});
-
-test("the button shows the report as text", { timeout: TEST_TIMEOUT_MS }, async (t) => {
+test("the report says that every operation and a training step agree with their references", { timeout: TEST_TIMEOUT_MS }, async (t) => {
   await page.locator("#run-check").click();
   await page.locator('#check[data-state="done"], #check[data-state="failed"]').waitFor({ timeout: TEST_TIMEOUT_MS });
   const report = await page.locator("#report").textContent();
@@ -107,6 +46,8 @@ test("the button shows the report as text", { timeout: TEST_TIMEOUT_MS }, async 
   assert.match(report, /^== verdict ==\nPASS\n/);
   for (const title of ["browser", "operations", "one training step", "speed and limits"]) assert.ok(report.includes(`== ${title} ==`), title);
   assert.match(report, /architecture +swiftshader/);
+  assert.match(report, /\n {2}ok +\S+ +product_nt /);
+  assert.match(report, /\n {2}grad +\S+ /);
   assert.match(report, /products: \d/);
   assert.equal(await page.locator("#report > *").count(), 0, "the report must hold text only");
 });
@@ -150,26 +91,6 @@ test("broken fixtures are refused with a message", { timeout: TEST_TIMEOUT_MS },
     assert.notEqual(message, null, `accepted as a fixture: ${name}`);
     assert.match(message, /^fixture: /, name);
   }
-});
-
-test("a lost GPU is said, and the run goes on from its snapshot", { timeout: TEST_TIMEOUT_MS }, async (t) => {
-  await train({ steps: 1_000_000, batch_size: PHOTOS.length, save_every_steps: 2 });
-  for (let step = 1; step <= 5; step++) await advance();
-  const session = await browser.newBrowserCDPSession();
-  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
-  const gpu = processInfo.filter(({ type }) => type === "GPU");
-  assert.equal(gpu.length, 1, "Chromium has one GPU process");
-  process.kill(gpu[0].id, "SIGKILL");
-  let said = [];
-  let step;
-  while (said.length === 0) {
-    ({ step, events: said } = await advance());
-  }
-  said.forEach((line) => t.diagnostic(line));
-  assert.match(said.join(" "), /GPU|device|lost/i);
-  const { step: next, metrics } = await advance();
-  assert.equal(next, step + 1);
-  assert.ok(Number.isFinite(metrics.loss));
 });
 
 test("no console errors", () => assert.deepEqual(seen.errors, []));

@@ -109,7 +109,7 @@ const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.
 test("a run in the tab learns, goes on in the program, and then in the tab again", TIMEOUT, async (t) => {
   const images = await addPhotos();
   assert.equal(images, 23);
-  const model = { preset: "nano", width: 64, depth: 3, pixel_decoder_width: 64 };
+  const model = { preset: "nano", image_size: 16, width: 48, depth: 2, heads: 2, pixel_decoder_width: 32 };
   const training = { steps: 40, batch_size: 6, peak_learning_rate: 2e-3, seed: 5, save_every_steps: 10 };
   await call("training_start", { model, training });
   const lines = [];
@@ -195,6 +195,7 @@ test(`the GPU process is killed ${KILLS} times in mid-training, and training goe
     for (let said = []; said.length === 0; ) {
       ({ step, events: said } = await advance());
       if (said.length > 0 && recovered === 0) said.forEach((line) => t.diagnostic(line));
+      if (said.length > 0) assert.match(said.join(" "), /lost.*back to step \d+/);
     }
     recovered += 1;
   }

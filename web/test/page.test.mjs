@@ -9,9 +9,10 @@ import { deflateSync, crc32 } from "node:zlib";
 import { serve } from "./server.mjs";
 import { checkBuilt, DIST, launch, started, START_TIMEOUT_MS, watch } from "./chromium.mjs";
 
-const TIMEOUT = { timeout: 600_000 };
+const TIMEOUT = { timeout: 240_000 };
 const STEPS = 6;
-const BATCH = 2;
+// As small as a network that has every part.
+const SMALL = { batch_size: 4, image_size: 16, width: 32, depth: 2, heads: 2 };
 const MARKUP = `<img src=x onerror="window.hacked=1">.png`;
 
 // Longer than this the page's thread may not work at once.
@@ -142,8 +143,11 @@ test("ratio, kind and seed change the mask", TIMEOUT, async () => {
 });
 
 test("a mask is painted with the mouse, kept in the address, and given up again", TIMEOUT, async () => {
-  await open("#photo=coffee&ratio=50&seed=3");
+  await page.evaluate(() => (location.hash = "#photo=coffee&ratio=50&seed=3"));
+  await says("#photo-note", /^Espresso cup/);
+  await drawn();
   const before = await text("#mask-count");
+  await page.locator("#mask-editor").scrollIntoViewIfNeeded();
   const box = await page.locator("#mask-editor").boundingBox();
   const at = (x, y) => page.mouse.move(box.x + x * box.width, box.y + y * box.height, { steps: 4 });
   await at(0.06, 0.06);
@@ -375,8 +379,8 @@ test("training pauses in a hidden tab and goes on when it is visible again", TIM
   await page.locator("#tab-train").click();
   await page.locator("#data-shipped").click();
   await says("#data-note", /^23 pictures to train on/);
-  await page.locator("#steps").fill("100000");
-  await page.locator("#batch_size").fill(String(BATCH));
+  await page.locator("#advanced summary").click();
+  for (const [name, value] of Object.entries({ steps: 100_000, ...SMALL })) await page.locator(`#${name}`).fill(String(value));
   await page.locator("#start").click();
   await says('[data-metric="step"]', /^[1-9]/);
   await visibility("hidden");
@@ -438,7 +442,6 @@ test("impossible settings are refused in words", TIMEOUT, async () => {
   await page.locator("#tab-train").click();
   await page.locator("#data-shipped").click();
   await says("#data-note", /^23 pictures/);
-  await page.locator("#advanced summary").click();
   await page.locator("#patch_size").fill("5");
   await page.locator("#start").click();
   await says("#train-note", /^The run could not start/);
