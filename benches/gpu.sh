@@ -61,6 +61,9 @@ if ! "$bootmae" bench --json --profile --model "$model" --image-size 224 --patch
     cat "$scratch/err" >&2
     exit 1
 fi
+say "bootmae: every kernel variant at every shape of the step"
+"$bootmae" bench --candidates --model "$model" --image-size 224 --patch-size 16 --batch-size "$batch" \
+    ${adapter:+--adapter "$adapter"} >"$scratch/candidates" 2>"$scratch/err" || cat "$scratch/err" >&2
 value() { json "$1" <"$scratch/bench"; }
 fixed() { awk -v v="$1" -v d="$2" -v s="${3:-1}" 'BEGIN { printf "%.*f", d, v * s }'; }
 row() { echo "| $1 | $(fixed "$2" 2) | $(fixed "$3" 1) | $(fixed "$4" 0) |" >>"$scratch/rows"; }
@@ -121,6 +124,12 @@ mkdir -p "$(dirname "$out")"
     echo "| best copy, read and written | $(fixed "$(value best_copy_gbs)" 1) GB/s |"
     echo "| the host's part of a step | $(fixed "$(value host_ms)" 2) ms for $(value dispatches) dispatches |"
     echo "| GPU memory | $(fixed "$(value peak_bytes)" 0 9.5367431640625e-7) MiB |"
+    echo
+    echo "## Kernel variants"
+    echo "\`bootmae bench --candidates\`: the rate of each, at each different shape of the step."
+    echo "\`\`\`"
+    cat "$scratch/candidates"
+    echo "\`\`\`"
     echo
     echo "## Where the time goes"
     if grep -q '"kernel":' "$scratch/bench"; then

@@ -6,10 +6,10 @@ use bootmae::{
     device::{Device, DeviceOptions},
     graph::TensorType,
     ops::{
-        Attention, Form, LayerNorm, NormRows, Sample, Tile, Tuning, Work, candidates, norm_candidates, samples,
-        self_test::self_test_of,
+        Attention, Form, LayerNorm, NormRows, Rows, Sample, Tile, Tuning, Work, candidates, norm_candidates,
+        row_candidates, samples, self_test::self_test_of,
     },
-    train::tune::tune,
+    train::tune::{compare, tune},
 };
 
 fn check(device: &Device, tuning: Tuning, samples: Vec<Sample>) {
@@ -52,6 +52,22 @@ fn every_product_tile_agrees_with_the_oracle() {
             let takes = |name: &str| name.starts_with("product") && (fused || !name.contains('+'));
             let products = samples().into_iter().filter(|sample| takes(sample.op.name()));
             check(&device, Tuning::uniform(tile, tuning.attention, tuning.norm), products.collect());
+        }
+    });
+}
+
+#[test]
+fn every_attention_agrees_with_the_oracle() {
+    common::on_each_adapter(|device, tuning| {
+        // As above: a large head compiles long.
+        if device.is_checked() {
+            return;
+        }
+        for attention in row_candidates(&device).into_iter().chain([Rows::Quads(8)]) {
+            let attended = samples().into_iter().filter(|sample| sample.op.name() == "attention");
+            let mut other = tuning;
+            other.attention = attention;
+            check(&device, other, attended.collect());
         }
     });
 }
@@ -103,6 +119,15 @@ fn the_tuner_chooses_from_its_list_and_keeps_to_its_budget() {
         assert_eq!(tuning.variant(work), choice.variant);
         assert!(choice.gflops > 0.0 && choice.gflops >= choice.before_gflops.unwrap(), "{choice}");
     }
+    let mut compared = Vec::new();
+    let product = vec![needs[0].clone(), needs[0].clone()];
+    pollster::block_on(compare(&device, product, &tuning, &clock, |one| compared.push(one.clone()))).unwrap();
+    let [one] = &compared[..] else { panic!("the same computation is compared once: {compared:?}") };
+    assert!(
+        one.chosen == tuning.variant(&needs[0]) && one.rates.len() == needs[0].candidates(&device).len(),
+        "{one:?}"
+    );
+    assert!(one.share() > 0.0 && one.share() <= 1.0, "{one:?}");
     let (tuning, choices) = run(0.0);
     assert!(tuning == built_in && choices.is_empty(), "{choices:?}");
 }

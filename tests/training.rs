@@ -4,14 +4,14 @@ mod common;
 
 use bootmae::{
     device::DeviceOptions,
-    graph::{Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
+    graph::{Fetch, Graph, Plan, PlanOptions, Recompute, TensorType, gradients},
     model::{ModelConfig, config::PixelTarget, inventory, masking, of_decoder, record},
     nn::{Layout, Params},
     ops::{Settings, Tuning},
     rng::{Rng, Stream},
     train::{
         MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS,
-        memory::{fit, footprint},
+        memory::{Passes, fit, footprint},
         snapshot::TEACHER,
     },
 };
@@ -70,8 +70,7 @@ fn trainer_with(
 ) -> Trainer {
     let device = common::one_device(DeviceOptions { submit_s, ..Default::default() });
     let tuning = Tuning::for_device(&device);
-    let options =
-        TrainerOptions { micro_batch: batch / micro_batches, micro_batches, tuning, inspect: false, no_fusion };
+    let options = TrainerOptions { no_fusion, ..TrainerOptions::new(batch / micro_batches, micro_batches, tuning) };
     let trainer = pollster::block_on(Trainer::new(device, config, options)).unwrap();
     trainer.initialise(5);
     trainer
@@ -244,15 +243,16 @@ fn memory_is_known_before_anything_is_allocated() {
     let config = small();
     let trainer = trainer(&config, 2, 2);
     let device = trainer.device();
-    assert_eq!(footprint(device, &config, 2, 2).unwrap().total(), trainer.gpu_bytes());
+    let passes = |batch, micro_batches| Passes { batch, micro_batches, recompute: Recompute::None };
+    assert_eq!(footprint(device, &config, passes(2, 2)).unwrap().total(), trainer.gpu_bytes());
 
-    let whole = footprint(device, &config, 64, 1).unwrap().total();
-    let roomy = fit(device, &config, 64, Some(whole)).unwrap();
+    let whole = footprint(device, &config, passes(64, 1)).unwrap().total();
+    let roomy = fit(device, &config, 64, Recompute::None, Some(whole)).unwrap();
     assert_eq!((roomy.micro_batch, roomy.micro_batches), (64, 1));
-    let tight = fit(device, &config, 64, Some(whole - 1)).unwrap();
+    let tight = fit(device, &config, 64, Recompute::None, Some(whole - 1)).unwrap();
     assert_eq!((tight.micro_batch, tight.micro_batches), (32, 2), "the update still has all images");
-    assert_eq!(tight.footprint, footprint(device, &config, 64, 2).unwrap());
-    let refusal = fit(device, &config, 64, Some(1 << 20)).unwrap_err().to_string();
+    assert_eq!(tight.footprint, footprint(device, &config, passes(64, 2)).unwrap());
+    let refusal = fit(device, &config, 64, Recompute::None, Some(1 << 20)).unwrap_err().to_string();
     assert!(refusal.contains("one image at a time needs"), "{refusal}");
 }
 
@@ -262,8 +262,7 @@ fn vit_base_takes_a_step_within_the_default_limits() {
     let device = common::one_device(options);
     let config = ModelConfig::preset("base").unwrap();
     let tuning = Tuning::for_device(&device);
-    let options = TrainerOptions { micro_batch: 1, micro_batches: 1, tuning, inspect: false, no_fusion: false };
-    let mut trainer = pollster::block_on(Trainer::new(device, &config, options)).unwrap();
+    let mut trainer = pollster::block_on(Trainer::new(device, &config, TrainerOptions::new(1, 1, tuning))).unwrap();
     trainer.initialise(0);
     assert_eq!(trainer.layout().count(), 115_373_251);
     let ratio = trainer.gpu_bytes() as f64 / trainer.least_bytes() as f64;
@@ -271,6 +270,27 @@ fn vit_base_takes_a_step_within_the_default_limits() {
     let result = step(&mut trainer, &images(&config, 1, 0), 1, 1);
     assert!(result.loss.is_finite() && result.not_finite == 0, "{result:?}");
     println!("GPU memory {} bytes, {ratio:.3} times the least; {result:?}", trainer.gpu_bytes());
+}
+
+#[test]
+fn recomputing_changes_no_bit_and_holds_less() {
+    let config = small();
+    let run = |recompute| {
+        let device = common::one_device(DeviceOptions::default());
+        let options = TrainerOptions { recompute, ..TrainerOptions::new(4, 1, Tuning::for_device(&device)) };
+        let mut trainer = pollster::block_on(Trainer::new(device, &config, options)).unwrap();
+        trainer.initialise(5);
+        let losses: Vec<_> = (1..=3).map(|t| step(&mut trainer, &images(&config, 4, t), t, 1)).collect();
+        (losses, weights(&trainer, WEIGHTS), weights(&trainer, TEACHER), trainer.gpu_bytes())
+    };
+    let kept = run(Recompute::None);
+    let mut least = kept.3;
+    for what in [Recompute::Attention, Recompute::Blocks] {
+        let again = run(what);
+        assert!((&again.0, &again.1, &again.2) == (&kept.0, &kept.1, &kept.2), "{what} changes bits");
+        assert!(again.3 < least, "{what}: {} bytes of {least}", again.3);
+        least = again.3;
+    }
 }
 
 #[test]

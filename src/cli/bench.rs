@@ -6,12 +6,17 @@ use clap::Args;
 
 use super::{AdapterArguments, ModelArguments, tuning::TuningArguments};
 use crate::{
+    device::Device,
     error::{Error, Result},
+    graph::Recompute,
+    model::ModelConfig,
+    ops::Tuning,
     train::{
+        Clock,
         bench::{Bench, bench},
         config::resolve,
         durable::write_atomically,
-        profile, work,
+        profile, tune, work,
     },
 };
 
@@ -33,6 +38,12 @@ pub struct Arguments {
     /// Measure kernel variants afresh, whatever earlier measurements said.
     #[arg(long, conflicts_with = "no_tune")]
     tune: bool,
+    /// What the backward pass computes again instead of holding it: none, attention or blocks.
+    #[arg(long, value_name = "WHAT", default_value_t)]
+    recompute: Recompute,
+    /// Compare the chosen kernel variants with all others at every shape of the step, in place of timing steps.
+    #[arg(long, conflicts_with_all = ["profile", "trace", "json"])]
+    candidates: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -58,7 +69,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (batch, steps) = (arguments.batch_size as usize, arguments.steps as usize);
     let timed = arguments.profile || arguments.trace.is_some();
     let tuning = arguments.tuning.settle(&device, work(&device, &config, batch), arguments.tune)?;
-    let result = pollster::block_on(bench(device, &config, batch, steps, timed, tuning, &clock))?;
+    if arguments.candidates {
+        return pollster::block_on(compare(&device, &config, batch, &tuning, &clock));
+    }
+    let result = pollster::block_on(bench(device, &config, batch, steps, timed, tuning, arguments.recompute, &clock))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&result).expect("a result is JSON"));
     } else {
@@ -69,6 +83,24 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         write_atomically(path, |to| serde_json::to_writer(to, &trace).map_err(Into::into))?;
         eprintln!("trace: {}", path.display());
     }
+    Ok(())
+}
+
+/// Prints the rate of every variant for each computation of a step.
+async fn compare(device: &Device, config: &ModelConfig, batch: usize, tuning: &Tuning, clock: Clock<'_>) -> Result<()> {
+    println!("adapter  {}", device.adapter());
+    let mut shares = Vec::new();
+    tune::compare(device, work(device, config, batch), tuning, clock, |compared| {
+        println!("{}: {:.0} % of the best", compared.work, compared.share() * 100.0);
+        for (variant, rate) in &compared.rates {
+            let mark = if *variant == compared.chosen { "chosen" } else { "" };
+            println!("  {:<40} {rate:8.2} GFLOP/s  {mark}", variant.to_string());
+        }
+        shares.push(compared.share());
+    })
+    .await?;
+    let near = shares.iter().filter(|share| **share >= 0.95).count();
+    println!("the chosen variant is within 5 % of the best for {near} of {} computations", shares.len());
     Ok(())
 }
 
@@ -84,7 +116,12 @@ fn print(result: &Bench, profile: bool) {
     println!("copy              {:.2} GB/s at best, read and written", result.best_copy_gbs);
     println!("step / product    {:.0} %", result.share_of_best_product * 100.0);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    println!("GPU memory        {:.1} MiB, at least {:.1} needed", mib(result.peak_bytes), mib(result.least_bytes));
+    println!(
+        "GPU memory        {:.1} MiB, at least {:.1} needed; computed again: {}",
+        mib(result.peak_bytes),
+        mib(result.least_bytes),
+        result.recompute
+    );
     if profile {
         print_profile(result);
     }

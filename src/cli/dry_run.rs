@@ -50,10 +50,7 @@ pub fn describe(config: &RunConfig, images: usize, out: &Path) -> Result<String>
                 training.floor_rate()
             ),
         ),
-        (
-            "GPU memory",
-            mib(estimate(model, batch, training.micro_batches).total()) + ", more or less with an adapter's kernels",
-        ),
+        ("GPU memory", mib(estimate(model, training.passes()).total()) + ", more or less with an adapter's kernels"),
         (
             "checkpoints",
             format!(

@@ -6,10 +6,11 @@ use serde::Serialize;
 use super::{AdapterArguments, ModelArguments};
 use crate::{
     error::Result,
+    graph::Recompute,
     model::config::PRESETS,
     train::{
         config::resolve,
-        memory::{Fit, Footprint, fit, footprint, mib, usable_bytes},
+        memory::{Fit, Footprint, Passes, fit, footprint, mib, usable_bytes},
     },
 };
 
@@ -21,6 +22,9 @@ pub struct Arguments {
     /// Images of an update.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
+    /// What the backward pass computes again instead of holding it: none, attention or blocks.
+    #[arg(long, value_name = "WHAT", default_value_t)]
+    recompute: Recompute,
     /// Plan for this much GPU memory instead of what the adapter has.
     #[arg(long, value_name = "MIB")]
     gpu_memory_mib: Option<u64>,
@@ -54,7 +58,7 @@ struct Row {
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let device = arguments.adapter.open()?;
     let usable = usable_bytes(&device, arguments.gpu_memory_mib.map(|mib| mib << 20));
-    let batch = arguments.batch_size as usize;
+    let (batch, recompute) = (arguments.batch_size as usize, arguments.recompute);
     let presets = match &arguments.model.model {
         Some(preset) => vec![preset.as_str()],
         None => PRESETS.to_vec(),
@@ -62,8 +66,8 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let row = |preset: &str| -> Result<Row> {
         let flags = toml::Table::from_iter([("model".to_string(), arguments.model.table().into())]);
         let config = resolve(Some(preset), None, flags)?.model;
-        let whole = footprint(&device, &config, batch, 1).ok();
-        let (fit, reason) = match fit(&device, &config, batch, usable) {
+        let whole = footprint(&device, &config, Passes { batch, micro_batches: 1, recompute }).ok();
+        let (fit, reason) = match fit(&device, &config, batch, recompute, usable) {
             Ok(fit) => (Some(fit), None),
             Err(error) => (None, Some(error.to_string())),
         };

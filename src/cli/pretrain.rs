@@ -12,6 +12,7 @@ use crate::{
     data,
     device::Device,
     error::{Error, Result},
+    graph::Recompute,
     ops::Tuning,
     train::{
         checkpoint::{read_any, read_model},
@@ -50,6 +51,10 @@ pub struct Arguments {
     /// Images of one forward and backward pass, a divisor of the batch size; auto takes as many as the GPU's memory allows.
     #[arg(long, value_name = "auto|N")]
     micro_batch: Option<String>,
+    /// What the backward pass computes again instead of holding it, for larger micro-batches: none, attention or blocks.
+    /// The results keep their bits.
+    #[arg(long, value_name = "WHAT")]
+    recompute: Option<Recompute>,
     /// Use at most this much GPU memory, instead of nine tenths of what the adapter says it has.
     #[arg(long, value_name = "MIB")]
     gpu_memory_mib: Option<u64>,
@@ -294,17 +299,17 @@ impl Arguments {
         let usable = usable_bytes(device, self.gpu_memory_mib.map(|mib| mib << 20));
         let batch = config.training.batch_size;
         if self.micro_batch.as_deref() == Some("auto") && !resumed {
-            let found = fit(device, &config.model, batch, usable)?;
+            let found = fit(device, &config.model, batch, config.training.recompute, usable)?;
             config.training.micro_batches = found.micro_batches;
             let needs = mib(found.footprint.total());
             return Ok(Some(format!("micro-batch {} ({} an update): {needs}", found.micro_batch, found.micro_batches)));
         }
-        let footprint = footprint(device, &config.model, batch, config.training.micro_batches)?;
+        let footprint = footprint(device, &config.model, config.training.passes())?;
         let needs = footprint.total();
         match usable {
             Some(usable) if needs > usable => Err(Error::Gpu(format!(
                 "this run needs {} of GPU memory; {} has {} for it. Give --micro-batch auto, which keeps the batch of \
-                 {batch} images, or a smaller --model",
+                 {batch} images, --recompute blocks, or a smaller --model",
                 mib(needs),
                 device.adapter().name,
                 mib(usable)
@@ -351,6 +356,7 @@ impl Arguments {
         set("batch_size", self.batch_size.map(|n| (n as i64).into()));
         set("steps", self.steps.map(|n| (n as i64).into()));
         set("epochs", self.epochs.map(Into::into));
+        set("recompute", self.recompute.map(|what| what.to_string().into()));
         set("seed", self.seed.map(|n| (n as i64).into()));
         set("init_from", self.init_from.as_ref().map(|path| path.to_string_lossy().into_owned().into()));
         set("save_every_steps", self.save_every.map(|n| (n as i64).into()));

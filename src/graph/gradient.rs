@@ -21,6 +21,7 @@ pub fn gradients<'g>(loss: Tensor<'g>, seed: Tensor<'g>, wrt: &[Tensor<'g>]) -> 
         }
         (needed, recorded.nodes.len())
     };
+    graph.backward.set(true);
     let mut gradient: HashMap<ValueId, Tensor<'g>> = HashMap::from([(loss.id, seed)]);
     for index in (0..last).rev() {
         let (op, inputs, outputs, path) = {
@@ -42,6 +43,7 @@ pub fn gradients<'g>(loss: Tensor<'g>, seed: Tensor<'g>, wrt: &[Tensor<'g>]) -> 
             }
         });
     }
+    graph.backward.set(false);
     let name = |t: &Tensor<'g>| graph.recorded.borrow().values[t.id.0].name.clone();
     wrt.iter()
         .map(|t| *gradient.get(&t.id).unwrap_or_else(|| panic!("the loss does not depend on `{}`", name(t))))

@@ -6,15 +6,23 @@ mod gradient;
 mod interpret;
 mod passes;
 mod plan;
+mod recompute;
 mod types;
 
-use std::{any::Any, cell::RefCell, fmt::Debug, ops::Add, rc::Rc};
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    fmt::Debug,
+    ops::Add,
+    rc::Rc,
+};
 
 pub use executor::{Arenas, Executor, Span, profile};
 pub(crate) use executor::{Submits, check_limits};
 pub use gradient::gradients;
 pub use interpret::interpret;
 pub use plan::{Fetch, Place, Plan, PlanOptions, Planned, Storage};
+pub use recompute::Recompute;
 pub use types::{Array, DType, ShapeError, TensorType};
 
 use crate::{
@@ -121,6 +129,8 @@ pub(crate) struct Node {
     pub inputs: Vec<ValueId>,
     pub outputs: Vec<ValueId>,
     pub path: String,
+    /// Whether `gradients` recorded it.
+    pub backward: bool,
 }
 
 #[derive(Clone, Default)]
@@ -134,6 +144,7 @@ pub(crate) struct Recorded {
 pub struct Graph {
     pub(crate) recorded: RefCell<Recorded>,
     scope: RefCell<Vec<String>>,
+    backward: Cell<bool>,
 }
 
 /// A name for a value of a graph; shape and element type live in the graph.
@@ -190,6 +201,7 @@ impl Graph {
             inputs: x.iter().map(|t| t.id).collect(),
             outputs: outputs.iter().map(|t| t.id).collect(),
             path,
+            backward: self.backward.get(),
         });
         outputs
     }

@@ -44,7 +44,7 @@ fn fuse_one(nodes: &mut [Option<Node>], index: usize, wanted: &[ValueId], tuning
         let outputs = if only { next.outputs } else { node.outputs.iter().copied().chain(next.outputs).collect() };
         nodes[at] = None;
         nodes[index] = None;
-        nodes[here] = Some(Node { op, inputs, outputs, path: node.path });
+        nodes[here] = Some(Node { op, inputs, outputs, path: node.path, backward: node.backward || next.backward });
         return;
     }
 }

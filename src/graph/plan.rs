@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{Dispatch, Graph, Op, Origin, Recorded, Slot, Tensor, ValueId, passes};
+use super::{Dispatch, Graph, Op, Origin, Recompute, Recorded, Slot, Tensor, ValueId, passes, recompute::recompute};
 use crate::{
     kernels::{Constant, Kernel},
     ops::{Tuning, Work},
@@ -53,6 +53,8 @@ pub struct PlanOptions {
     pub no_reuse: bool,
     /// Run every operation as it was recorded, to tell a fusion's mistake from a kernel's.
     pub no_fusion: bool,
+    /// What the backward pass computes again, to hold less.
+    pub recompute: Recompute,
 }
 
 /// A buffer of a plan.
@@ -151,11 +153,13 @@ impl Plan {
     /// Plans the dispatches that compute `fetch`, in the order the graph was recorded.
     pub fn new(graph: &Graph, fetch: &[Fetch<'_>], options: &PlanOptions) -> Plan {
         let mut recorded = graph.recorded.borrow().clone();
+        let wanted: Vec<_> = fetch.iter().map(|f| f.tensor.id).collect();
         if !options.no_fusion {
-            let wanted: Vec<_> = fetch.iter().map(|f| f.tensor.id).collect();
             let needed = needed_nodes(&recorded, fetch);
             passes::fuse(&mut recorded, &needed, &wanted, &options.tuning);
         }
+        let needed = needed_nodes(&recorded, fetch);
+        recompute(&mut recorded, &needed, &wanted, options.recompute);
         let needed = needed_nodes(&recorded, fetch);
         let roots = storage_roots(&recorded);
         let lifetimes = lifetimes(&recorded, &needed, &roots, fetch);
@@ -338,7 +342,7 @@ fn needed_nodes(recorded: &Recorded, fetch: &[Fetch<'_>]) -> Vec<bool> {
 }
 
 /// For each value the one whose storage it shares: its source for a view, the overwritten input for an update in place.
-fn storage_roots(recorded: &Recorded) -> Vec<ValueId> {
+pub(super) fn storage_roots(recorded: &Recorded) -> Vec<ValueId> {
     let mut roots: Vec<ValueId> = (0..recorded.values.len()).map(ValueId).collect();
     for node in &recorded.nodes {
         if node.op.is_view() {

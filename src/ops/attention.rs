@@ -1,7 +1,7 @@
 //! Multi-head softmax attention (Vaswani et al., 2017), self and cross, over fused projections.
 
 use super::prelude::*;
-use crate::kernels::{attention as workgroup, attention_pairs_subgroup as pairs};
+use crate::kernels::{attention as workgroup, attention_pairs_subgroup as pairs, attention_quads as quads};
 
 /// Attention of every head. One input `qkv [batch, tokens, 3 inner]` attends to itself (columns q, k, v); two inputs
 /// `q [batch, queries, inner]` and `kv [batch, keys, 2 inner]` attend across. Columns are head-major. The second output
@@ -24,6 +24,8 @@ pub struct AttentionBackward(Attention);
 pub enum Rows {
     /// A workgroup of this many rows, each invocation loading what it needs.
     Workgroup(u32),
+    /// As `Workgroup`, loading four values at once. Heads whose columns are no multiple of 4 are left to `Workgroup`.
+    Quads(u32),
     /// A subgroup of this many invocations, [`PAIRED_ROWS`] rows each, that shares each load and loads values in pairs;
     /// needs 64-bit integers. Heads with an odd number of columns are left to `Workgroup(8)`.
     Pairs(u32),
@@ -36,6 +38,7 @@ impl Rows {
     fn fitting(self, head: usize) -> Rows {
         match self {
             Rows::Pairs(_) if head % 2 == 1 => Rows::Workgroup(8),
+            Rows::Quads(group) if !head.is_multiple_of(4) => Rows::Workgroup(group),
             rows => rows,
         }
     }
@@ -50,6 +53,7 @@ enum Part {
 
 /// The kernels in the order of [`Part`].
 static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &workgroup::BACKWARD_KV];
+static QUADS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV];
 static PAIRS: [&Kernel; 3] = [&pairs::FORWARD, &pairs::BACKWARD_Q, &pairs::BACKWARD_KV];
 
 /// Where queries, keys and values stand, taken from the input types.
@@ -115,6 +119,10 @@ impl Attention {
         let head = self.head(at);
         let (kernels, group, mut constants) = match tuning.attention.fitting(head) {
             Rows::Workgroup(group) => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
+            Rows::Quads(group) => {
+                let sizes = [("GROUP", group), ("QUADS", head as u32 / 4)];
+                (&QUADS, group, sizes.map(|(name, value)| Constant { name, value }).to_vec())
+            }
             Rows::Pairs(lanes) => {
                 let loads = head.div_ceil(2 * lanes as usize) as u32;
                 let padded = loads * lanes * 2;
@@ -290,6 +298,7 @@ pub(super) fn samples() -> Vec<Sample> {
     vec![
         Sample::random(op(3, 0), &[&[2, 67, 3 * 3 * 7]]),
         Sample::random(op(2, 5), &[&[2, 21, 3 * 2 * 42]]),
+        Sample::random(op(2, 5), &[&[2, 21, 3 * 2 * 12]]),
         Sample::random(op(3, 0), &[&[2, 70, 3 * 16], &[2, 9, 2 * 3 * 16]]),
         Sample::random(op(1, 0), &[&[1, 5, 64], &[1, 66, 2 * 64]]),
     ]

@@ -97,12 +97,15 @@ impl Tuning {
             _ if device.is_software() => {
                 Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() }
             }
-            _ => {
-                let mut tuning = Tuning::uniform(NARROW, Tuning::default().attention, NormRows::Workgroup(64));
-                Class::all().filter(|class| class.large).for_each(|class| tuning.products[class.index()] = WIDE);
-                tuning
-            }
+            _ => Tuning::for_gpus(),
         }
+    }
+
+    /// The built-in choice for everything that is no software rasterizer.
+    pub fn for_gpus() -> Tuning {
+        let mut tuning = Tuning::uniform(NARROW, Rows::Quads(64), NormRows::Workgroup(64));
+        Class::all().filter(|class| class.large).for_each(|class| tuning.products[class.index()] = WIDE);
+        tuning
     }
 
     /// The tile of an `m × n` product that sums over `k`: its class's, or the nearest one that takes its extents.
@@ -239,7 +242,9 @@ fn paired_lanes(device: &Device) -> Option<u32> {
 /// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn row_candidates(device: &Device) -> Vec<Rows> {
     let pairs = paired_lanes(device).map(Rows::Pairs);
-    [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(pairs).collect()
+    let quads: &[u32] = if device.is_software() { &[] } else { &[64, 128] };
+    let quads = quads.iter().map(|group| Rows::Quads(*group));
+    [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(quads).chain(pairs).collect()
 }
 
 /// The ways of layer normalisation worth measuring on a device, its built-in one and the web-safe one among them.
@@ -360,6 +365,7 @@ impl fmt::Display for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rows::Workgroup(rows) => write!(f, "workgroup of {rows} rows"),
+            Rows::Quads(rows) => write!(f, "workgroup of {rows} rows in fours"),
             Rows::Pairs(lanes) => write!(f, "subgroup of {lanes}, rows in pairs"),
         }
     }
@@ -415,6 +421,7 @@ impl FromStr for Variant {
                 Variant::Product(Tile::Pairs { lanes, rows, cols })
             }
             ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
+            ("workgroup of # rows in fours", &[rows]) => Variant::Attention(Rows::Quads(rows)),
             ("subgroup of #, rows in pairs", &[lanes]) => Variant::Attention(Rows::Pairs(lanes)),
             ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
             ("workgroup of # a row", &[size]) => Variant::LayerNorm(NormRows::Workgroup(size)),
@@ -438,7 +445,7 @@ mod tests {
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
             Tile::Pairs { lanes: 8, rows: 8, cols: 4 },
         ];
-        let rows = [Rows::Workgroup(64), Rows::Pairs(8)];
+        let rows = [Rows::Workgroup(64), Rows::Quads(64), Rows::Pairs(8)];
         let norms = [NormRows::Invocation, NormRows::Workgroup(256), NormRows::Pairs(8)];
         let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
         for variant in tiles.map(Variant::Product).into_iter().chain(others) {

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     device::Device,
     error::Result,
+    graph::Recompute,
     model::{ModelConfig, masking},
     ops::{Settings, Tuning, Work},
     rng::{Rng, Stream},
@@ -42,6 +43,8 @@ pub struct Bench {
     pub peak_bytes: u64,
     /// The least that a plan of this step could hold, in bytes.
     pub least_bytes: u64,
+    /// What the backward pass computed again.
+    pub recompute: Recompute,
     /// Dispatches of a step.
     pub dispatches: usize,
     /// The kernel variants of the step.
@@ -54,6 +57,7 @@ pub struct Bench {
 }
 
 /// Times `steps` steps of `config` on random images after one that compiles and warms up.
+#[allow(clippy::too_many_arguments)]
 pub async fn bench(
     device: Device,
     config: &ModelConfig,
@@ -61,9 +65,10 @@ pub async fn bench(
     steps: usize,
     profile: bool,
     tuning: Tuning,
+    recompute: Recompute,
     clock: Clock<'_>,
 ) -> Result<Bench> {
-    let options = TrainerOptions { micro_batch: batch, micro_batches: 1, tuning, inspect: false, no_fusion: false };
+    let options = TrainerOptions { recompute, ..TrainerOptions::new(batch, 1, tuning) };
     let mut trainer = Trainer::new(device, config, options).await?;
     trainer.initialise(0);
     let mut rng = Rng::new(0, Stream::Augment, 0, 0);
@@ -104,6 +109,7 @@ pub async fn bench(
         share_of_best_product: gflops / best,
         peak_bytes: trainer.gpu_bytes(),
         least_bytes: trainer.least_bytes(),
+        recompute,
         dispatches: plans.iter().map(|e| e.plan().dispatches.len()).sum(),
         tuning,
         profile: profile::by_kernel(&timed, profile::Best { product_gflops: best, copy_gbs: copy }),

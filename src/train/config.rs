@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::Passes;
 use crate::error::{Error, Result};
+use crate::graph::Recompute;
 use crate::model::config::ModelConfig;
 
 pub use layers::{resolve, resolve_over, resolve_settings};
@@ -41,6 +43,8 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// Equal parts of a batch that pass through the network one after another, their gradients summed.
     pub micro_batches: usize,
+    /// What the backward pass computes again instead of holding it; changes no result.
+    pub recompute: Recompute,
     /// Highest learning rate; without it [`TrainingConfig::peak_rate`] takes the published rule.
     pub peak_learning_rate: Option<f64>,
     /// Learning rate at the end of the run; without it [`TrainingConfig::floor_rate`] takes a share of the peak.
@@ -134,6 +138,7 @@ impl Default for TrainingConfig {
             epochs: None,
             batch_size: 64,
             micro_batches: 1,
+            recompute: Recompute::None,
             peak_learning_rate: None,
             min_learning_rate: None,
             warmup_steps: None,
@@ -203,6 +208,11 @@ impl TrainingConfig {
     /// Steps of warm-up: the setting, or 5 % of the run, rounded.
     pub fn warmup(&self) -> u64 {
         self.warmup_steps.unwrap_or((self.steps as f64 * 0.05).round() as u64)
+    }
+
+    /// How a batch passes through the network.
+    pub fn passes(&self) -> Passes {
+        Passes { batch: self.batch_size, micro_batches: self.micro_batches, recompute: self.recompute }
     }
 
     /// Images of one micro-batch.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     device::Device,
     error::{Error, Result},
-    graph::check_limits,
+    graph::{Recompute, check_limits},
     model::ModelConfig,
     ops::Tuning,
 };
@@ -61,22 +61,34 @@ pub fn usable_bytes(device: &Device, limit: Option<u64>) -> Option<u64> {
     limit.or_else(|| device.adapter().memory_bytes.map(|bytes| (bytes as f64 * USABLE) as u64))
 }
 
-/// What a step needs that divides `batch` images into `micro_batches`; the error names the limit of the device that it
-/// exceeds.
-pub fn footprint(device: &Device, config: &ModelConfig, batch: usize, micro_batches: usize) -> Result<Footprint> {
-    let tuning = Tuning::for_device(device);
-    let planned = trainer::planned(Some(device), config, &options(batch, micro_batches, tuning));
+/// How a batch passes through the network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Passes {
+    /// Images of an update.
+    pub batch: usize,
+    /// Passes that they are divided into.
+    pub micro_batches: usize,
+    /// What the backward passes compute again.
+    pub recompute: Recompute,
+}
+
+impl Passes {
+    fn options(&self, tuning: Tuning) -> TrainerOptions {
+        let (micro_batch, recompute) = (self.batch / self.micro_batches, self.recompute);
+        TrainerOptions { recompute, ..TrainerOptions::new(micro_batch, self.micro_batches, tuning) }
+    }
+}
+
+/// What a step needs; the error names the limit of the device that it exceeds.
+pub fn footprint(device: &Device, config: &ModelConfig, passes: Passes) -> Result<Footprint> {
+    let planned = trainer::planned(Some(device), config, &passes.options(Tuning::for_device(device)));
     planned.plans.iter().try_for_each(|plan| check_limits(device, plan))?;
     Ok(of(&planned))
 }
 
 /// What a step needs, as far as it can be known without a device.
-pub fn estimate(config: &ModelConfig, batch: usize, micro_batches: usize) -> Footprint {
-    of(&trainer::planned(None, config, &options(batch, micro_batches, Tuning::default())))
-}
-
-fn options(batch: usize, micro_batches: usize, tuning: Tuning) -> TrainerOptions {
-    TrainerOptions { micro_batch: batch / micro_batches, micro_batches, tuning, inspect: false, no_fusion: false }
+pub fn estimate(config: &ModelConfig, passes: Passes) -> Footprint {
+    of(&trainer::planned(None, config, &passes.options(Tuning::default())))
 }
 
 fn of(planned: &PlannedStep) -> Footprint {
@@ -88,10 +100,16 @@ fn of(planned: &PlannedStep) -> Footprint {
 
 /// The largest micro-batch of an update of `batch` images that `usable` bytes, the device's limits and the bound on a
 /// dispatch allow, or why even single images do not fit.
-pub fn fit(device: &Device, config: &ModelConfig, batch: usize, usable: Option<u64>) -> Result<Fit> {
+pub fn fit(
+    device: &Device,
+    config: &ModelConfig,
+    batch: usize,
+    recompute: Recompute,
+    usable: Option<u64>,
+) -> Result<Fit> {
     let mut last = None;
     for micro_batches in (1..=batch).filter(|count| batch.is_multiple_of(*count)) {
-        match footprint(device, config, batch, micro_batches) {
+        match footprint(device, config, Passes { batch, micro_batches, recompute }) {
             Ok(footprint)
                 if usable.is_none_or(|usable| footprint.total() <= usable) && !footprint.is_too_long(device) =>
             {
@@ -126,10 +144,13 @@ mod tests {
     fn one_image_of_any_preset_keeps_every_dispatch_short() {
         for preset in PRESETS {
             let config = ModelConfig::preset(preset).unwrap();
-            let [one, eight] = [1, 8].map(|batch| estimate(&config, batch, 1));
+            let passes = |batch, recompute| Passes { batch, micro_batches: 1, recompute };
+            let [one, eight] = [1, 8].map(|batch| estimate(&config, passes(batch, Recompute::None)));
             assert!(one.longest_dispatch_s < DISPATCH_S / 2.0, "{preset}: {one:?}");
             assert!(eight.longest_dispatch_s >= one.longest_dispatch_s && eight.state == one.state, "{preset}");
             assert!(eight.work > one.work, "{preset}");
+            let again = [Recompute::Attention, Recompute::Blocks].map(|what| estimate(&config, passes(8, what)).work);
+            assert!(again[0] < eight.work && again[1] < again[0], "{preset}: {again:?} of {}", eight.work);
         }
     }
 }

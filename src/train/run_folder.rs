@@ -129,6 +129,8 @@ pub fn check_resumable(snapshot: &Snapshot, path: &Path, config: &RunConfig) -> 
     let (held, mut wanted) = (&snapshot.config, config.clone());
     wanted.data = held.data.clone();
     wanted.training.init_from.clone_from(&held.training.init_from);
+    // The same bits either way.
+    wanted.training.recompute = held.training.recompute;
     wanted.training.save_every_steps = held.training.save_every_steps;
     wanted.training.keep_checkpoints = held.training.keep_checkpoints;
     wanted.training.sample_every_steps = held.training.sample_every_steps;
@@ -289,7 +291,7 @@ mod tests {
             assert!(message.contains("step-3") && message.contains("--out"), "{message}");
         }
         let settings = fields_of(&snapshot.config);
-        let free = ["init_from", "save_every_steps", "keep_checkpoints", "sample_every_steps", "epochs"];
+        let free = ["init_from", "recompute", "save_every_steps", "keep_checkpoints", "sample_every_steps", "epochs"];
         for key in settings.iter().filter(|key| !free.contains(&key.as_str())) {
             assert!(
                 differing.iter().any(|(_, named)| named.contains(&format!(".{key}:"))),
@@ -300,6 +302,7 @@ mod tests {
             "data.source = \"elsewhere\"",
             "data.loader_threads = 3",
             "data.max_bad_fraction = 0.5",
+            "training.recompute = \"blocks\"",
             "training.save_every_steps = 3",
             "training.keep_checkpoints = 9",
             "training.sample_every_steps = 0",

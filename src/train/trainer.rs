@@ -6,7 +6,7 @@ use super::snapshot::{MODEL, MOMENT1, MOMENT2, NamedTensor, TEACHER, check_match
 use crate::{
     device::{Device, Readback},
     error::Result,
-    graph::{Arenas, Executor, Fetch, Graph, Place, Plan, PlanOptions, Submits, TensorType, gradients},
+    graph::{Arenas, Executor, Fetch, Graph, Place, Plan, PlanOptions, Recompute, Submits, TensorType, gradients},
     model::{ModelConfig, Reconstructor, Teacher, inputs, inventory, of_decoder, position_tables, record},
     nn::{Layout, Params},
     ops::{Accumulate, AdamW, Ema, Settings, Tuning, Work, column_sum, drift, health},
@@ -38,11 +38,20 @@ pub struct TrainerOptions {
     pub inspect: bool,
     /// Run every operation by itself, to tell a fusion's mistake from a kernel's.
     pub no_fusion: bool,
+    /// What the backward pass computes again, to hold less.
+    pub recompute: Recompute,
 }
 
 impl TrainerOptions {
+    /// Passes of `micro_batch` images, `micro_batches` an update, with everything else as in training.
+    pub fn new(micro_batch: usize, micro_batches: usize, tuning: Tuning) -> TrainerOptions {
+        let recompute = Recompute::None;
+        TrainerOptions { micro_batch, micro_batches, tuning, inspect: false, no_fusion: false, recompute }
+    }
+
     fn plan(&self) -> PlanOptions {
-        PlanOptions { tuning: self.tuning, no_fusion: self.no_fusion, ..Default::default() }
+        let TrainerOptions { tuning, no_fusion, recompute, .. } = *self;
+        PlanOptions { tuning, no_fusion, recompute, ..Default::default() }
     }
 }
 
@@ -375,8 +384,7 @@ pub(super) fn planned(device: Option<&Device>, config: &ModelConfig, options: &T
 /// What a forward and backward pass of `micro_batch` images computes with kernels that have variants; nothing is
 /// allocated.
 pub fn work(device: &Device, config: &ModelConfig, micro_batch: usize) -> Vec<Work> {
-    let options =
-        TrainerOptions { micro_batch, micro_batches: 1, tuning: Tuning::default(), inspect: false, no_fusion: false };
+    let options = TrainerOptions::new(micro_batch, 1, Tuning::default());
     let plan = plan_pass(config, &layout(device, config), &options);
     plan.dispatches.into_iter().filter_map(|planned| planned.work).collect()
 }

@@ -108,11 +108,8 @@ impl Training {
     ) -> Result<Training> {
         let (model, training) = (&config.model, &config.training);
         let options = TrainerOptions {
-            micro_batch: training.micro_batch_size(),
-            micro_batches: training.micro_batches,
-            tuning,
-            inspect: false,
-            no_fusion: false,
+            recompute: training.recompute,
+            ..TrainerOptions::new(training.micro_batch_size(), training.micro_batches, tuning)
         };
         let trainer = Trainer::new(device, model, options).await?;
         trainer.initialise(training.seed);

@@ -28,6 +28,10 @@ const REPEATS: f64 = 64.0;
 const TRIAL_FLOPS: f64 = 32e6;
 /// A candidate this many times slower than the best is not run again.
 const HOPELESS: f64 = 2.0;
+/// Candidates at most this many times slower than the best are timed in turn again, since machines are noisy.
+const NEAR: f64 = 1.3;
+/// How often they are.
+const ROUNDS: usize = 3;
 /// Rows of a product are cut to a multiple of this.
 const ROWS: usize = 64;
 
@@ -123,8 +127,8 @@ pub async fn tune(
     Ok(())
 }
 
-/// Tests and times candidates until `expired`: those that passed, each with its best time in seconds. `seconds` is told
-/// beyond which time a second run is in vain.
+/// Tests and times candidates until `expired`: those that passed, each with its best time in seconds; the nearest in
+/// several rounds. `seconds` is told beyond which time a second run is in vain.
 async fn measure(
     candidates: &[Variant],
     expired: &dyn Fn() -> bool,
@@ -136,7 +140,7 @@ async fn measure(
         if !measured.is_empty() && expired() {
             break;
         }
-        let best = measured.iter().map(|(_, seconds)| *seconds).fold(f64::INFINITY, f64::min);
+        let best = fastest(&measured);
         match agrees(*variant).await {
             Ok(true) => {}
             Ok(false) => {
@@ -153,7 +157,79 @@ async fn measure(
             Err(error) => tracing::warn!("the variant `{variant}` is left out: {error}"),
         }
     }
+    for _ in 0..ROUNDS {
+        let limit = fastest(&measured) * NEAR;
+        let near: Vec<_> = measured.iter_mut().filter(|(_, seconds)| *seconds <= limit).collect();
+        if near.len() < 2 {
+            break;
+        }
+        for (variant, held) in near {
+            if expired() {
+                break;
+            }
+            *held = seconds(*variant, limit).await.unwrap_or(f64::INFINITY).min(*held);
+        }
+    }
     measured
+}
+
+fn fastest(measured: &[(Variant, f64)]) -> f64 {
+    measured.iter().map(|(_, seconds)| *seconds).fold(f64::INFINITY, f64::min)
+}
+
+/// Every candidate's rate for one computation of a step, beside the chosen one's.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The computation.
+    pub work: Work,
+    /// What the tuning chose for its class.
+    pub chosen: Variant,
+    /// Each candidate with its rate in GFLOP/s.
+    pub rates: Vec<(Variant, f64)>,
+}
+
+impl Comparison {
+    /// The chosen variant's rate over the best one's.
+    pub fn share(&self) -> f64 {
+        let best = self.rates.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+        let chosen = self.rates.iter().find(|(variant, _)| *variant == self.chosen).map_or(0.0, |(_, rate)| *rate);
+        chosen / best
+    }
+}
+
+/// Measures all candidates for each different computation among `work`, in turn and more patiently than a tuning does.
+pub async fn compare(
+    device: &Device,
+    work: Vec<Work>,
+    tuning: &Tuning,
+    clock: Clock<'_>,
+    mut on: impl FnMut(&Comparison),
+) -> Result<()> {
+    const PATIENCE: usize = 7;
+    let mut different: Vec<Work> = Vec::new();
+    for one in work {
+        if !different.contains(&one) {
+            different.push(one);
+        }
+    }
+    for work in different {
+        let chosen = tuning.variant(&work);
+        let subject = Subject::sized(device, &work, chosen, clock).await?;
+        let mut best: Vec<_> = work.candidates(device).into_iter().map(|variant| (variant, f64::INFINITY)).collect();
+        if !best.iter().any(|(variant, _)| *variant == chosen) {
+            best.push((chosen, f64::INFINITY));
+        }
+        for _ in 0..PATIENCE {
+            let limit = fastest(&best) * HOPELESS;
+            for (variant, seconds) in best.iter_mut().filter(|(_, seconds)| *seconds <= limit || limit.is_infinite()) {
+                *seconds = subject.seconds(device, *variant, limit, clock).await?.min(*seconds);
+            }
+        }
+        let rate = |seconds: f64| subject.work.flops() / seconds / 1e9;
+        let rates = best.into_iter().map(|(variant, seconds)| (variant, rate(seconds))).collect();
+        on(&Comparison { work, chosen, rates });
+    }
+    Ok(())
 }
 
 /// Whether every output is within [`TOLERANCE`] of the wanted one.
@@ -400,6 +476,39 @@ mod tests {
         };
         pollster::block_on(measure(&[GOOD, FAST, SLOW], &|| false, async |_| Ok(true), seconds));
         assert_eq!(*limits.borrow(), [f64::INFINITY, 6.0, 2.0]);
+    }
+
+    #[test]
+    fn those_near_the_best_are_timed_again_in_turn() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let seconds = async |variant, _| {
+            let mut asked = asked.borrow_mut();
+            asked.push(variant);
+            let again = asked.len() > 3;
+            Ok(match variant {
+                FAST => 1.0,
+                SLOW => 1.9,
+                _ => {
+                    if again {
+                        0.9
+                    } else {
+                        1.1
+                    }
+                }
+            })
+        };
+        let measured = pollster::block_on(measure(&[FAST, GOOD, SLOW], &|| false, async |_| Ok(true), seconds));
+        assert_eq!(measured, [(FAST, 1.0), (GOOD, 0.9), (SLOW, 1.9)]);
+        assert_eq!(asked.borrow()[3..], [FAST, GOOD].repeat(ROUNDS));
+    }
+
+    #[test]
+    fn a_comparison_knows_how_near_the_chosen_variant_is() {
+        let rates = vec![(GOOD, 8.0), (FAST, 10.0)];
+        let mut compared = Comparison { work: product(Form::Nt, 8, 8, 8), chosen: GOOD, rates };
+        assert_eq!(compared.share(), 0.8);
+        compared.chosen = FAST;
+        assert_eq!(compared.share(), 1.0);
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl<'f> Fixture<'f> {
         }
         let batch = shape[lead];
         check_sizes(&device, &config, batch, file)?;
-        let options = TrainerOptions { micro_batch: batch, micro_batches: 1, tuning, inspect, no_fusion: false };
+        let options = TrainerOptions { inspect, ..TrainerOptions::new(batch, 1, tuning) };
         let trainer = Trainer::new(device, &config, options).await?;
         trainer.initialise(0);
         let fixture = Fixture { file, trainer, batch, groups: BTreeMap::new() };

@@ -7,6 +7,7 @@ use wasm_bindgen::prelude::*;
 use super::{
     json,
     look::{Photo, View},
+    tuned,
 };
 use crate::{
     data::{self, Source, augment::resize_centre},
@@ -151,7 +152,10 @@ impl Training {
             }
             _ => None,
         };
-        let tuning = kept.unwrap_or(built_in);
+        let tuning = match kept {
+            Some(tuning) => tuning,
+            None => tuned(&device, &config.model, config.training.micro_batch_size()).await?,
+        };
         let held = training::Training::new(config, Arc::new(images.0), device, tuning, start).await?;
         Ok(Training { held, networks: None, previews: Vec::new(), unreported: VecDeque::new() })
     }

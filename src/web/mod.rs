@@ -12,13 +12,16 @@
 mod learn;
 mod look;
 
+use std::cell::Cell;
+
 use wasm_bindgen::prelude::*;
 
 use crate::{
     device::{AdapterSummary, Device, DeviceOptions, adapters},
     error::Error,
+    graph::Recompute,
     model::ModelConfig,
-    ops::{Tuning, self_test},
+    ops::{Tuning, samples, self_test},
     train::{
         bench, profile,
         tensors::{self, TensorFile},
@@ -26,8 +29,13 @@ use crate::{
     },
 };
 
-/// Seconds that [`check`] measures kernel variants for.
-const TUNING_S: f64 = 10.0;
+/// Seconds that [`check`] measures kernel variants for, and that a run waits for it where nobody has checked.
+const TUNING_S: (f64, f64) = (10.0, 4.0);
+
+thread_local! {
+    /// The kernel variants that were measured, while the page is open.
+    static MEASURED: Cell<Option<Tuning>> = const { Cell::new(None) };
+}
 
 #[wasm_bindgen]
 extern "C" {
@@ -75,11 +83,20 @@ pub async fn verify(bytes: Vec<u8>) -> Result<String, JsError> {
     json(&verify::verify(device, tuning, &file).await?)
 }
 
-/// Compares every operation with its reference, forward and gradient: `{adapter, operations}` as JSON.
+/// Compares every operation with its reference, forward and gradient, and those whose kernels have variants with the ones
+/// for GPUs as well: `{adapter, operations}` as JSON.
 #[wasm_bindgen]
 pub async fn self_test() -> Result<String, JsError> {
     let (device, tuning) = open().await?;
-    let operations = self_test::self_test(&device, tuning).await?;
+    let mut operations = self_test::self_test(&device, tuning).await?;
+    let gpus = Tuning::for_gpus();
+    if gpus != tuning {
+        // A browser without a GPU still shows that these compile in it.
+        let varied =
+            |name: &str| matches!(name, "product_nt" | "product_nn" | "product_tn" | "attention" | "layer_norm");
+        let varied = samples().into_iter().filter(|sample| varied(sample.op.name())).collect();
+        operations.extend(self_test::self_test_of(&device, gpus, varied).await?);
+    }
     json(&SelfTest { adapter: device.adapter().name.clone(), operations })
 }
 
@@ -90,11 +107,12 @@ pub async fn check() -> Result<String, JsError> {
     let (device, mut tuning) = open().await?;
     let needs = tune::needs(work(&device, &ModelConfig::preset("nano")?, 8));
     let (mut tuned, mut best) = (Vec::new(), 0.0f64);
-    tune::tune(&device, &needs, &mut tuning, TUNING_S, &clock, |choice| {
+    tune::tune(&device, &needs, &mut tuning, TUNING_S.0, &clock, |choice| {
         best = best.max(choice.gflops);
         tuned.push(choice.to_string());
     })
     .await?;
+    MEASURED.set(Some(tuning));
     let copy = profile::copy_rate(&device, &clock).await?;
     let limits = device.adapter().clone();
     json(&Check { adapter: limits.to_string(), limits, tuned, product_gflops: best, copy_gb_s: copy })
@@ -105,12 +123,31 @@ pub async fn check() -> Result<String, JsError> {
 #[wasm_bindgen]
 pub async fn bench(preset: &str, batch: usize, steps: usize) -> Result<String, JsError> {
     let (device, tuning) = open().await?;
-    json(&bench::bench(device, &ModelConfig::preset(preset)?, batch, steps, false, tuning, &clock).await?)
+    json(
+        &bench::bench(device, &ModelConfig::preset(preset)?, batch, steps, false, tuning, Recompute::None, &clock)
+            .await?,
+    )
 }
 
 /// Seconds since the page began.
 fn clock() -> f64 {
     js_sys::Date::now() / 1e3
+}
+
+/// The kernel variants for a run of `config`: those that were measured, or else, on a GPU, are measured now. A software
+/// adapter compiles candidates for longer than they would save.
+async fn tuned(device: &Device, config: &ModelConfig, micro_batch: usize) -> Result<Tuning, Error> {
+    let built_in = Tuning::for_device(device);
+    if let Some(tuning) = MEASURED.get().filter(|tuning| tuning.runs_on(device)) {
+        return Ok(tuning);
+    }
+    if device.is_software() {
+        return Ok(built_in);
+    }
+    let (mut tuning, needs) = (built_in, tune::needs(work(device, config, micro_batch)));
+    tune::tune(device, &needs, &mut tuning, TUNING_S.1, &clock, |_| {}).await?;
+    MEASURED.set(Some(tuning));
+    Ok(tuning)
 }
 
 async fn open() -> Result<(Device, Tuning), Error> {
