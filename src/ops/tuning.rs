@@ -85,7 +85,7 @@ impl Tuning {
         match device.fixed_subgroup() {
             Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => {
                 if device.has_int64() {
-                    let tile = Tile::Pairs { lanes, rows: 64 / lanes, cols: 4 };
+                    let tile = Tile::Pairs { lanes, rows: 32 / lanes, cols: 8 };
                     Tuning { fuse_gelu: false, ..Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes)) }
                 } else {
                     Tuning {
