@@ -12,7 +12,7 @@ use crate::{
     model::ModelConfig,
     ops::Tuning,
     train::{
-        Clock,
+        Clock, TrainerOptions,
         bench::{Bench, bench},
         config::resolve,
         durable::write_atomically,
@@ -72,7 +72,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.candidates {
         return pollster::block_on(compare(&device, &config, batch, &tuning, &clock));
     }
-    let result = pollster::block_on(bench(device, &config, batch, steps, timed, tuning, arguments.recompute, &clock))?;
+    let options = TrainerOptions { recompute: arguments.recompute, ..TrainerOptions::new(batch, 1, tuning) };
+    let result = pollster::block_on(bench(device, &config, options, steps, timed, &clock))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&result).expect("a result is JSON"));
     } else {

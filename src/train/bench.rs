@@ -56,19 +56,16 @@ pub struct Bench {
     pub timed: Vec<Timed>,
 }
 
-/// Times `steps` steps of `config` on random images after one that compiles and warms up.
-#[allow(clippy::too_many_arguments)]
+/// Times `steps` steps of `config`, of one micro-batch each, on random images after one that compiles and warms up.
 pub async fn bench(
     device: Device,
     config: &ModelConfig,
-    batch: usize,
+    options: TrainerOptions,
     steps: usize,
     profile: bool,
-    tuning: Tuning,
-    recompute: Recompute,
     clock: Clock<'_>,
 ) -> Result<Bench> {
-    let options = TrainerOptions { recompute, ..TrainerOptions::new(batch, 1, tuning) };
+    let TrainerOptions { micro_batch: batch, tuning, recompute, .. } = options;
     let mut trainer = Trainer::new(device, config, options).await?;
     trainer.initialise(0);
     let mut rng = Rng::new(0, Stream::Augment, 0, 0);

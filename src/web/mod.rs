@@ -19,11 +19,10 @@ use wasm_bindgen::prelude::*;
 use crate::{
     device::{AdapterSummary, Device, DeviceOptions, adapters},
     error::Error,
-    graph::Recompute,
     model::ModelConfig,
     ops::{Tuning, samples, self_test},
     train::{
-        bench, profile,
+        TrainerOptions, bench, profile,
         tensors::{self, TensorFile},
         tune, verify, work,
     },
@@ -95,7 +94,10 @@ pub async fn self_test() -> Result<String, JsError> {
         let varied =
             |name: &str| matches!(name, "product_nt" | "product_nn" | "product_tn" | "attention" | "layer_norm");
         let varied = samples().into_iter().filter(|sample| varied(sample.op.name())).collect();
-        operations.extend(self_test::self_test_of(&device, gpus, varied).await?);
+        for mut outcome in self_test::self_test_of(&device, gpus, varied).await? {
+            outcome.name += ", kernel for GPUs";
+            operations.push(outcome);
+        }
     }
     json(&SelfTest { adapter: device.adapter().name.clone(), operations })
 }
@@ -123,10 +125,8 @@ pub async fn check() -> Result<String, JsError> {
 #[wasm_bindgen]
 pub async fn bench(preset: &str, batch: usize, steps: usize) -> Result<String, JsError> {
     let (device, tuning) = open().await?;
-    json(
-        &bench::bench(device, &ModelConfig::preset(preset)?, batch, steps, false, tuning, Recompute::None, &clock)
-            .await?,
-    )
+    let options = TrainerOptions::new(batch, 1, tuning);
+    json(&bench::bench(device, &ModelConfig::preset(preset)?, options, steps, false, &clock).await?)
 }
 
 /// Seconds since the page began.

@@ -47,6 +47,7 @@ test("the report says that every operation and a training step agree with their 
   for (const title of ["browser", "operations", "one training step", "speed and limits"]) assert.ok(report.includes(`== ${title} ==`), title);
   assert.match(report, /architecture +swiftshader/);
   assert.match(report, /\n {2}ok +\S+ +product_nt /);
+  assert.match(report, /product_nt .*, kernel for GPUs/);
   assert.match(report, /\n {2}grad +\S+ /);
   assert.match(report, /products: \d/);
   assert.equal(await page.locator("#report > *").count(), 0, "the report must hold text only");

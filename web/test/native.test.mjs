@@ -116,6 +116,7 @@ test("a run in the tab learns, goes on in the program, and then in the tab again
   while (lines.length < 30) {
     const { metrics, events } = await advance();
     assert.deepEqual(events, []);
+    assert.equal(metrics.step, lines.length + 1);
     lines.push(metrics);
   }
   for (const name of ["loss_pixel", "loss_feature"]) {
@@ -200,6 +201,7 @@ test(`the GPU process is killed ${KILLS} times in mid-training, and training goe
     recovered += 1;
   }
   const { metrics } = await advance();
+  assert.equal(metrics.step, step + 1);
   t.diagnostic(`${recovered} of ${KILLS} recovered, step ${metrics.step}`);
   assert.ok(Number.isFinite(metrics.loss));
 });
