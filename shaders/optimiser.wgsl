@@ -4,80 +4,82 @@
 //   settings  [11]  learning rate, weight decay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, 1/(1 - beta1^t),
 //                  1/sqrt(1 - beta2^t), 1 - EMA decay, most sum of squares (see `Settings` in ops/optimiser.rs)
 //   health    [2]  sum of squared gradients, number of values that are not finite
-//   partial   [ceil(len / chunk), 2]
+//   partial   [ceil(len / chunk), 2], chunk a multiple of 4
 #include "common/grid.wgsl"
+#include "common/fours.wgsl"
 struct Params { len: u32, decayed: u32, chunk: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+@group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> settings: array<f32>;
 @group(0) @binding(3) var<storage, read> health: array<f32>;
-@group(0) @binding(4) var<storage, read_write> weights: array<f32>;
-@group(0) @binding(5) var<storage, read_write> moment1: array<f32>;
-@group(0) @binding(6) var<storage, read_write> moment2: array<f32>;
+@group(0) @binding(4) var<storage, read_write> weights: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> moment1: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> moment2: array<vec4<f32>>;
 
 fn refused() -> bool { return health[1] > 0.0 || health[0] > settings[10]; }
 
-// Sums of squares, and a count of infinities and NaNs by their bits: WGSL lets a compiler assume that x == x.
+// Sums of squares, and a count of infinities and NaNs by their bits: WGSL lets a compiler assume that x == x. The sums are
+// bound as `weights`, two chunks' a vector.
 @compute @workgroup_size(64)
 fn square_sum(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let chunk = grid_index(id, groups);
-    let first = chunk * params.chunk;
-    if first >= params.len { return; }
-    var sum = 0.0;
-    var bad = 0.0;
-    for (var i = first; i < min(first + params.chunk, params.len); i++) {
-        let g = gradient[i];
-        sum = fma(g, g, sum);
-        if (bitcast<u32>(g) & 0x7f800000u) == 0x7f800000u { bad += 1.0; }
+    let pair = grid_index(id, groups);
+    let chunks = (params.len + params.chunk - 1u) / params.chunk;
+    if pair * 2u >= chunks { return; }
+    let first = square_sum_of(pair * 2u);
+    let second = square_sum_of(pair * 2u + 1u);
+    weights[pair] = vec4(first, second);
+}
+
+fn square_sum_of(chunk: u32) -> vec2<f32> {
+    let first = chunk * params.chunk / 4u;
+    let end = min(first + params.chunk / 4u, (params.len + 3u) / 4u);
+    var sums = vec4(0.0);
+    var bad = vec4(0.0);
+    for (var i = first; i < end; i++) {
+        let g = up_to(gradient[i], i, params.len);
+        sums = fma(g, g, sums);
+        bad += select(vec4(0.0), vec4(1.0), (bitcast<vec4<u32>>(g) & vec4(0x7f800000u)) == vec4(0x7f800000u));
     }
-    weights[chunk * 2u] = sum;
-    weights[chunk * 2u + 1u] = bad;
+    return vec2((sums.x + sums.y) + (sums.z + sums.w), (bad.x + bad.y) + (bad.z + bad.w));
 }
 
 @compute @workgroup_size(64)
 fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let first = grid_index(id, groups) * 4u;
-    if first >= params.len || refused() { return; }
+    let i = grid_index(id, groups);
+    if i * 4u >= params.len || refused() { return; }
     let rate = settings[0];
     let decay = rate * settings[1];
-    let keep1 = settings[2];
-    let keep2 = settings[3];
+    let keep1 = vec4(settings[2]);
+    let keep2 = vec4(settings[3]);
     let rest1 = settings[4];
     let rest2 = settings[5];
     let eps = settings[6];
     let step = rate * settings[7];
     let correction2 = settings[8];
-    for (var i = first; i < min(first + 4u, params.len); i++) {
-        let g = gradient[i];
-        var w = weights[i];
-        if i < params.decayed { w -= decay * w; }
-        let m = fma(keep1, moment1[i], rest1 * g);
-        let v = fma(keep2, moment2[i], rest2 * g * g);
-        weights[i] = w - step * m / (sqrt(v) * correction2 + eps);
-        moment1[i] = m;
-        moment2[i] = v;
-    }
+    let g = gradient[i];
+    let held = weights[i];
+    let w = held - up_to(decay * held, i, params.decayed);
+    let m = fma(keep1, moment1[i], rest1 * g);
+    let v = fma(keep2, moment2[i], rest2 * g * g);
+    weights[i] = up_to(w - step * m / (sqrt(v) * correction2 + eps), i, params.len);
+    moment1[i] = up_to(m, i, params.len);
+    moment2[i] = up_to(v, i, params.len);
 }
 
 // teacher += (1 - decay) * (weights - teacher); the weights are bound as `gradient`, the teacher as `weights`.
 @compute @workgroup_size(64)
 fn ema(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let first = grid_index(id, groups) * 4u;
-    if first >= params.len || refused() { return; }
-    let rest = settings[9];
-    for (var i = first; i < min(first + 4u, params.len); i++) {
-        let teacher = weights[i];
-        weights[i] = fma(rest, gradient[i] - teacher, teacher);
-    }
+    let i = grid_index(id, groups);
+    if i * 4u >= params.len || refused() { return; }
+    let teacher = weights[i];
+    weights[i] = up_to(fma(vec4(settings[9]), gradient[i] - teacher, teacher), i, params.len);
 }
 
 // Gradients of micro-batches add up; the first one (settings[0] = 0) replaces what was there.
 @compute @workgroup_size(64)
 fn accumulate(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let first = grid_index(id, groups) * 4u;
-    if first >= params.len { return; }
-    let anew = settings[0] == 0.0;
-    for (var i = first; i < min(first + 4u, params.len); i++) {
-        if anew { weights[i] = gradient[i]; } else { weights[i] += gradient[i]; }
-    }
+    let i = grid_index(id, groups);
+    if i * 4u >= params.len { return; }
+    let g = gradient[i];
+    weights[i] = up_to(select(weights[i] + g, g, settings[0] == 0.0), i, params.len);
 }

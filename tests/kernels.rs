@@ -31,7 +31,11 @@ fn the_web_safe_kernels_agree_with_the_oracle() {
 
 #[test]
 fn every_product_tile_agrees_with_the_oracle() {
-    let others = [Tile::Plain, Tile::Register { rows: 3, cols: 5, group_rows: 2, group_cols: 16 }];
+    let others = [
+        Tile::Plain,
+        Tile::Register { rows: 3, cols: 5, group_rows: 2, group_cols: 16 },
+        Tile::Quads { rows: 4, cols: 8, group_rows: 2, group_cols: 4 },
+    ];
     common::on_each_adapter(|device, tuning| {
         // Checks are proven with the two tests before; a large tile compiles long.
         if device.is_checked() {
@@ -47,8 +51,8 @@ fn every_product_tile_agrees_with_the_oracle() {
         });
         let tiles = candidates(&device).into_iter().chain(others).chain(shared);
         for tile in tiles {
-            // So is what fuses into products; a small tile in shared memory shows it for what GPUs run.
-            let fused = matches!(tile, Tile::Workgroup { depth: 4, .. });
+            // So is what fuses into products; a small tile in shared memory shows it for what GPUs run, one in fours likewise.
+            let fused = matches!(tile, Tile::Workgroup { depth: 4, .. } | Tile::Quads { rows: 4, .. });
             let takes = |name: &str| name.starts_with("product") && (fused || !name.contains('+'));
             let products = samples().into_iter().filter(|sample| takes(sample.op.name()));
             check(&device, Tuning::uniform(tile, tuning.attention, tuning.norm), products.collect());
@@ -63,7 +67,9 @@ fn every_attention_agrees_with_the_oracle() {
         if device.is_checked() {
             return;
         }
-        for attention in row_candidates(&device).into_iter().chain([Rows::Quads(8)]) {
+        for attention in
+            row_candidates(&device).into_iter().chain([(8, 1), (4, 3)].map(|(group, rows)| Rows::Quads { group, rows }))
+        {
             let attended = samples().into_iter().filter(|sample| sample.op.name() == "attention");
             let mut other = tuning;
             other.attention = attention;
@@ -75,7 +81,7 @@ fn every_attention_agrees_with_the_oracle() {
 #[test]
 fn every_layer_norm_agrees_with_the_oracle() {
     common::on_each_adapter(|device, tuning| {
-        let others = [NormRows::Workgroup(64), NormRows::Workgroup(8)];
+        let others = [NormRows::Workgroup(64), NormRows::Workgroup(8), NormRows::Quads(8)];
         for norm in norm_candidates(&device).into_iter().chain(others) {
             let norms = samples().into_iter().filter(|sample| sample.op.name() == "layer_norm");
             let mut other = tuning;

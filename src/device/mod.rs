@@ -22,6 +22,9 @@ use crate::{
     kernels::{Constant, Kernel},
 };
 
+/// Bytes of four values, in whose multiples buffers are made and bound: many kernels read and write four at a time.
+pub(crate) const FOUR_VALUES: u64 = 16;
+
 /// How a device is opened.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
@@ -209,7 +212,7 @@ impl Device {
         }
     }
 
-    /// A zeroed storage buffer of at least `bytes` bytes that can be copied to and from. Fails when it does not fit.
+    /// A zeroed storage buffer of at least `bytes` bytes, whole fours of values, that can be copied to and from. Fails when it does not fit.
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
         let limits = self.raw.limits();
         if bytes > limits.max_buffer_size {
@@ -221,7 +224,7 @@ impl Device {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         Ok(self.raw.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            size: bytes.max(4).next_multiple_of(4),
+            size: bytes.max(4).next_multiple_of(FOUR_VALUES),
             usage,
             mapped_at_creation: false,
         }))

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use super::{Plan, Storage, plan::Range};
 use crate::{
-    device::{Device, Readback, Timer},
+    device::{Device, FOUR_VALUES, Readback, Timer},
     error::{Error, Result},
 };
 
@@ -154,7 +154,7 @@ impl Executor {
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &buffers[range.buffer],
                     offset: range.offset,
-                    size: std::num::NonZeroU64::new(range.bytes.next_multiple_of(4)),
+                    size: std::num::NonZeroU64::new(range.bytes.next_multiple_of(FOUR_VALUES)),
                 }),
             });
             let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();

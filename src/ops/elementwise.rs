@@ -48,7 +48,7 @@ impl Op for Elementwise {
             Elementwise::Multiply => &kernels::elementwise::MULTIPLY,
         };
         let params = kernels::elementwise::Params { len: x[0].len() as u32 };
-        vec![dispatch(kernel, params, &[Slot::In(0), Slot::In(1), Slot::Out(0)], groups(x[0].len()))]
+        vec![dispatch(kernel, params, &[Slot::In(0), Slot::In(1), Slot::Out(0)], groups(x[0].len().div_ceil(4)))]
     }
 }
 

@@ -37,7 +37,7 @@ impl Op for Gelu {
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let params = kernels::gelu::Params { len: x[0].len() as u32 };
-        vec![dispatch(&kernels::gelu::FORWARD, params, &[Slot::In(0), Slot::Out(0)], groups(x[0].len()))]
+        vec![dispatch(&kernels::gelu::FORWARD, params, &[Slot::In(0), Slot::Out(0)], groups(x[0].len().div_ceil(4)))]
     }
 }
 
@@ -59,7 +59,7 @@ impl Op for GeluBackward {
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let params = kernels::gelu::Params { len: x[0].len() as u32 };
         let slots = [Slot::In(0), Slot::In(1), Slot::Out(0)];
-        vec![dispatch(&kernels::gelu::BACKWARD, params, &slots, groups(x[0].len()))]
+        vec![dispatch(&kernels::gelu::BACKWARD, params, &slots, groups(x[0].len().div_ceil(4)))]
     }
 }
 

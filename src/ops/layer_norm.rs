@@ -1,7 +1,10 @@
 //! Layer normalisation over the last axis (Ba et al., 2016), with and without gain and bias.
 
 use super::{column_sum, grid, prelude::*};
-use crate::kernels::{layer_norm as invocation, layer_norm_pairs_subgroup as pairs, layer_norm_workgroup as workgroup};
+use crate::kernels::{
+    layer_norm as invocation, layer_norm_pairs_subgroup as pairs, layer_norm_quads as quads,
+    layer_norm_workgroup as workgroup,
+};
 
 /// `y = (x - mean) / sqrt(variance + eps) * gain + bias` over the last axis; inputs x, or x, gain and bias. The second
 /// output holds mean and 1/deviation of each row, for the backward pass.
@@ -23,6 +26,9 @@ pub struct LayerNormBackward(LayerNorm);
 pub enum NormRows {
     /// An invocation takes a row: no barriers.
     Invocation,
+    /// As `Invocation`, loading four values at once, this many rows a workgroup. Rows whose length is no multiple of 4 are
+    /// left to `Invocation`.
+    Quads(u32),
     /// A workgroup of this many invocations, a power of two, takes a row.
     Workgroup(u32),
     /// A subgroup of this many invocations takes chunks of rows and loads values in pairs; needs 64-bit integers. Rows
@@ -37,6 +43,7 @@ impl NormRows {
     fn fitting(self, cols: usize) -> NormRows {
         match self {
             NormRows::Pairs(_) if cols % 2 == 1 || cols > PAIRED_COLS => NormRows::Invocation,
+            NormRows::Quads(_) if !cols.is_multiple_of(4) => NormRows::Invocation,
             rows => rows,
         }
     }
@@ -69,6 +76,10 @@ impl LayerNorm {
         let mut constants = vec![Constant { name: "AFFINE", value: affine.into() }];
         let groups = match rows {
             NormRows::Invocation => groups(x.rows()),
+            NormRows::Quads(group) => {
+                constants.push(Constant { name: "GROUP", value: group });
+                grid(x.rows().div_ceil(group as usize))
+            }
             NormRows::Workgroup(group) => {
                 constants.push(Constant { name: "GROUP", value: group });
                 grid(x.rows())
@@ -134,6 +145,7 @@ impl Op for LayerNorm {
         let rows = tuning.norm.fitting(x[0].cols());
         let kernel = match rows {
             NormRows::Invocation => &invocation::FORWARD,
+            NormRows::Quads(_) => &quads::FORWARD,
             NormRows::Workgroup(_) => &workgroup::FORWARD,
             NormRows::Pairs(_) => &pairs::FORWARD,
         };
@@ -186,12 +198,21 @@ impl Op for LayerNormBackward {
                 return vec![self.0.launch(&pairs::BACKWARD_AFFINE, rows, &x[0], true, &slots)];
             }
             rows @ NormRows::Workgroup(_) => (&workgroup::BACKWARD, rows),
+            rows @ NormRows::Quads(_) => (&quads::BACKWARD, rows),
             _ => (&invocation::BACKWARD, NormRows::Invocation),
         };
         let mut list = vec![self.0.launch(kernel, rows, &x[0], affine, &slots)];
         if affine {
             let slots = [x_in, saved, dy, out(1), out(2)];
-            list.push(dispatch(&invocation::AFFINE_SUMS, self.0.params(&x[0]), &slots, groups(y[1].len())));
+            let params = self.0.params(&x[0]);
+            list.push(match rows {
+                NormRows::Quads(group) => {
+                    let constants = vec![Constant { name: "GROUP", value: group }];
+                    let groups = grid(y[1].len().div_ceil(4 * group as usize));
+                    Dispatch { constants, ..dispatch(&quads::AFFINE_SUMS, params, &slots, groups) }
+                }
+                _ => dispatch(&invocation::AFFINE_SUMS, params, &slots, groups(y[1].len())),
+            });
         }
         list
     }

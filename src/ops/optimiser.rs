@@ -111,7 +111,7 @@ impl Op for SquareSum {
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(0), Slot::Out(0)];
-        vec![dispatch(&kernels::optimiser::SQUARE_SUM, params(x[0].len(), 0), &slots, groups(y[0].rows()))]
+        vec![dispatch(&kernels::optimiser::SQUARE_SUM, params(x[0].len(), 0), &slots, groups(y[0].rows().div_ceil(2)))]
     }
 }
 

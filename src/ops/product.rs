@@ -61,6 +61,17 @@ pub enum Tile {
         /// Invocations of a workgroup along the columns.
         group_cols: u32,
     },
+    /// As `Register`, four values a load and four terms a time; needs `k` and what lies side by side to be multiples of 4.
+    Quads {
+        /// Rows of an invocation, a multiple of 4.
+        rows: u32,
+        /// Columns of an invocation, a multiple of 4.
+        cols: u32,
+        /// Invocations of a workgroup along the rows.
+        group_rows: u32,
+        /// Invocations of a workgroup along the columns.
+        group_cols: u32,
+    },
     /// As `Register`, but from slabs of `depth` terms in the workgroup's shared memory; needs extents that are multiples
     /// of 4 where values lie side by side.
     Workgroup {
@@ -331,8 +342,8 @@ impl Op for FusedProduct {
 }
 
 impl Tile {
-    /// The `Subgroup` tile that SwiftShader is fastest with, or nearly; one of 64 rows by 16 columns takes it six seconds to
-    /// compile, this one a quarter of a second.
+    /// The `Subgroup` tile for extents that are not even. SwiftShader compiles it in a quarter of a second, one of 64 rows
+    /// by 16 columns in six.
     pub(super) fn subgroup(lanes: u32) -> Tile {
         Tile::Subgroup { lanes, rows: 2, cols: 6 }
     }
@@ -347,6 +358,7 @@ impl Tile {
             Tile::Workgroup { rows, cols, group_rows, group_cols, .. } if !by(4) => {
                 Tile::Register { rows, cols, group_rows, group_cols }
             }
+            Tile::Quads { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
             tile => tile,
         }
     }
@@ -381,6 +393,14 @@ impl Tile {
                 set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
                 let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
                 (pick(&kernels::product_workgroup::FORWARD, &kernels::product_workgroup::FORWARD_GELU), size)
+            }
+            Tile::Quads { rows, cols, group_rows, group_cols } => {
+                set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
+                set(&[("ROW_QUADS", rows / 4), ("COL_QUADS", cols / 4)]);
+                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
+                set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
+                let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
+                (pick(&kernels::product_quads::FORWARD, &kernels::product_quads::FORWARD_GELU), size)
             }
             Tile::Subgroup { lanes, rows, cols } => {
                 set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);

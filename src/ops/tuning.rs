@@ -79,31 +79,24 @@ impl Tuning {
         Tuning { products: [product; Class::COUNT], attention, norm, fuse_gelu: true }
     }
 
-    /// The built-in choice for an adapter: software rasterizers with narrow subgroups, whose loads are dear, share each
-    /// load across a subgroup; GPUs share loads through the memory of their workgroups.
+    /// The built-in choice for an adapter: software rasterizers, whose loads are dear, share each load across a subgroup
+    /// in pairs of values, or else bring four values a load to many sums; GPUs share loads through the memory of their
+    /// workgroups.
     pub fn for_device(device: &Device) -> Tuning {
-        match device.fixed_subgroup() {
-            Some(lanes) if device.is_software() && (4..=16).contains(&lanes) => {
-                if device.has_int64() {
-                    let tile = Tile::Pairs { lanes, rows: 32 / lanes, cols: 8 };
-                    Tuning { fuse_gelu: false, ..Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes)) }
-                } else {
-                    Tuning {
-                        fuse_gelu: false,
-                        ..Tuning::uniform(Tile::subgroup(lanes), Rows::Workgroup(8), NormRows::Invocation)
-                    }
-                }
+        let tuning = match paired_lanes(device) {
+            _ if !device.is_software() => return Tuning::for_gpus(),
+            Some(lanes) => {
+                let tile = Tile::Pairs { lanes, rows: 32 / lanes, cols: 8 };
+                Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes))
             }
-            _ if device.is_software() => {
-                Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() }
-            }
-            _ => Tuning::for_gpus(),
-        }
+            None => Tuning::uniform(FOURS, Rows::Quads { group: 4, rows: 2 }, NormRows::Quads(4)),
+        };
+        Tuning { fuse_gelu: false, ..tuning }
     }
 
     /// The built-in choice for everything that is no software rasterizer.
     pub fn for_gpus() -> Tuning {
-        let mut tuning = Tuning::uniform(NARROW, Rows::Quads(64), NormRows::Workgroup(64));
+        let mut tuning = Tuning::uniform(NARROW, Rows::Quads { group: 64, rows: 1 }, NormRows::Workgroup(64));
         Class::all().filter(|class| class.large).for_each(|class| tuning.products[class.index()] = WIDE);
         tuning
     }
@@ -153,6 +146,10 @@ impl Default for Tuning {
 /// The built-in tiles of a GPU: 64 × 64 outputs a workgroup, and 32 × 32 where there are few.
 const WIDE: Tile = Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 };
 const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 };
+
+/// The built-in tile of a software adapter without 64-bit integers or subgroups. A workgroup is as wide as SwiftShader's
+/// SIMD: it runs a wider one in turns.
+const FOURS: Tile = Tile::Quads { rows: 16, cols: 16, group_rows: 1, group_cols: 4 };
 
 const ATTENTION: &str = "attention";
 const LAYER_NORM: &str = "layer_norm";
@@ -207,18 +204,12 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     let mut tiles = vec![Tile::default()];
     if let Some(lanes @ 4..=16) = device.fixed_subgroup() {
         tiles.push(Tile::subgroup(lanes));
-        if device.is_software() && !device.has_int64() {
-            tiles.extend([(4, 4), (4, 8)].map(|(rows, cols)| Tile::Subgroup { lanes, rows, cols }));
-        }
-        if device.has_int64() {
-            tiles.extend([(64, 4), (32, 8), (64, 8)].map(|(rows, cols)| Tile::Pairs {
-                lanes,
-                rows: rows / lanes,
-                cols,
-            }));
-        }
+    }
+    if let Some(lanes) = paired_lanes(device) {
+        tiles.extend([(64, 4), (32, 8), (64, 8)].map(|(rows, cols)| Tile::Pairs { lanes, rows: rows / lanes, cols }));
     } else if device.is_software() {
-        tiles.extend([register(4, 4, 8, 8), register(4, 8, 2, 8)]);
+        let half = Tile::Quads { rows: 16, cols: 8, group_rows: 1, group_cols: 4 };
+        tiles.extend([FOURS, half]);
     }
     if !device.is_software() {
         tiles.extend([register(4, 4, 8, 8), register(8, 8, 8, 8), NARROW, WIDE]);
@@ -242,20 +233,24 @@ fn paired_lanes(device: &Device) -> Option<u32> {
 /// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn row_candidates(device: &Device) -> Vec<Rows> {
     let pairs = paired_lanes(device).map(Rows::Pairs);
-    let quads: &[u32] = if device.is_software() { &[] } else { &[64, 128] };
-    let quads = quads.iter().map(|group| Rows::Quads(*group));
+    let quads: &[(u32, u32)] = match pairs {
+        _ if !device.is_software() => &[(64, 1), (128, 1), (64, 2)],
+        Some(_) => &[],
+        None => &[(4, 2), (4, 4)],
+    };
+    let quads = quads.iter().map(|&(group, rows)| Rows::Quads { group, rows });
     [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(quads).chain(pairs).collect()
 }
 
 /// The ways of layer normalisation worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn norm_candidates(device: &Device) -> Vec<NormRows> {
     let pairs = paired_lanes(device).map(NormRows::Pairs);
-    let groups: &[u32] = if device.is_software() { &[] } else { &[64, 256] };
-    [NormRows::Invocation]
-        .into_iter()
-        .chain(groups.iter().map(|group| NormRows::Workgroup(*group)))
-        .chain(pairs)
-        .collect()
+    let others: &[NormRows] = match pairs {
+        _ if !device.is_software() => &[NormRows::Workgroup(64), NormRows::Workgroup(256)],
+        Some(_) => &[],
+        None => &[NormRows::Quads(4)],
+    };
+    [NormRows::Invocation].into_iter().chain(others.iter().copied()).chain(pairs).collect()
 }
 
 /// What a plan computes with a kernel that has variants.
@@ -352,6 +347,9 @@ impl fmt::Display for Tile {
             Tile::Register { rows, cols, group_rows, group_cols } => {
                 write!(f, "register {rows}x{cols} group {group_rows}x{group_cols}")
             }
+            Tile::Quads { rows, cols, group_rows, group_cols } => {
+                write!(f, "register {rows}x{cols} group {group_rows}x{group_cols} in fours")
+            }
             Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
                 write!(f, "shared {rows}x{cols} group {group_rows}x{group_cols} depth {depth}")
             }
@@ -365,7 +363,7 @@ impl fmt::Display for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rows::Workgroup(rows) => write!(f, "workgroup of {rows} rows"),
-            Rows::Quads(rows) => write!(f, "workgroup of {rows} rows in fours"),
+            Rows::Quads { group, rows } => write!(f, "workgroup of {group} by {rows} rows in fours"),
             Rows::Pairs(lanes) => write!(f, "subgroup of {lanes}, rows in pairs"),
         }
     }
@@ -375,6 +373,7 @@ impl fmt::Display for NormRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NormRows::Invocation => write!(f, "invocation a row"),
+            NormRows::Quads(rows) => write!(f, "invocation a row in fours, {rows} a workgroup"),
             NormRows::Workgroup(size) => write!(f, "workgroup of {size} a row"),
             NormRows::Pairs(lanes) => write!(f, "subgroup of {lanes} in pairs"),
         }
@@ -413,6 +412,9 @@ impl FromStr for Variant {
             ("register #x# group #x#", &[rows, cols, group_rows, group_cols]) => {
                 Variant::Product(Tile::Register { rows, cols, group_rows, group_cols })
             }
+            ("register #x# group #x# in fours", &[rows, cols, group_rows, group_cols]) => {
+                Variant::Product(Tile::Quads { rows, cols, group_rows, group_cols })
+            }
             ("shared #x# group #x# depth #", &[rows, cols, group_rows, group_cols, depth]) => {
                 Variant::Product(Tile::Workgroup { rows, cols, group_rows, group_cols, depth })
             }
@@ -421,9 +423,10 @@ impl FromStr for Variant {
                 Variant::Product(Tile::Pairs { lanes, rows, cols })
             }
             ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
-            ("workgroup of # rows in fours", &[rows]) => Variant::Attention(Rows::Quads(rows)),
+            ("workgroup of # by # rows in fours", &[group, rows]) => Variant::Attention(Rows::Quads { group, rows }),
             ("subgroup of #, rows in pairs", &[lanes]) => Variant::Attention(Rows::Pairs(lanes)),
             ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
+            ("invocation a row in fours, # a workgroup", &[rows]) => Variant::LayerNorm(NormRows::Quads(rows)),
             ("workgroup of # a row", &[size]) => Variant::LayerNorm(NormRows::Workgroup(size)),
             ("subgroup of # in pairs", &[lanes]) => Variant::LayerNorm(NormRows::Pairs(lanes)),
             _ => return Err(unknown()),
@@ -445,8 +448,8 @@ mod tests {
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
             Tile::Pairs { lanes: 8, rows: 8, cols: 4 },
         ];
-        let rows = [Rows::Workgroup(64), Rows::Quads(64), Rows::Pairs(8)];
-        let norms = [NormRows::Invocation, NormRows::Workgroup(256), NormRows::Pairs(8)];
+        let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Pairs(8)];
+        let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Pairs(8)];
         let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
         for variant in tiles.map(Variant::Product).into_iter().chain(others) {
             assert_eq!(variant.to_string().parse(), Ok(variant));

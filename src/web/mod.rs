@@ -120,13 +120,13 @@ pub async fn check() -> Result<String, JsError> {
     json(&Check { adapter: limits.to_string(), limits, tuned, product_gflops: best, copy_gb_s: copy })
 }
 
-/// Times `steps` training steps of a preset on random images, beside the best matrix product: a
-/// [`bench::Bench`] as JSON.
+/// Times `steps` training steps of a preset on random images, and each kernel where asked to, beside the best matrix
+/// product: a [`bench::Bench`] as JSON.
 #[wasm_bindgen]
-pub async fn bench(preset: &str, batch: usize, steps: usize) -> Result<String, JsError> {
+pub async fn bench(preset: &str, batch: usize, steps: usize, profile: bool) -> Result<String, JsError> {
     let (device, tuning) = open().await?;
     let options = TrainerOptions::new(batch, 1, tuning);
-    json(&bench::bench(device, &ModelConfig::preset(preset)?, options, steps, false, &clock).await?)
+    json(&bench::bench(device, &ModelConfig::preset(preset)?, options, steps, profile, &clock).await?)
 }
 
 /// Seconds since the page began.

@@ -4,5 +4,5 @@ import init, { bench } from "./pkg/bootmae.js";
 
 export async function create(batch) {
   await init();
-  return { measure: async (steps) => JSON.parse(await bench("nano", batch, steps)) };
+  return { measure: async (steps, profile) => JSON.parse(await bench("nano", batch, steps, profile)) };
 }

@@ -9,9 +9,9 @@ window.bench = {
   },
   // Trains so many steps: milliseconds of each, until its loss was read, and the losses; bootmae's own benchmark
   // answers with its median.
-  async measure(name, steps) {
+  async measure(name, steps, profile) {
     const contender = made[name];
-    if (contender.measure) return contender.measure(steps);
+    if (contender.measure) return contender.measure(steps, profile);
     const [ms, losses] = [[], []];
     for (let i = 0; i < steps; i++) {
       const began = performance.now();

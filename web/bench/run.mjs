@@ -2,13 +2,14 @@
 // program's on the same software driver, in turn. Prints a table, with ratios taken within a round, and everything raw as
 // one line of JSON. Needs `make web`, `cargo build`, `npm ci --prefix web` and `npm ci --prefix web/bench`.
 //
-//   node web/bench/run.mjs [--batch 8] [--rounds 3] [--steps 2] [--warm-up 2] [--only bootmae,tfjs,jaxjs,native]
+//   node web/bench/run.mjs [--batch 8] [--rounds 3] [--steps 2] [--warm-up 2] [--only bootmae,tfjs,jaxjs,native] [--profile]
 //
 // `--warm-up` counts the steps that each library trains before the first round, so that nothing is compiled in it; their
-// losses are printed. `--rounds 0 --warm-up 20` only shows that the losses fall.
+// losses are printed. `--rounds 0 --warm-up 20` only shows that the losses fall. `--profile` ends with the time of each
+// kernel of this project's step in the tab.
 
 import { spawn } from "node:child_process";
-import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { cpus, loadavg, setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -31,6 +32,7 @@ const { values } = parseArgs({
     steps: { type: "string", default: "2" },
     "warm-up": { type: "string", default: "2" },
     only: { type: "string", default: Object.keys(NAMES).join() },
+    profile: { type: "boolean", default: false },
   },
 });
 const [batch, rounds, steps, warmUp] = ["batch", "rounds", "steps", "warm-up"].map((name) => Number(values[name]));
@@ -38,12 +40,16 @@ const only = values.only.split(",");
 
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
-// The priority that Chromium gave the process that computes for WebGPU, so that the native program gets no other.
+// The priority of the threads that compute for WebGPU in Chromium, so that the native program gets no other: SwiftShader's
+// workers, which start before Chromium raises the priority of its GPU process.
 async function gpuPriority(system) {
   const { processInfo } = await system.send("SystemInfo.getProcessInfo");
   const { id } = processInfo.find(({ type }) => type === "GPU");
-  const fields = (await readFile(`/proc/${id}/stat`, "utf8")).replace(/^.*\) /, "").split(" ");
-  return Number(fields[16]);
+  for (const thread of await readdir(`/proc/${id}/task`)) {
+    const [, name, fields] = (await readFile(`/proc/${id}/task/${thread}/stat`, "utf8")).match(/\((.*)\) (.*)/);
+    if (name.startsWith("Thread<")) return Number(fields.split(" ")[16]);
+  }
+  throw new Error("the browser's GPU process has no thread of SwiftShader's");
 }
 
 async function native(system) {
@@ -59,7 +65,7 @@ async function native(system) {
   try {
     setPriority(child.pid, priority);
   } catch {
-    console.log(`the native program could not be given the priority ${priority} of the browser's GPU process`);
+    console.log(`the native program could not be given the priority ${priority} of the browser's SwiftShader`);
   }
   const code = await closed;
   if (code !== 0) throw new Error(`the native program ended with ${code}`);
@@ -86,7 +92,8 @@ try {
   page.on("response", (answer) => answer.ok() || console.log(`${answer.status()} ${answer.url()}`));
   await page.goto(server.origin);
   const system = await browser.newBrowserCDPSession();
-  const measure = (name, count) => page.evaluate(([name, count]) => window.bench.measure(name, count), [name, count]);
+  const measure = (name, count, profile = false) =>
+    page.evaluate((given) => window.bench.measure(...given), [name, count, profile]);
 
   const libraries = await Promise.all(Object.entries(LIBRARIES).map(async ([name, of]) => `${name} ${await version(of)}`));
   console.log(`${libraries.join(", ")}, Chromium ${browser.version()}, ${cpus().length} × ${cpus()[0].model}`);
@@ -120,6 +127,14 @@ try {
       console.log(`| ${NAMES[name]} | ${ms.toFixed(0)} | ${((batch * 1000) / ms).toFixed(3)} | ${each} |`);
     }
     console.log(`\n${JSON.stringify({ batch, steps, times, losses })}`);
+  }
+  if (values.profile) {
+    const { profile } = await measure("bootmae", 1, true);
+    console.log("\n| kernel | calls | ms | GFLOP/s | GB/s | of the best |\n|---|---|---|---|---|---|");
+    for (const { kernel, calls, ms, gflops, gbs, share_of_best } of profile) {
+      const rates = [ms.toFixed(1), gflops.toFixed(2), gbs.toFixed(2), `${(100 * share_of_best).toFixed(0)} %`];
+      console.log(`| ${[kernel, calls, ...rates].join(" | ")} |`);
+    }
   }
 } finally {
   await browser?.close();
