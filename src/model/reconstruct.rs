@@ -108,7 +108,7 @@ impl Reconstructor {
         let plan = {
             let graph = Graph::new();
             let predicted = predict(config, 1, &Params::new(&graph, layout, WEIGHTS));
-            let options = PlanOptions { tuning: Tuning::for_device(device), ..Default::default() };
+            let options = PlanOptions { tuning: Tuning::for_a_look(device), ..Default::default() };
             let mut fetch = vec![Fetch::new("pixels", predicted.pixels)];
             fetch.extend(predicted.features.map(|features| Fetch::new("features", features)));
             Plan::new(&graph, &fetch, &options)

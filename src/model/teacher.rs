@@ -21,7 +21,7 @@ impl Teacher {
         let plan = {
             let graph = Graph::new();
             let features = teach(config, 1, &Params::new(&graph, layout, "teacher"));
-            let options = PlanOptions { tuning: Tuning::for_device(device), ..Default::default() };
+            let options = PlanOptions { tuning: Tuning::for_a_look(device), ..Default::default() };
             Plan::new(&graph, &[Fetch::new("features", features)], &options)
         };
         let executor = Executor::new(device, plan, arenas).await?;
