@@ -1,7 +1,7 @@
 // How far the teacher's weights are from the student's, and how long the student's are, a workgroup a chunk: neighbouring
 // invocations read neighbouring values.
 //   teacher, student  [len]
-//   sums              [ceil(len / chunk), 2], chunk a multiple of 4;  of (teacher - student)^2 and of student^2
+//   sums              [ceil(len / chunk), 2]  of (teacher - student)^2 and of student^2; chunk is a multiple of 4
 #include "common/fours.wgsl"
 struct Params { len: u32, chunk: u32 }
 @group(0) @binding(0) var<uniform> params: Params;

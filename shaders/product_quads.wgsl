@@ -1,6 +1,6 @@
 // Matrix product for adapters whose loads are dear and that have no subgroups to share them: a register tile as in
-// `product.wgsl`, but a load brings four values and an accumulator takes four terms at a time. m (or k) where a is stored
-// along it, k (or n) likewise for b, n and k are multiples of 4.
+// `product.wgsl`, but a load brings four values and an accumulator takes four terms at a time. n and k are multiples of 4,
+// and so is m where a is stored along it.
 #include "common/product.wgsl"
 const ROW_QUADS: u32 = 2u;  // rows of an invocation / 4
 const COL_QUADS: u32 = 2u;

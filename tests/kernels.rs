@@ -51,7 +51,8 @@ fn every_product_tile_agrees_with_the_oracle() {
         });
         let tiles = candidates(&device).into_iter().chain(others).chain(shared);
         for tile in tiles {
-            // So is what fuses into products; a small tile in shared memory shows it for what GPUs run, one in fours likewise.
+            // So is what fuses into products; a small tile in shared memory shows it for what GPUs run, and one in
+            // fours.
             let fused = matches!(tile, Tile::Workgroup { depth: 4, .. } | Tile::Quads { rows: 4, .. });
             let takes = |name: &str| name.starts_with("product") && (fused || !name.contains('+'));
             let products = samples().into_iter().filter(|sample| takes(sample.op.name()));

@@ -97,12 +97,10 @@ impl Tuning {
     /// The built-in choice for forward passes that a person waits for: as [`Tuning::for_device`], but on a software adapter
     /// that would compile those variants for seconds, ones that it compiles in a fraction of one.
     pub fn for_a_look(device: &Device) -> Tuning {
-        match Tuning::for_device(device) {
-            Tuning { norm: NormRows::Quads(_), .. } => {
-                Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() }
-            }
-            tuning => tuning,
+        if device.is_software() && paired_lanes(device).is_none() {
+            return Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() };
         }
+        Tuning::for_device(device)
     }
 
     /// The built-in choice for everything that is no software rasterizer.
@@ -158,7 +156,7 @@ impl Default for Tuning {
 const WIDE: Tile = Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 };
 const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 };
 
-/// The built-in tile of a software adapter without 64-bit integers or subgroups. A workgroup is as wide as SwiftShader's
+/// The built-in tile of a software adapter that lacks 64-bit integers or narrow subgroups. A workgroup is as wide as SwiftShader's
 /// SIMD: it runs a wider one in turns.
 const FOURS: Tile = Tile::Quads { rows: 16, cols: 16, group_rows: 1, group_cols: 4 };
 
