@@ -66,12 +66,25 @@ fn list(folder: &Path, path: &str, files: &mut Vec<(String, PathBuf)>) {
     }
 }
 
+/// Refuses `var name: T;` in a loop: in Chromium on SwiftShader such a variable keeps what the last turn left in it, though
+/// WGSL says that it is zero in each. `var name = T();` is zero everywhere. (All inner blocks are held to this.)
+fn require_initial_values(path: &str, source: &str) {
+    let mut depth = 0;
+    for line in source.lines().map(|line| line.split("//").next().unwrap_or_default()) {
+        let bare = line.trim_start().starts_with("var ") && !line.contains('=');
+        assert!(depth < 2 || !bare, "{path}: `{}` needs an initial value, as it stands in an inner block", line.trim());
+        depth += line.matches('{').count();
+        depth -= line.matches('}').count();
+    }
+}
+
 /// Validates `shaders/{name}.wgsl` as it stands and with its loops unrolled, then writes its module.
 fn emit(name: &str, rust: &mut String) -> Vec<String> {
     let path = format!("shaders/{name}.wgsl");
     let read =
         |p: &str| fs::read_to_string(Path::new("shaders").join(p)).unwrap_or_else(|e| panic!("shaders/{p}: {e}"));
     let source = specialise::include(&read(&format!("{name}.wgsl")), &read);
+    require_initial_values(&path, &source);
     let (module, info) = validate(&path, &specialise::unroll(&source));
     // A subgroup's lanes are named by constants, which the loops only yield once unrolled.
     if !path.ends_with(SUBGROUP_FILE) {

@@ -46,8 +46,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
         let k = key_at(group.z, group.y, j) / 2u;
         let v = k + (params.v_first - params.k_first) / 2u;
         // Two sums a row, so that one need not wait for the other.
-        var even: array<f32, ROWS>;
-        var odd: array<f32, ROWS>;
+        var even = array<f32, ROWS>();
+        var odd = array<f32, ROWS>();
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             let own = kv[k + min(t * LANES + local.x, HALF - 1u)];
@@ -62,8 +62,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
                 }
             }
         }
-        var keep: array<f32, ROWS>;
-        var p: array<f32, ROWS>;
+        var keep = array<f32, ROWS>();
+        var p = array<f32, ROWS>();
         // unroll
         for (var r = 0u; r < ROWS; r++) {
             let score = even[r] + odd[r];
@@ -137,10 +137,10 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     for (var j = 0u; j < params.lk; j++) {
         let k = key_at(group.z, group.y, j) / 2u;
         let v = k + (params.v_first - params.k_first) / 2u;
-        var key_low: array<f32, LOADS>;
-        var key_high: array<f32, LOADS>;
-        var score: array<f32, ROWS>;
-        var change: array<f32, ROWS>;
+        var key_low = array<f32, LOADS>();
+        var key_high = array<f32, LOADS>();
+        var score = array<f32, ROWS>();
+        var change = array<f32, ROWS>();
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             let from_key = kv[k + min(t * LANES + local.x, HALF - 1u)];
@@ -161,7 +161,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
                 }
             }
         }
-        var d: array<f32, ROWS>;
+        var d = array<f32, ROWS>();
         // unroll
         for (var r = 0u; r < ROWS; r++) { d[r] = exp(score[r] - largest[r]) * scale[r] * (change[r] - dots[r]); }
         // unroll
@@ -222,10 +222,10 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
         let at = (group.z * params.heads + group.y) * params.lq + i;
         let stat = stats_in[at * 2u + (local.x & 1u)];
         let dots = delta_in[at];
-        var query: array<u64, LOADS>;
-        var slope: array<u64, LOADS>;
-        var score: array<f32, ROWS>;
-        var change: array<f32, ROWS>;
+        var query = array<u64, LOADS>();
+        var slope = array<u64, LOADS>();
+        var score = array<f32, ROWS>();
+        var change = array<f32, ROWS>();
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             query[t] = q[from_q + min(t * LANES + local.x, HALF - 1u)];
@@ -244,8 +244,8 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
                 }
             }
         }
-        var p: array<f32, ROWS>;
-        var d: array<f32, ROWS>;
+        var p = array<f32, ROWS>();
+        var d = array<f32, ROWS>();
         // unroll
         for (var r = 0u; r < ROWS; r++) {
             p[r] = exp(score[r] - subgroupShuffle(stat, 0u)) * subgroupShuffle(stat, 1u);

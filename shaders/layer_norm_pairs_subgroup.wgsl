@@ -46,7 +46,7 @@ fn forward(
     }
     let first = (group.y * groups.x + group.x) * params.chunk;
     for (var row = first; row < min(first + params.chunk, params.rows); row++) {
-        var v: array<vec2<f32>, LOADS>;
+        var v = array<vec2<f32>, LOADS>();
         var sum = 0.0;
         // unroll
         for (var t = 0u; t < LOADS; t++) {
@@ -93,8 +93,8 @@ fn backward_affine(
         let stat = saved[row * 2u + (local.x & 1u)];
         let mean = subgroupShuffle(stat, 0u);
         let scale = subgroupShuffle(stat, 1u);
-        var n: array<vec2<f32>, LOADS>;
-        var g: array<vec2<f32>, LOADS>;
+        var n = array<vec2<f32>, LOADS>();
+        var g = array<vec2<f32>, LOADS>();
         var sum = 0.0;
         var dots = 0.0;
         // unroll

@@ -22,7 +22,7 @@ fn accumulate(row: u32, column: u32) {
         for (var i = 0u; i < TILE_M; i++) { acc[i * TILE_N + j] = start; }
     }
     for (var k = 0u; k < params.k; k++) {
-        var x: array<f32, TILE_N>;
+        var x = array<f32, TILE_N>();
         let to_a = k * params.a_k;
         let to_b = k * params.b_k;
         // unroll

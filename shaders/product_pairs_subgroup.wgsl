@@ -58,8 +58,8 @@ fn accumulate(row: u32, column: u32, lane: u32) {
     }
     for (var k = 0u; k < params.k; k += 2u) {
         let next = min(k + 1u, params.k - 1u);
-        var b0: array<f32, COLS>;
-        var b1: array<f32, COLS>;
+        var b0 = array<f32, COLS>();
+        var b1 = array<f32, COLS>();
         // unroll
         for (var j = 0u; j < COL_LOADS; j++) {
             if B_ALONG_K == 1u {
@@ -75,8 +75,8 @@ fn accumulate(row: u32, column: u32, lane: u32) {
                 b1[(2u * j + 1u) % COLS] = high(w);
             }
         }
-        var a0: array<f32, ROWS>;
-        var a1: array<f32, ROWS>;
+        var a0 = array<f32, ROWS>();
+        var a1 = array<f32, ROWS>();
         // unroll
         for (var i = 0u; i < ROW_LOADS; i++) {
             if A_ALONG_K == 1u {

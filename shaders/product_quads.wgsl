@@ -60,7 +60,7 @@ fn accumulate(row: u32, group: u32, local: u32) {
         for (var i = 0u; i < TILE_M; i++) { acc[i * TILE_N + j] = start; }
     }
     for (var k = 0u; k < params.k; k += 4u) {
-        var x: array<vec4<f32>, TILE_N>;
+        var x = array<vec4<f32>, TILE_N>();
         // unroll
         for (var j = 0u; j < COL_QUADS; j++) {
             let block = quad_of_b(column_of(group, local, j), k);

@@ -25,7 +25,7 @@ fn accumulate(row: u32, column: u32, lane: u32) {
         }
     }
     for (var k = 0u; k < params.k; k++) {
-        var x: array<f32, TILE_N>;
+        var x = array<f32, TILE_N>();
         let to_a = k * params.a_k;
         let to_b = k * params.b_k;
         // unroll

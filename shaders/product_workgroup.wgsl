@@ -136,7 +136,7 @@ fn accumulate(row: u32, column: u32, local: vec2<u32>) {
         workgroupBarrier();
         if k + DEPTH < params.k { fetch(row, column, k + DEPTH, index); }
         for (var term = 0u; term < DEPTH; term++) {
-            var x: array<vec4<f32>, COL_QUADS>;
+            var x = array<vec4<f32>, COL_QUADS>();
             // unroll
             for (var j = 0u; j < COL_QUADS; j++) { x[j] = slab_b[term * B_STRIDE + j * GROUP_N + local.x]; }
             // unroll

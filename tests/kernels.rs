@@ -68,7 +68,8 @@ fn every_attention_agrees_with_the_oracle() {
         if device.is_checked() {
             return;
         }
-        for attention in row_candidates(&device).into_iter().chain([Rows::Quads(8)]) {
+        let others = [(8, 1), (4, 3)].map(|(group, rows)| Rows::Quads { group, rows });
+        for attention in row_candidates(&device).into_iter().chain(others) {
             let attended = samples().into_iter().filter(|sample| sample.op.name() == "attention");
             let mut other = tuning;
             other.attention = attention;

@@ -24,8 +24,14 @@ pub struct AttentionBackward(Attention);
 pub enum Rows {
     /// A workgroup of this many rows, each invocation loading what it needs.
     Workgroup(u32),
-    /// As `Workgroup`, loading four values at once. Heads whose columns are no multiple of 4 are left to `Workgroup`.
-    Quads(u32),
+    /// As `Workgroup`, but loading four values at once, for several rows an invocation. Heads whose columns are no multiple
+    /// of 4 are left to `Workgroup`.
+    Quads {
+        /// Invocations of a workgroup.
+        group: u32,
+        /// Rows of an invocation.
+        rows: u32,
+    },
     /// A subgroup of this many invocations, [`PAIRED_ROWS`] rows each, that shares each load and loads values in pairs;
     /// needs 64-bit integers. Heads with an odd number of columns are left to `Workgroup(8)`.
     Pairs(u32),
@@ -38,7 +44,7 @@ impl Rows {
     fn fitting(self, head: usize) -> Rows {
         match self {
             Rows::Pairs(_) if head % 2 == 1 => Rows::Workgroup(8),
-            Rows::Quads(group) if !head.is_multiple_of(4) => Rows::Workgroup(group),
+            Rows::Quads { group, .. } if !head.is_multiple_of(4) => Rows::Workgroup(group),
             rows => rows,
         }
     }
@@ -119,9 +125,10 @@ impl Attention {
         let head = self.head(at);
         let (kernels, group, mut constants) = match tuning.attention.fitting(head) {
             Rows::Workgroup(group) => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
-            Rows::Quads(group) => {
-                let sizes = [("GROUP", group), ("QUADS", head as u32 / 4)];
-                (&QUADS, group, sizes.map(|(name, value)| Constant { name, value }).to_vec())
+            Rows::Quads { group, rows } => {
+                let quads = head as u32 / 4;
+                let sizes = [("GROUP", group), ("ROWS", rows), ("QUADS", quads), ("HELD", rows * quads)];
+                (&QUADS, group * rows, sizes.map(|(name, value)| Constant { name, value }).to_vec())
             }
             Rows::Pairs(lanes) => {
                 let loads = head.div_ceil(2 * lanes as usize) as u32;

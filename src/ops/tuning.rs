@@ -89,7 +89,7 @@ impl Tuning {
                 let tile = Tile::Pairs { lanes, rows: 32 / lanes, cols: 8 };
                 Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes))
             }
-            None => Tuning::uniform(FOURS, Rows::Workgroup(8), NormRows::Quads(4)),
+            None => Tuning::uniform(FOURS, Rows::Quads { group: 4, rows: 2 }, NormRows::Quads(4)),
         };
         Tuning { fuse_gelu: false, ..tuning }
     }
@@ -105,7 +105,7 @@ impl Tuning {
 
     /// The built-in choice for everything that is no software rasterizer.
     pub fn for_gpus() -> Tuning {
-        let mut tuning = Tuning::uniform(NARROW, Rows::Quads(64), NormRows::Workgroup(64));
+        let mut tuning = Tuning::uniform(NARROW, Rows::Quads { group: 64, rows: 1 }, NormRows::Workgroup(64));
         Class::all().filter(|class| class.large).for_each(|class| tuning.products[class.index()] = WIDE);
         tuning
     }
@@ -156,8 +156,8 @@ impl Default for Tuning {
 const WIDE: Tile = Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 };
 const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 };
 
-/// The built-in tile of a software adapter that lacks 64-bit integers or narrow subgroups. A workgroup is as wide as SwiftShader's
-/// SIMD: it runs a wider one in turns.
+/// The built-in tile of a software adapter that lacks 64-bit integers or narrow subgroups. A workgroup is as wide as
+/// SwiftShader's SIMD: it runs a wider one in turns.
 const FOURS: Tile = Tile::Quads { rows: 16, cols: 16, group_rows: 1, group_cols: 4 };
 
 const ATTENTION: &str = "attention";
@@ -242,8 +242,12 @@ fn paired_lanes(device: &Device) -> Option<u32> {
 /// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn row_candidates(device: &Device) -> Vec<Rows> {
     let pairs = paired_lanes(device).map(Rows::Pairs);
-    let quads: &[u32] = if device.is_software() { &[] } else { &[64, 128] };
-    let quads = quads.iter().map(|group| Rows::Quads(*group));
+    let quads: &[(u32, u32)] = match pairs {
+        _ if !device.is_software() => &[(64, 1), (128, 1), (64, 2)],
+        Some(_) => &[],
+        None => &[(4, 2), (4, 4)],
+    };
+    let quads = quads.iter().map(|&(group, rows)| Rows::Quads { group, rows });
     [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(quads).chain(pairs).collect()
 }
 
@@ -368,7 +372,7 @@ impl fmt::Display for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rows::Workgroup(rows) => write!(f, "workgroup of {rows} rows"),
-            Rows::Quads(rows) => write!(f, "workgroup of {rows} rows in fours"),
+            Rows::Quads { group, rows } => write!(f, "workgroup of {group} by {rows} rows in fours"),
             Rows::Pairs(lanes) => write!(f, "subgroup of {lanes}, rows in pairs"),
         }
     }
@@ -428,7 +432,7 @@ impl FromStr for Variant {
                 Variant::Product(Tile::Pairs { lanes, rows, cols })
             }
             ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
-            ("workgroup of # rows in fours", &[rows]) => Variant::Attention(Rows::Quads(rows)),
+            ("workgroup of # by # rows in fours", &[group, rows]) => Variant::Attention(Rows::Quads { group, rows }),
             ("subgroup of #, rows in pairs", &[lanes]) => Variant::Attention(Rows::Pairs(lanes)),
             ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
             ("invocation a row in fours, # a workgroup", &[rows]) => Variant::LayerNorm(NormRows::Quads(rows)),
@@ -453,7 +457,7 @@ mod tests {
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
             Tile::Pairs { lanes: 8, rows: 8, cols: 4 },
         ];
-        let rows = [Rows::Workgroup(64), Rows::Quads(64), Rows::Pairs(8)];
+        let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Pairs(8)];
         let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Pairs(8)];
         let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
         for variant in tiles.map(Variant::Product).into_iter().chain(others) {
