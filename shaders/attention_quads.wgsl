@@ -1,6 +1,5 @@
 // Softmax attention with values loaded and stored four by four, so that a load feeds four multiplications, and ROWS rows
-// an invocation, so that it feeds them all; otherwise as `attention.wgsl`. Gradients of keys and values are found one
-// after the other, so that an invocation's sums stay in registers. HEAD is a multiple of 4.
+// an invocation, so that it feeds them all; otherwise as `attention.wgsl`. HEAD is a multiple of 4.
 #include "common/attention.wgsl"
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> kv: array<vec4<f32>>;
@@ -154,54 +153,75 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     }
 }
 
+// One row an invocation; gradients of values first, then those of keys, so that an invocation's sums stay in registers.
 @compute @workgroup_size(GROUP)
 fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let j = group.x * GROUP + local.x;
+    if j >= params.lk { return; }
+    var key: array<vec4<f32>, QUADS>;
+    let k = key_at(group.z, group.y, j) / 4u;
+    let v = k + (params.v_first - params.k_first) / 4u;
+    // unroll
+    for (var c = 0u; c < QUADS; c++) { key[c] = kv[k + c] * params.scale; }
+    let stats_first = (group.z * params.heads + group.y) * params.lq;
+    var sum: array<vec4<f32>, QUADS>;
+    for (var i = 0u; i < params.lq; i++) {
+        let from_q = query_at(group.z, group.y, i) / 4u;
+        let from_y = y_at(group.z, group.y, i);
+        let at = stats_first + i;
+        var scores = vec4(0.0);
+        // unroll
+        for (var c = 0u; c < QUADS; c++) { scores = fma(q[from_q + c], key[c], scores); }
+        let p = exp(total_of(scores) - stats_in[at * 2u]) * stats_in[at * 2u + 1u];
+        // unroll
+        for (var c = 0u; c < QUADS; c++) { sum[c] = fma(vec4(p), dy[from_y + c], sum[c]); }
+    }
+    var value: array<vec4<f32>, QUADS>;
+    // unroll
+    for (var c = 0u; c < QUADS; c++) {
+        value[c] = kv[v + c];
+        dkv[v + c] = sum[c];
+        sum[c] = vec4(0.0);
+    }
+    for (var i = 0u; i < params.lq; i++) {
+        let from_q = query_at(group.z, group.y, i) / 4u;
+        let from_y = y_at(group.z, group.y, i);
+        let at = stats_first + i;
+        var scores = vec4(0.0);
+        var changes = vec4(0.0);
+        // unroll
+        for (var c = 0u; c < QUADS; c++) { scores = fma(q[from_q + c], key[c], scores); }
+        // unroll
+        for (var c = 0u; c < QUADS; c++) { changes = fma(dy[from_y + c], value[c], changes); }
+        let p = exp(total_of(scores) - stats_in[at * 2u]) * stats_in[at * 2u + 1u];
+        let d = p * (total_of(changes) - delta_in[at]) * params.scale;
+        // unroll
+        for (var c = 0u; c < QUADS; c++) { sum[c] = fma(vec4(d), q[from_q + c], sum[c]); }
+    }
+    // unroll
+    for (var c = 0u; c < QUADS; c++) { dkv[k + c] = sum[c]; }
+}
+
+// ROWS rows an invocation, and both gradients at once: fewest loads, for adapters that have no registers to run out of.
+@compute @workgroup_size(GROUP)
+fn backward_kv_at_once(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let first = (group.x * GROUP + local.x) * ROWS;
     if first >= params.lk { return; }
     let stats_first = (group.z * params.heads + group.y) * params.lq;
     let to_value = (params.v_first - params.k_first) / 4u;
     var key: array<vec4<f32>, HELD>;
-    var sum: array<vec4<f32>, HELD>;
+    var value: array<vec4<f32>, HELD>;
+    var key_sum: array<vec4<f32>, HELD>;
+    var value_sum: array<vec4<f32>, HELD>;
     // unroll
     for (var r = 0u; r < ROWS; r++) {
         let k = key_at(group.z, group.y, min(first + r, params.lk - 1u)) / 4u;
         // unroll
         for (var c = 0u; c < QUADS; c++) {
             key[r * QUADS + c] = kv[k + c] * params.scale;
-            sum[r * QUADS + c] = vec4(0.0);
-        }
-    }
-    for (var i = 0u; i < params.lq; i++) {
-        let from_q = query_at(group.z, group.y, i) / 4u;
-        let from_y = y_at(group.z, group.y, i);
-        let largest = stats_in[(stats_first + i) * 2u];
-        let inverse = stats_in[(stats_first + i) * 2u + 1u];
-        var scores = array<vec4<f32>, ROWS>();
-        // unroll
-        for (var c = 0u; c < QUADS; c++) {
-            let query = q[from_q + c];
-            // unroll
-            for (var r = 0u; r < ROWS; r++) { scores[r] = fma(query, key[r * QUADS + c], scores[r]); }
-        }
-        var p = array<f32, ROWS>();
-        // unroll
-        for (var r = 0u; r < ROWS; r++) { p[r] = exp(total_of(scores[r]) - largest) * inverse; }
-        // unroll
-        for (var c = 0u; c < QUADS; c++) {
-            let slope = dy[from_y + c];
-            // unroll
-            for (var r = 0u; r < ROWS; r++) { sum[r * QUADS + c] = fma(vec4(p[r]), slope, sum[r * QUADS + c]); }
-        }
-    }
-    var value: array<vec4<f32>, HELD>;
-    // unroll
-    for (var r = 0u; r < ROWS; r++) {
-        let v = key_at(group.z, group.y, min(first + r, params.lk - 1u)) / 4u + to_value;
-        // unroll
-        for (var c = 0u; c < QUADS; c++) {
-            value[r * QUADS + c] = kv[v + c];
-            if first + r < params.lk { dkv[v + c] = sum[r * QUADS + c]; }
-            sum[r * QUADS + c] = vec4(0.0);
+            value[r * QUADS + c] = kv[k + to_value + c];
+            key_sum[r * QUADS + c] = vec4(0.0);
+            value_sum[r * QUADS + c] = vec4(0.0);
         }
     }
     for (var i = 0u; i < params.lq; i++) {
@@ -211,25 +231,28 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
         let inverse = stats_in[(stats_first + i) * 2u + 1u];
         let dot = delta_in[stats_first + i];
         var query = array<vec4<f32>, QUADS>();
+        var slope = array<vec4<f32>, QUADS>();
         var scores = array<vec4<f32>, ROWS>();
         var changes = array<vec4<f32>, ROWS>();
         // unroll
         for (var c = 0u; c < QUADS; c++) {
             query[c] = q[from_q + c];
+            slope[c] = dy[from_y + c];
             // unroll
-            for (var r = 0u; r < ROWS; r++) { scores[r] = fma(query[c], key[r * QUADS + c], scores[r]); }
-        }
-        // unroll
-        for (var c = 0u; c < QUADS; c++) {
-            let slope = dy[from_y + c];
-            // unroll
-            for (var r = 0u; r < ROWS; r++) { changes[r] = fma(slope, value[r * QUADS + c], changes[r]); }
+            for (var r = 0u; r < ROWS; r++) {
+                scores[r] = fma(query[c], key[r * QUADS + c], scores[r]);
+                changes[r] = fma(slope[c], value[r * QUADS + c], changes[r]);
+            }
         }
         // unroll
         for (var r = 0u; r < ROWS; r++) {
-            let d = exp(total_of(scores[r]) - largest) * inverse * (total_of(changes[r]) - dot) * params.scale;
+            let p = exp(total_of(scores[r]) - largest) * inverse;
+            let d = p * (total_of(changes[r]) - dot) * params.scale;
             // unroll
-            for (var c = 0u; c < QUADS; c++) { sum[r * QUADS + c] = fma(vec4(d), query[c], sum[r * QUADS + c]); }
+            for (var c = 0u; c < QUADS; c++) {
+                key_sum[r * QUADS + c] = fma(vec4(d), query[c], key_sum[r * QUADS + c]);
+                value_sum[r * QUADS + c] = fma(vec4(p), slope[c], value_sum[r * QUADS + c]);
+            }
         }
     }
     // unroll
@@ -237,7 +260,10 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
         let k = key_at(group.z, group.y, first + r) / 4u;
         // unroll
         for (var c = 0u; c < QUADS; c++) {
-            if first + r < params.lk { dkv[k + c] = sum[r * QUADS + c]; }
+            if first + r < params.lk {
+                dkv[k + c] = key_sum[r * QUADS + c];
+                dkv[k + to_value + c] = value_sum[r * QUADS + c];
+            }
         }
     }
 }

@@ -76,7 +76,7 @@ fn accumulate(row: u32, group: u32, local: u32) {
                 // unroll
                 for (var j = 0u; j < TILE_N; j++) {
                     let at = (q * 4u + i) * TILE_N + j;
-                    acc[at] = fma(v.w, x[j].w, fma(v.z, x[j].z, fma(v.y, x[j].y, fma(v.x, x[j].x, acc[at]))));
+                    acc[at] += dot(v, x[j]);
                 }
             }
         }

@@ -29,7 +29,7 @@ pub enum Rows {
     Quads {
         /// Invocations of a workgroup.
         group: u32,
-        /// Rows of an invocation.
+        /// Rows of an invocation. More than one suit software adapters, which have no registers to run out of.
         rows: u32,
     },
     /// A subgroup of this many invocations, [`PAIRED_ROWS`] rows each, that shares each load and loads values in pairs;
@@ -60,6 +60,7 @@ enum Part {
 /// The kernels in the order of [`Part`].
 static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &workgroup::BACKWARD_KV];
 static QUADS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV];
+static QUADS_OF_ROWS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV_AT_ONCE];
 static PAIRS: [&Kernel; 3] = [&pairs::FORWARD, &pairs::BACKWARD_Q, &pairs::BACKWARD_KV];
 
 /// Where queries, keys and values stand, taken from the input types.
@@ -128,7 +129,11 @@ impl Attention {
             Rows::Quads { group, rows } => {
                 let quads = head as u32 / 4;
                 let sizes = [("GROUP", group), ("ROWS", rows), ("QUADS", quads), ("HELD", rows * quads)];
-                (&QUADS, group * rows, sizes.map(|(name, value)| Constant { name, value }).to_vec())
+                (
+                    if rows == 1 { &QUADS } else { &QUADS_OF_ROWS },
+                    group * rows,
+                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
+                )
             }
             Rows::Pairs(lanes) => {
                 let loads = head.div_ceil(2 * lanes as usize) as u32;

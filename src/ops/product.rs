@@ -436,6 +436,8 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(Form::Nn), &[&[9, 7], &[7, 5]]),
         Sample::random(op(Form::Nt), &[&[2, 37, 20], &[68, 20], &[34]]),
         Sample::random(op(Form::Tn), &[&[3, 23, 36], &[3, 23, 68]]),
+        // Large enough, in every form, for a tile that is not compiled for less.
+        Sample::random(op(Form::Nt), &[&[132, 132], &[132, 132], &[132]]),
         fused(Form::Nt, Epilogue::Add, &[&[2, 37, 18], &[70, 18], &[70], &[2, 37, 70]]),
         fused(Form::Nt, Epilogue::Gelu, &[&[65, 64], &[33, 64], &[33]]),
         fused(Form::Nt, Epilogue::SumAndGelu, &[&[66, 20], &[34, 20], &[34]]),

@@ -8,6 +8,8 @@ use crate::{
     graph::{Op, TensorType},
 };
 
+/// Outputs below which a product is tiny: it is over before a large tile is compiled for it.
+const TINY: usize = 1 << 14;
 /// Outputs from which a product is large: enough workgroups for a wide adapter even with large tiles.
 const LARGE: usize = 1 << 18;
 /// Terms of a sum from which a product is long.
@@ -15,45 +17,64 @@ const LONG: usize = 1024;
 /// Floating-point operations of layer normalisation per element, about: 7 forward, 15 backward.
 const NORM_FLOPS: f64 = 22.0;
 
+/// How many outputs a product has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Size {
+    /// Fewer than 2^14.
+    Tiny,
+    /// Between the two.
+    Small,
+    /// 2^18 or more.
+    Large,
+}
+
 /// Products that take one tile: equal form, equally large, equally long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
     /// The form.
     pub form: Form,
-    /// Whether it has many outputs.
-    pub large: bool,
+    /// How many outputs it has.
+    pub size: Size,
     /// Whether it sums over many terms.
     pub long: bool,
 }
 
 impl Class {
     /// How many there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 18;
 
     /// The class of an `m × n` product that sums over `k`.
     pub fn of(form: Form, [m, n, k]: [usize; 3]) -> Class {
-        Class { form, large: m * n >= LARGE, long: k >= LONG }
+        let size = match m * n {
+            ..TINY => Size::Tiny,
+            TINY..LARGE => Size::Small,
+            LARGE.. => Size::Large,
+        };
+        Class { form, size, long: k >= LONG }
     }
 
     /// Every class, by rising [`Class::index`].
     pub fn all() -> impl Iterator<Item = Class> {
         [Form::Nt, Form::Nn, Form::Tn].into_iter().flat_map(|form| {
-            [(false, false), (false, true), (true, false), (true, true)].map(|(large, long)| Class {
-                form,
-                large,
-                long,
-            })
+            [Size::Tiny, Size::Small, Size::Large]
+                .into_iter()
+                .flat_map(move |size| [false, true].map(|long| Class { form, size, long }))
         })
     }
 
     fn index(self) -> usize {
-        4 * self.form as usize + 2 * usize::from(self.large) + usize::from(self.long)
+        6 * self.form as usize + 2 * self.size as usize + usize::from(self.long)
     }
 }
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (size, sum) = (if self.large { "large" } else { "small" }, if self.long { "long" } else { "short" });
+        let size = match self.size {
+            Size::Tiny => "tiny",
+            Size::Small => "small",
+            Size::Large => "large",
+        };
+        let sum = if self.long { "long" } else { "short" };
         write!(f, "{} {size} {sum}", Product { form: self.form }.name())
     }
 }
@@ -89,7 +110,8 @@ impl Tuning {
                 let tile = Tile::Pairs { lanes, rows: 32 / lanes, cols: 8 };
                 Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes))
             }
-            None => Tuning::uniform(FOURS, Rows::Quads { group: 4, rows: 2 }, NormRows::Quads(4)),
+            None => Tuning::uniform(FOURS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4))
+                .with_products(Size::Tiny, Tile::default()),
         };
         Tuning { fuse_gelu: false, ..tuning }
     }
@@ -105,9 +127,14 @@ impl Tuning {
 
     /// The built-in choice for everything that is no software rasterizer.
     pub fn for_gpus() -> Tuning {
-        let mut tuning = Tuning::uniform(NARROW, Rows::Quads { group: 64, rows: 1 }, NormRows::Workgroup(64));
-        Class::all().filter(|class| class.large).for_each(|class| tuning.products[class.index()] = WIDE);
-        tuning
+        Tuning::uniform(NARROW, Rows::Quads { group: 64, rows: 1 }, NormRows::Workgroup(64))
+            .with_products(Size::Large, WIDE)
+    }
+
+    /// The same with another tile for all products of a size.
+    fn with_products(mut self, size: Size, tile: Tile) -> Tuning {
+        Class::all().filter(|class| class.size == size).for_each(|class| self.products[class.index()] = tile);
+        self
     }
 
     /// The tile of an `m × n` product that sums over `k`: its class's, or the nearest one that takes its extents.
@@ -243,9 +270,9 @@ fn paired_lanes(device: &Device) -> Option<u32> {
 pub fn row_candidates(device: &Device) -> Vec<Rows> {
     let pairs = paired_lanes(device).map(Rows::Pairs);
     let quads: &[(u32, u32)] = match pairs {
-        _ if !device.is_software() => &[(64, 1), (128, 1), (64, 2)],
+        _ if !device.is_software() => &[(64, 1), (128, 1)],
         Some(_) => &[],
-        None => &[(4, 2), (4, 4)],
+        None => &[(4, 2), (4, 4), (4, 8)],
     };
     let quads = quads.iter().map(|&(group, rows)| Rows::Quads { group, rows });
     [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(quads).chain(pairs).collect()
@@ -496,5 +523,6 @@ mod tests {
         let of = |shape| Class::of(Form::Nt, shape).to_string();
         assert_eq!(of([2080, 768, 192]), "product_nt large short");
         assert_eq!(of([192, 768, 2080]), "product_nt small long");
+        assert_eq!(of([64, 192, 192]), "product_nt tiny short");
     }
 }
