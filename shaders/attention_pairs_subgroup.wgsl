@@ -1,14 +1,18 @@
 // Softmax attention for software rasterizers with 64-bit integers, whose loads are dear: one subgroup a workgroup, ROWS
 // queries (or keys) a lane. The other side's rows are loaded once by the subgroup, a pair of columns a lane (see
-// `product_pairs_subgroup.wgsl`), and handed around. Columns are padded with zeros to whole loads; HEAD is even. No lane
-// leaves early: the others need its loads.
+// `product_pairs_subgroup.wgsl`), and handed around, TURN rows in a turn, so that what a lane holds, most of it on the
+// stack, is fetched once for all of them. Columns are padded with zeros to whole loads; HEAD is even. No lane leaves
+// early: the others need its loads.
 #include "common/attention.wgsl"
 #include "common/pairs.wgsl"
 const LANES: u32 = 8u;
 const ROWS: u32 = 2u;
+const TURN: u32 = 2u;
+const SCORES: u32 = ROWS * TURN;
 const LOADS: u32 = 4u;      // ceil(HEAD / 2 / LANES)
 const PADDED: u32 = 64u;    // LOADS * LANES * 2
 const BLOCK: u32 = 128u;    // ROWS * PADDED
+const HELD: u32 = 8u;       // TURN * LOADS
 const HALF: u32 = 32u;      // HEAD / 2
 
 @group(0) @binding(1) var<storage, read> q: array<u64>;
@@ -24,6 +28,18 @@ fn output_at(batch: u32, head: u32, i: u32) -> u32 {
     return ((batch * params.lq + i) * params.heads + head) * HEAD;
 }
 
+const LOWEST: f32 = -3.4028234663852886e38;
+
+// Where a key of a turn starts, in pairs; what lies past the last key loads it again.
+fn key_in_turn(group: vec3<u32>, j: u32) -> u32 {
+    return key_at(group.z, group.y, min(j, params.lk - 1u)) / 2u;
+}
+
+// The pair of columns that a lane brings in its load `t`.
+fn column(t: u32, lane: u32) -> u32 {
+    return min(t * LANES + lane, HALF - 1u);
+}
+
 @compute @workgroup_size(LANES)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let first = group.x * LANES * ROWS + local.x;
@@ -31,9 +47,10 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     var sum: array<f32, BLOCK>;
     var largest: array<f32, ROWS>;
     var total: array<f32, ROWS>;
+    let to_value = (params.v_first - params.k_first) / 2u;
     // unroll
     for (var r = 0u; r < ROWS; r++) {
-        largest[r] = -3.4028234663852886e38;
+        largest[r] = LOWEST;
         let from_q = query_at(group.z, group.y, min(first + r * LANES, params.lq - 1u)) / 2u;
         // unroll
         for (var c = 0u; c < HALF; c++) {
@@ -42,49 +59,63 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
             query[r * PADDED + 2u * c + 1u] = high(v) * params.scale;
         }
     }
-    for (var j = 0u; j < params.lk; j++) {
-        let k = key_at(group.z, group.y, j) / 2u;
-        let v = k + (params.v_first - params.k_first) / 2u;
-        // Two sums a row, so that one need not wait for the other.
-        var even = array<f32, ROWS>();
-        var odd = array<f32, ROWS>();
+    for (var j = 0u; j < params.lk; j += TURN) {
+        var score = array<f32, SCORES>();
         // unroll
         for (var t = 0u; t < LOADS; t++) {
-            let own = kv[k + min(t * LANES + local.x, HALF - 1u)];
+            var own = array<u64, TURN>();
+            // unroll
+            for (var s = 0u; s < TURN; s++) { own[s] = kv[key_in_turn(group, j + s) + column(t, local.x)]; }
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                let a = subgroupShuffle(low(own), l);
-                let b = subgroupShuffle(high(own), l);
                 // unroll
-                for (var r = 0u; r < ROWS; r++) {
-                    even[r] = fma(query[r * PADDED + (t * LANES + l) * 2u], a, even[r]);
-                    odd[r] = fma(query[r * PADDED + (t * LANES + l) * 2u + 1u], b, odd[r]);
+                for (var s = 0u; s < TURN; s++) {
+                    let a = subgroupShuffle(low(own[s]), l);
+                    let b = subgroupShuffle(high(own[s]), l);
+                    // unroll
+                    for (var r = 0u; r < ROWS; r++) {
+                        let at = r * PADDED + (t * LANES + l) * 2u;
+                        score[r * TURN + s] = fma(query[at + 1u], b, fma(query[at], a, score[r * TURN + s]));
+                    }
                 }
             }
         }
         var keep = array<f32, ROWS>();
-        var p = array<f32, ROWS>();
+        var p = array<f32, SCORES>();
         // unroll
         for (var r = 0u; r < ROWS; r++) {
-            let score = even[r] + odd[r];
-            let top = max(largest[r], score);
+            var top = largest[r];
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                score[r * TURN + s] = select(LOWEST, score[r * TURN + s], j + s < params.lk);
+                top = max(top, score[r * TURN + s]);
+            }
             keep[r] = exp(largest[r] - top);
-            p[r] = exp(score - top);
             largest[r] = top;
-            total[r] = fma(total[r], keep[r], p[r]);
+            total[r] *= keep[r];
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                p[r * TURN + s] = exp(score[r * TURN + s] - top);
+                total[r] += p[r * TURN + s];
+            }
         }
         // unroll
         for (var t = 0u; t < LOADS; t++) {
-            let own = kv[v + min(t * LANES + local.x, HALF - 1u)];
+            var own = array<u64, TURN>();
+            // unroll
+            for (var s = 0u; s < TURN; s++) { own[s] = kv[key_in_turn(group, j + s) + to_value + column(t, local.x)]; }
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                let a = subgroupShuffle(low(own), l);
-                let b = subgroupShuffle(high(own), l);
                 // unroll
                 for (var r = 0u; r < ROWS; r++) {
                     let at = r * PADDED + (t * LANES + l) * 2u;
-                    sum[at] = fma(p[r], a, sum[at] * keep[r]);
-                    sum[at + 1u] = fma(p[r], b, sum[at + 1u] * keep[r]);
+                    sum[at] *= keep[r];
+                    sum[at + 1u] *= keep[r];
+                    // unroll
+                    for (var s = 0u; s < TURN; s++) {
+                        sum[at] = fma(p[r * TURN + s], subgroupShuffle(low(own[s]), l), sum[at]);
+                        sum[at + 1u] = fma(p[r * TURN + s], subgroupShuffle(high(own[s]), l), sum[at + 1u]);
+                    }
                 }
             }
         }
@@ -114,6 +145,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     var dots: array<f32, ROWS>;
     var largest: array<f32, ROWS>;
     var scale: array<f32, ROWS>;
+    let to_value = (params.v_first - params.k_first) / 2u;
     // unroll
     for (var r = 0u; r < ROWS; r++) {
         let i = min(max(first + r * LANES, params.q_first) - params.q_first, params.lq - 1u);
@@ -134,47 +166,57 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
         largest[r] = stats_in[at * 2u];
         scale[r] = stats_in[at * 2u + 1u];
     }
-    for (var j = 0u; j < params.lk; j++) {
-        let k = key_at(group.z, group.y, j) / 2u;
-        let v = k + (params.v_first - params.k_first) / 2u;
-        var key_low = array<f32, LOADS>();
-        var key_high = array<f32, LOADS>();
-        var score = array<f32, ROWS>();
-        var change = array<f32, ROWS>();
+    for (var j = 0u; j < params.lk; j += TURN) {
+        var key = array<u64, HELD>();
+        var score = array<f32, SCORES>();
+        var change = array<f32, SCORES>();
         // unroll
         for (var t = 0u; t < LOADS; t++) {
-            let from_key = kv[k + min(t * LANES + local.x, HALF - 1u)];
-            let own = kv[v + min(t * LANES + local.x, HALF - 1u)];
-            key_low[t] = low(from_key);
-            key_high[t] = high(from_key);
+            var value = array<u64, TURN>();
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                let k = key_in_turn(group, j + s) + column(t, local.x);
+                key[s * LOADS + t] = kv[k];
+                value[s] = kv[k + to_value];
+            }
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                let a = subgroupShuffle(key_low[t], l);
-                let b = subgroupShuffle(key_high[t], l);
-                let c = subgroupShuffle(low(own), l);
-                let d = subgroupShuffle(high(own), l);
                 // unroll
-                for (var r = 0u; r < ROWS; r++) {
-                    let at = r * PADDED + (t * LANES + l) * 2u;
-                    score[r] = fma(query[at + 1u], b, fma(query[at], a, score[r]));
-                    change[r] = fma(slope[at + 1u], d, fma(slope[at], c, change[r]));
+                for (var s = 0u; s < TURN; s++) {
+                    let a = subgroupShuffle(low(key[s * LOADS + t]), l);
+                    let b = subgroupShuffle(high(key[s * LOADS + t]), l);
+                    let c = subgroupShuffle(low(value[s]), l);
+                    let e = subgroupShuffle(high(value[s]), l);
+                    // unroll
+                    for (var r = 0u; r < ROWS; r++) {
+                        let at = r * PADDED + (t * LANES + l) * 2u;
+                        score[r * TURN + s] = fma(query[at + 1u], b, fma(query[at], a, score[r * TURN + s]));
+                        change[r * TURN + s] = fma(slope[at + 1u], e, fma(slope[at], c, change[r * TURN + s]));
+                    }
                 }
             }
         }
-        var d = array<f32, ROWS>();
+        var d = array<f32, SCORES>();
         // unroll
-        for (var r = 0u; r < ROWS; r++) { d[r] = exp(score[r] - largest[r]) * scale[r] * (change[r] - dots[r]); }
+        for (var r = 0u; r < ROWS; r++) {
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                let p = select(0.0, exp(score[r * TURN + s] - largest[r]) * scale[r], j + s < params.lk);
+                d[r * TURN + s] = p * (change[r * TURN + s] - dots[r]);
+            }
+        }
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                let a = subgroupShuffle(key_low[t], l);
-                let b = subgroupShuffle(key_high[t], l);
                 // unroll
                 for (var r = 0u; r < ROWS; r++) {
                     let at = r * PADDED + (t * LANES + l) * 2u;
-                    sum[at] = fma(d[r], a, sum[at]);
-                    sum[at + 1u] = fma(d[r], b, sum[at + 1u]);
+                    // unroll
+                    for (var s = 0u; s < TURN; s++) {
+                        sum[at] = fma(d[r * TURN + s], subgroupShuffle(low(key[s * LOADS + t]), l), sum[at]);
+                        sum[at + 1u] = fma(d[r * TURN + s], subgroupShuffle(high(key[s * LOADS + t]), l), sum[at + 1u]);
+                    }
                 }
             }
         }
@@ -216,56 +258,67 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             value[r * PADDED + 2u * c + 1u] = high(from_value);
         }
     }
-    for (var i = 0u; i < params.lq; i++) {
-        let from_q = query_at(group.z, group.y, i) / 2u;
-        let from_y = output_at(group.z, group.y, i) / 2u;
-        let at = (group.z * params.heads + group.y) * params.lq + i;
-        let stat = stats_in[at * 2u + (local.x & 1u)];
-        let dots = delta_in[at];
-        var query = array<u64, LOADS>();
-        var slope = array<u64, LOADS>();
-        var score = array<f32, ROWS>();
-        var change = array<f32, ROWS>();
+    for (var i = 0u; i < params.lq; i += TURN) {
+        var query = array<u64, HELD>();
+        var slope = array<u64, HELD>();
+        var score = array<f32, SCORES>();
+        var change = array<f32, SCORES>();
         // unroll
         for (var t = 0u; t < LOADS; t++) {
-            query[t] = q[from_q + min(t * LANES + local.x, HALF - 1u)];
-            slope[t] = dy[from_y + min(t * LANES + local.x, HALF - 1u)];
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                let row = min(i + s, params.lq - 1u);
+                query[s * LOADS + t] = q[query_at(group.z, group.y, row) / 2u + column(t, local.x)];
+                slope[s * LOADS + t] = dy[output_at(group.z, group.y, row) / 2u + column(t, local.x)];
+            }
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                let a = subgroupShuffle(low(query[t]), l);
-                let b = subgroupShuffle(high(query[t]), l);
-                let c = subgroupShuffle(low(slope[t]), l);
-                let d = subgroupShuffle(high(slope[t]), l);
                 // unroll
-                for (var r = 0u; r < ROWS; r++) {
-                    let column = r * PADDED + (t * LANES + l) * 2u;
-                    score[r] = fma(b, key[column + 1u], fma(a, key[column], score[r]));
-                    change[r] = fma(d, value[column + 1u], fma(c, value[column], change[r]));
+                for (var s = 0u; s < TURN; s++) {
+                    let a = subgroupShuffle(low(query[s * LOADS + t]), l);
+                    let b = subgroupShuffle(high(query[s * LOADS + t]), l);
+                    let c = subgroupShuffle(low(slope[s * LOADS + t]), l);
+                    let e = subgroupShuffle(high(slope[s * LOADS + t]), l);
+                    // unroll
+                    for (var r = 0u; r < ROWS; r++) {
+                        let at = r * PADDED + (t * LANES + l) * 2u;
+                        score[r * TURN + s] = fma(b, key[at + 1u], fma(a, key[at], score[r * TURN + s]));
+                        change[r * TURN + s] = fma(e, value[at + 1u], fma(c, value[at], change[r * TURN + s]));
+                    }
                 }
             }
         }
-        var p = array<f32, ROWS>();
-        var d = array<f32, ROWS>();
+        var p = array<f32, SCORES>();
+        var d = array<f32, SCORES>();
         // unroll
-        for (var r = 0u; r < ROWS; r++) {
-            p[r] = exp(score[r] - subgroupShuffle(stat, 0u)) * subgroupShuffle(stat, 1u);
-            d[r] = p[r] * (change[r] - dots) * params.scale;
+        for (var s = 0u; s < TURN; s++) {
+            let at = (group.z * params.heads + group.y) * params.lq + min(i + s, params.lq - 1u);
+            let stat = stats_in[at * 2u + (local.x & 1u)];
+            let largest = subgroupShuffle(stat, 0u);
+            let inverse = select(0.0, subgroupShuffle(stat, 1u), i + s < params.lq);
+            let dots = delta_in[at];
+            // unroll
+            for (var r = 0u; r < ROWS; r++) {
+                p[r * TURN + s] = exp(score[r * TURN + s] - largest) * inverse;
+                d[r * TURN + s] = p[r * TURN + s] * (change[r * TURN + s] - dots) * params.scale;
+            }
         }
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                let a = subgroupShuffle(low(query[t]), l);
-                let b = subgroupShuffle(high(query[t]), l);
-                let c = subgroupShuffle(low(slope[t]), l);
-                let e = subgroupShuffle(high(slope[t]), l);
                 // unroll
                 for (var r = 0u; r < ROWS; r++) {
-                    let column = r * PADDED + (t * LANES + l) * 2u;
-                    key_sum[column] = fma(d[r], a, key_sum[column]);
-                    key_sum[column + 1u] = fma(d[r], b, key_sum[column + 1u]);
-                    value_sum[column] = fma(p[r], c, value_sum[column]);
-                    value_sum[column + 1u] = fma(p[r], e, value_sum[column + 1u]);
+                    let at = r * PADDED + (t * LANES + l) * 2u;
+                    // unroll
+                    for (var s = 0u; s < TURN; s++) {
+                        let own = query[s * LOADS + t];
+                        let other = slope[s * LOADS + t];
+                        key_sum[at] = fma(d[r * TURN + s], subgroupShuffle(low(own), l), key_sum[at]);
+                        key_sum[at + 1u] = fma(d[r * TURN + s], subgroupShuffle(high(own), l), key_sum[at + 1u]);
+                        value_sum[at] = fma(p[r * TURN + s], subgroupShuffle(low(other), l), value_sum[at]);
+                        value_sum[at + 1u] = fma(p[r * TURN + s], subgroupShuffle(high(other), l), value_sum[at + 1u]);
+                    }
                 }
             }
         }
@@ -278,9 +331,9 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             let v = k + (params.v_first - params.k_first) / 2u;
             // unroll
             for (var c = 0u; c < HALF; c++) {
-                let column = r * PADDED + 2u * c;
-                dkv[k + c] = vec2(key_sum[column], key_sum[column + 1u]);
-                dkv[v + c] = vec2(value_sum[column], value_sum[column + 1u]);
+                let at = r * PADDED + 2u * c;
+                dkv[k + c] = vec2(key_sum[at], key_sum[at + 1u]);
+                dkv[v + c] = vec2(value_sum[at], value_sum[at + 1u]);
             }
         }
     }

@@ -33,9 +33,13 @@ fn forward_fours(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_work
     let fours = params.cols / 4u;
     let first = index / fours * params.chunk;
     if first >= params.rows { return; }
+    let column = index % fours;
+    let end = min(first + params.chunk, params.rows) * fours + column;
+    var at = first * fours + column;
     var sum = vec4(0.0);
-    for (var row = first; row < min(first + params.chunk, params.rows); row++) {
-        sum += x_fours[row * fours + index % fours];
+    for (; at + 3u * fours < end; at += 4u * fours) {
+        sum += (x_fours[at] + x_fours[at + fours]) + (x_fours[at + 2u * fours] + x_fours[at + 3u * fours]);
     }
+    for (; at < end; at += fours) { sum += x_fours[at]; }
     y_fours[index] = sum;
 }

@@ -1,5 +1,5 @@
 // The Gaussian error linear unit with the exact error function, x * Phi(x), and its derivative Phi(x) + x * phi(x).
-#include "common/erf.wgsl"
+#include "common/normal_cdf.wgsl"
 
 fn gelu(x: f32) -> f32 {
     return x * normal_cdf(x);

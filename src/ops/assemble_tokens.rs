@@ -1,6 +1,6 @@
 //! Token sequences: class token and visible patches for the encoder, visible tokens and mask tokens for the decoders.
 
-use super::{SliceRows, column_sum, prelude::*};
+use super::{Items, SliceRows, column_sum, prelude::*};
 
 /// `y = [prefix; rest + position]`; inputs prefix `[batch, head, width]` or one shared token `[width]`, rest `[batch, tail,
 /// width]` or one shared token `[width]`, position `[batch, tail, width]` (no gradient).
@@ -58,24 +58,26 @@ impl Op for AssembleTokens {
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let (batch, head, tail, width) = extents(x).expect("checked when recorded");
+        let items = Items::of_width(width);
+        let kernel = items.pick(&kernels::assemble_tokens::FORWARD, &kernels::assemble_tokens_fours::FORWARD);
         let params = kernels::assemble_tokens::Params {
             batch: batch as u32,
             head: head as u32,
             tail: tail as u32,
-            width: width as u32,
+            width: items.of(width) as u32,
             prefix_shared: (x[0].shape.len() == 1).into(),
             rest_shared: (x[1].shape.len() == 1).into(),
         };
         let slots = [Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0)];
-        vec![dispatch(&kernels::assemble_tokens::FORWARD, params, &slots, groups(y[0].len()))]
+        vec![dispatch(kernel, params, &slots, groups(items.of(y[0].len())))]
     }
 }
 
 pub(super) fn samples() -> Vec<Sample> {
     let input = |shape: &[usize], content| (TensorType::f32(shape), content);
     let of = |prefix: &[usize], rest: &[usize]| {
-        let position = input(&[3, 19, 20], Content::Fixed);
+        let position = input(&[3, 19, prefix[prefix.len() - 1]], Content::Fixed);
         Sample::new(AssembleTokens, vec![input(prefix, Content::Random), input(rest, Content::Random), position])
     };
-    vec![of(&[20], &[3, 19, 20]), of(&[3, 7, 20], &[20])]
+    vec![of(&[20], &[3, 19, 20]), of(&[3, 7, 20], &[20]), of(&[18], &[3, 19, 18]), of(&[3, 7, 9], &[9])]
 }

@@ -39,6 +39,8 @@ pub enum Rows {
 
 /// Rows of an invocation in [`Rows::Pairs`].
 const PAIRED_ROWS: u32 = 2;
+/// Rows of the other side that such a subgroup takes in a turn.
+const PAIRED_TURN: u32 = 2;
 
 impl Rows {
     fn fitting(self, head: usize) -> Rows {
@@ -144,6 +146,8 @@ impl Attention {
                     ("LOADS", loads),
                     ("PADDED", padded),
                     ("BLOCK", PAIRED_ROWS * padded),
+                    ("TURN", PAIRED_TURN),
+                    ("HELD", PAIRED_TURN * loads),
                     ("HALF", head as u32 / 2),
                 ];
                 (&PAIRS, lanes * PAIRED_ROWS, sizes.map(|(name, value)| Constant { name, value }).to_vec())

@@ -1,6 +1,6 @@
 //! Rows of a table by index: visible and masked patches, and their positions.
 
-use super::prelude::*;
+use super::{Items, prelude::*};
 
 /// `y[b, i] = table[b, order[b, first + i]]` for `count` rows; inputs table `[batch, rows, width]` (or `[rows, width]`,
 /// shared by all images) and order `[batch, n]`.
@@ -19,8 +19,14 @@ pub struct ScatterRows {
     table: Vec<usize>,
 }
 
-fn params(table: &[usize], order: &TensorType, first: usize, count: usize) -> kernels::gather_rows::Params {
-    let (rows, width) = (table[table.len() - 2], table[table.len() - 1]);
+fn params(
+    table: &[usize],
+    order: &TensorType,
+    first: usize,
+    count: usize,
+    items: Items,
+) -> kernels::gather_rows::Params {
+    let (rows, width) = (table[table.len() - 2], items.of(table[table.len() - 1]));
     kernels::gather_rows::Params {
         batch: order.shape[0] as u32,
         rows: rows as u32,
@@ -69,9 +75,11 @@ impl Op for GatherRows {
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let params = params(&x[0].shape, &x[1], self.first, self.count);
+        let items = Items::of_width(y[0].cols());
+        let kernel = items.pick(&kernels::gather_rows::FORWARD, &kernels::gather_rows_fours::FORWARD);
+        let params = params(&x[0].shape, &x[1], self.first, self.count, items);
         let slots = [Slot::In(0), Slot::In(1), Slot::Out(0)];
-        vec![dispatch(&kernels::gather_rows::FORWARD, params, &slots, groups(y[0].len()))]
+        vec![dispatch(kernel, params, &slots, groups(items.of(y[0].len())))]
     }
 }
 
@@ -93,9 +101,11 @@ impl Op for ScatterRows {
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let params = params(&self.table, &x[1], self.first, x[0].shape[1]);
+        let items = Items::of_width(y[0].cols());
+        let kernel = items.pick(&kernels::gather_rows::SCATTER, &kernels::gather_rows_fours::SCATTER);
+        let params = params(&self.table, &x[1], self.first, x[0].shape[1], items);
         let slots = [Slot::In(0), Slot::In(1), Slot::Out(0)];
-        vec![dispatch(&kernels::gather_rows::SCATTER, params, &slots, groups(y[0].len()))]
+        vec![dispatch(kernel, params, &slots, groups(items.of(y[0].len())))]
     }
 }
 
@@ -105,5 +115,7 @@ pub(super) fn samples() -> Vec<Sample> {
     vec![
         Sample::new(GatherRows { first: 0, count: 6 }, vec![table(&[3, 25, 20]), order()]),
         Sample::new(GatherRows { first: 6, count: 19 }, vec![table(&[25, 8]), order()]),
+        Sample::new(GatherRows { first: 6, count: 19 }, vec![table(&[3, 25, 7]), order()]),
+        Sample::new(GatherRows { first: 0, count: 6 }, vec![table(&[25, 10]), order()]),
     ]
 }

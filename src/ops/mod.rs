@@ -41,7 +41,10 @@ pub use tuning::{Class, Size, Tuning, Variant, Work, candidates, norm_candidates
 
 use std::rc::Rc;
 
-use crate::graph::{Array, Op, TensorType};
+use crate::{
+    graph::{Array, Op, TensorType},
+    kernels::Kernel,
+};
 
 /// Invocations in a workgroup of the kernels that give an element or a row to each.
 pub(crate) const GROUP: usize = 64;
@@ -58,6 +61,27 @@ pub(crate) fn groups(items: usize) -> [u32; 3] {
 pub(crate) fn grid(groups: usize) -> [u32; 3] {
     let x = groups.clamp(1, ROW_OF_GROUPS);
     [x as u32, groups.div_ceil(x).max(1) as u32, 1]
+}
+
+/// What an invocation moves of rows of values: four values where rows are whole fours, else one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Items(usize);
+
+impl Items {
+    /// The items of rows of so many values.
+    fn of_width(width: usize) -> Items {
+        Items(if width.is_multiple_of(4) { 4 } else { 1 })
+    }
+
+    /// How many items so many values are.
+    fn of(self, values: usize) -> usize {
+        values / self.0
+    }
+
+    /// The kernel for these items.
+    fn pick(self, one: &'static Kernel, fours: &'static Kernel) -> &'static Kernel {
+        if self.0 == 4 { fours } else { one }
+    }
 }
 
 /// What fills an input of a [`Sample`].

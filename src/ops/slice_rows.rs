@@ -1,6 +1,6 @@
 //! A run of tokens of every image.
 
-use super::prelude::*;
+use super::{Items, prelude::*};
 
 /// Tokens `first .. first + count` of `[batch, tokens, width]`.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +20,12 @@ pub struct PadRows {
     pub tokens: usize,
 }
 
-fn params(long: &TensorType, first: usize, count: usize) -> kernels::slice_rows::Params {
+fn params(long: &TensorType, first: usize, count: usize, items: Items) -> kernels::slice_rows::Params {
     let (batch, tokens, width) = long.batch_tokens_width().expect("checked when recorded");
     kernels::slice_rows::Params {
         batch: batch as u32,
         tokens: tokens as u32,
-        width: width as u32,
+        width: items.of(width) as u32,
         first: first as u32,
         count: count as u32,
     }
@@ -56,8 +56,10 @@ impl Op for SliceRows {
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let params = params(&x[0], self.first, self.count);
-        vec![dispatch(&kernels::slice_rows::SLICE, params, &[Slot::In(0), Slot::Out(0)], groups(y[0].len()))]
+        let items = Items::of_width(y[0].cols());
+        let kernel = items.pick(&kernels::slice_rows::SLICE, &kernels::slice_rows_fours::SLICE);
+        let params = params(&x[0], self.first, self.count, items);
+        vec![dispatch(kernel, params, &[Slot::In(0), Slot::Out(0)], groups(items.of(y[0].len())))]
     }
 }
 
@@ -83,12 +85,15 @@ impl Op for PadRows {
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let params = params(&y[0], self.first, x[0].shape[1]);
-        vec![dispatch(&kernels::slice_rows::PAD, params, &[Slot::In(0), Slot::Out(0)], groups(y[0].len()))]
+        let items = Items::of_width(y[0].cols());
+        let kernel = items.pick(&kernels::slice_rows::PAD, &kernels::slice_rows_fours::PAD);
+        let params = params(&y[0], self.first, x[0].shape[1], items);
+        vec![dispatch(kernel, params, &[Slot::In(0), Slot::Out(0)], groups(items.of(y[0].len())))]
     }
 }
 
 pub(super) fn samples() -> Vec<Sample> {
     let op = |first, count| SliceRows { first, count };
-    vec![Sample::random(op(7, 19), &[&[3, 26, 20]]), Sample::random(op(0, 1), &[&[2, 7, 12]])]
+    let of = |op, shape: &[usize]| Sample::random(op, &[shape]);
+    vec![of(op(7, 19), &[3, 26, 20]), of(op(0, 1), &[2, 7, 12]), of(op(7, 19), &[3, 26, 21])]
 }
