@@ -1,6 +1,8 @@
 // Matrix product for GPUs: a workgroup copies a slab of DEPTH terms of its rows and columns into its shared memory, and
 // each invocation computes TILE_M rows by TILE_N columns from there. Values move four by four: m (or k) where a is stored
-// along it, k (or n) likewise for b, and n are multiples of 4. While a slab is used, the next one is on its way.
+// along it, k (or n) likewise for b, and n are multiples of 4. While a slab is used, the next one is on its way. A long
+// sum may be divided among workgroups along z, each of which stores a result of its own: y is [parts, m, n] then, without
+// bias and epilogue, and `part` is a multiple of DEPTH.
 #include "common/product.wgsl"
 const TILE_M: u32 = 8u;
 const ROW_QUADS: u32 = 2u;  // TILE_M / 4
@@ -121,8 +123,10 @@ fn stash(local: u32) {
     }
 }
 
-fn accumulate(row: u32, column: u32, local: vec2<u32>) {
+fn accumulate(row: u32, column: u32, part: u32, local: vec2<u32>) {
     let index = local.y * GROUP_N + local.x;
+    let first = part * params.part;
+    let end = min(first + params.part, params.k);
     // unroll
     for (var j = 0u; j < COL_QUADS; j++) {
         let c = column + (j * GROUP_N + local.x) * 4u;
@@ -130,11 +134,11 @@ fn accumulate(row: u32, column: u32, local: vec2<u32>) {
         // unroll
         for (var i = 0u; i < TILE_M; i++) { acc[i * COL_QUADS + j] = start; }
     }
-    fetch(row, column, 0u, index);
-    for (var k = 0u; k < params.k; k += DEPTH) {
+    fetch(row, column, first, index);
+    for (var k = first; k < end; k += DEPTH) {
         stash(index);
         workgroupBarrier();
-        if k + DEPTH < params.k { fetch(row, column, k + DEPTH, index); }
+        if k + DEPTH < end { fetch(row, column, k + DEPTH, index); }
         for (var term = 0u; term < DEPTH; term++) {
             var x = array<vec4<f32>, COL_QUADS>();
             // unroll
@@ -167,7 +171,7 @@ fn target_of(row: u32, column: u32, local: vec2<u32>, i: u32, j: u32) -> u32 {
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let row = group.y * GROUP_M * TILE_M;
     let column = group.x * GROUP_N * COL_QUADS * 4u;
-    accumulate(row, column, local.xy);
+    accumulate(row, column, group.z, local.xy);
     // unroll
     for (var i = 0u; i < TILE_M; i++) {
         // unroll
@@ -177,7 +181,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
                 let v = acc[i * COL_QUADS + j];
                 var e = vec4(0.0);
                 if HAS_EXTRA { e = extra[at]; }
-                y[at] = vec4(after(v.x, e.x), after(v.y, e.y), after(v.z, e.z), after(v.w, e.w));
+                let own = group.z * (params.m * params.n / 4u);
+                y[own + at] = vec4(after(v.x, e.x), after(v.y, e.y), after(v.z, e.z), after(v.w, e.w));
             }
         }
     }
@@ -187,7 +192,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
 fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let row = group.y * GROUP_M * TILE_M;
     let column = group.x * GROUP_N * COL_QUADS * 4u;
-    accumulate(row, column, local.xy);
+    accumulate(row, column, group.z, local.xy);
     // unroll
     for (var i = 0u; i < TILE_M; i++) {
         // unroll

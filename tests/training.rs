@@ -293,19 +293,37 @@ fn recomputing_changes_no_bit_and_holds_less() {
     }
 }
 
-#[test]
-fn fusion_changes_no_result_and_saves_dispatches() {
-    let config = small();
-    let batch = images(&config, 3, 11);
-    let [mut fused, mut plain] = [false, true].map(|no_fusion| trainer_with(&config, 3, 1, no_fusion, None));
-    let dispatches = |t: &Trainer| t.pass().plan().dispatches.len();
-    assert!(dispatches(&fused) < dispatches(&plain), "{} of {}", dispatches(&fused), dispatches(&plain));
+/// Trains three steps with and without passes over the graph, and compares what they measure.
+fn alike(passes: &mut Trainer, plain: &mut Trainer, batch: &Images) {
     for t in 1..=3 {
-        let (a, b) = (step(&mut fused, &batch, t, 1), step(&mut plain, &batch, t, 1));
+        let (a, b) = (step(passes, batch, t, 1), step(plain, batch, t, 1));
         for (a, b) in
             [(a.loss_pixel, b.loss_pixel), (a.loss_feature, b.loss_feature), (a.gradient_norm, b.gradient_norm)]
         {
-            assert!((a - b).abs() <= 2e-6 * b.abs(), "step {t}: {a} with fusion, {b} without");
+            assert!((a - b).abs() <= 2e-6 * b.abs(), "step {t}: {a} with passes, {b} without");
         }
     }
+}
+
+#[test]
+fn fusion_changes_no_result_and_saves_dispatches() {
+    let config = small();
+    let [mut fused, mut plain] = [false, true].map(|no_fusion| trainer_with(&config, 3, 1, no_fusion, None));
+    let dispatches = |t: &Trainer| t.pass().plan().dispatches.len();
+    assert!(dispatches(&fused) < dispatches(&plain), "{} of {}", dispatches(&fused), dispatches(&plain));
+    alike(&mut fused, &mut plain, &images(&config, 3, 11));
+}
+
+#[test]
+fn dividing_long_sums_changes_no_result() {
+    let (config, batch) = (small(), 40);
+    let [mut divided, mut plain] = [false, true].map(|no_fusion| {
+        let device = common::one_device(DeviceOptions::default());
+        let options = TrainerOptions { no_fusion, ..TrainerOptions::new(batch, 1, Tuning::for_gpus()) };
+        let trainer = pollster::block_on(Trainer::new(device, &config, options)).unwrap();
+        trainer.initialise(5);
+        trainer
+    });
+    assert!(divided.pass().plan().dispatches.iter().any(|d| d.op == "product_tn_parts"));
+    alike(&mut divided, &mut plain, &images(&config, batch, 11));
 }

@@ -85,6 +85,12 @@ pub trait Op: Debug + Any {
         let _ = (next, operand, only, tuning);
         None
     }
+    /// Two operations that do the work of this one, which has one output: the first reads its inputs, the second the
+    /// first one's output.
+    fn divide(&self, x: &[TensorType], tuning: &Tuning) -> Option<[Rc<dyn Op>; 2]> {
+        let _ = (x, tuning);
+        None
+    }
     /// Whether the only output is the input under another shape, so that nothing runs.
     fn is_view(&self) -> bool {
         false

@@ -1,6 +1,6 @@
 //! Passes over a recorded graph, run before it is planned. Models are written without regard to them.
 
-use super::{Node, Origin, Recorded, ValueId};
+use super::{Node, Origin, Recorded, Value, ValueId};
 use crate::ops::Tuning;
 
 /// Merges operations into those that produce their input, as far as [`Op::absorb`](super::Op::absorb) knows how, so that
@@ -13,6 +13,29 @@ pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId],
         fuse_one(&mut nodes, index, wanted, tuning);
     }
     recorded.nodes = nodes.into_iter().flatten().collect();
+    number(recorded);
+}
+
+/// Puts two operations in the place of one where [`Op::divide`](super::Op::divide) asks for it.
+pub(super) fn divide(recorded: &mut Recorded, tuning: &Tuning) {
+    for node in std::mem::take(&mut recorded.nodes) {
+        let x: Vec<_> = node.inputs.iter().map(|id| recorded.values[id.0].ty.clone()).collect();
+        let Some([first, second]) = node.op.divide(&x, tuning) else {
+            recorded.nodes.push(node);
+            continue;
+        };
+        let between = ValueId(recorded.values.len());
+        let ty = first.infer(&x).expect("the inputs fit the whole").remove(0);
+        let name = recorded.values[node.outputs[0].0].name.clone();
+        recorded.values.push(Value { ty, origin: Origin::Input, name });
+        recorded.nodes.push(Node { op: first, outputs: vec![between], ..node.clone() });
+        recorded.nodes.push(Node { op: second, inputs: vec![between], ..node });
+    }
+    number(recorded);
+}
+
+/// Tells every value which node makes it.
+fn number(recorded: &mut Recorded) {
     for (index, node) in recorded.nodes.iter().enumerate() {
         node.outputs.iter().for_each(|id| recorded.values[id.0].origin = Origin::Node(index));
     }
@@ -58,8 +81,23 @@ fn moves_past_update(between: &[Option<Node>]) -> bool {
 mod tests {
     use crate::{
         graph::{Fetch, Graph, Plan, PlanOptions, TensorType},
-        ops::{Form, Gelu, Product},
+        ops::{Form, Gelu, Product, Tuning},
     };
+
+    #[test]
+    fn a_long_sum_of_few_outputs_is_divided_on_gpus_alone() {
+        let graph = Graph::new();
+        let [a, b] = ["a", "b"].map(|name| graph.input(name, TensorType::f32(&[4096, 64])));
+        let y = Product::of(Form::Tn, a, b);
+        let ops = |tuning, no_fusion| {
+            let options = PlanOptions { tuning, no_fusion, ..Default::default() };
+            let plan = Plan::new(&graph, &[Fetch::new("y", y)], &options);
+            plan.dispatches.iter().map(|d| format!("{} {:?}", d.op, d.groups)).collect::<Vec<_>>()
+        };
+        assert_eq!(ops(Tuning::for_gpus(), false), ["product_tn_parts [2, 2, 16]", "sum_of_parts [16, 1, 1]"]);
+        assert_eq!(ops(Tuning::for_gpus(), true), ["product_tn [2, 2, 1]"]);
+        assert_eq!(ops(Tuning::default(), false).len(), 1);
+    }
 
     fn kernels(fetch_sum: bool, options: &PlanOptions) -> Vec<String> {
         let graph = Graph::new();

@@ -51,7 +51,7 @@ pub struct PlanOptions {
     pub tuning: Tuning,
     /// Give every value a buffer of its own, to tell a planning mistake from a kernel's.
     pub no_reuse: bool,
-    /// Run every operation as it was recorded, to tell a fusion's mistake from a kernel's.
+    /// Run every operation as it was recorded, neither fused nor divided, to tell a pass's mistake from a kernel's.
     pub no_fusion: bool,
     /// What the backward pass computes again, to hold less.
     pub recompute: Recompute,
@@ -157,6 +157,7 @@ impl Plan {
         if !options.no_fusion {
             let needed = needed_nodes(&recorded, fetch);
             passes::fuse(&mut recorded, &needed, &wanted, &options.tuning);
+            passes::divide(&mut recorded, &options.tuning);
         }
         let needed = needed_nodes(&recorded, fetch);
         recompute(&mut recorded, &needed, &wanted, options.recompute);

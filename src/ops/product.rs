@@ -106,6 +106,15 @@ pub enum Tile {
     },
 }
 
+/// Workgroups that keep a large GPU busy.
+const BUSY_GROUPS: usize = 512;
+/// Terms below which a sum is not divided: a partial sum is stored and read once more.
+const LEAST_TERMS: usize = 256;
+/// Values that the parts of one product take at most, 64 MiB.
+const MOST_PARTIAL: usize = 1 << 24;
+/// What the terms of a part are a multiple of: the depth of every tile in shared memory divides it.
+const PART_UNIT: usize = 64;
+
 impl Default for Tile {
     fn default() -> Tile {
         Tile::Register { rows: 8, cols: 8, group_rows: 1, group_cols: 8 }
@@ -218,8 +227,18 @@ impl Op for Product {
         Some(Rc::new(FusedProduct { product: *self, epilogue }))
     }
 
+    fn divide(&self, x: &[TensorType], tuning: &Tuning) -> Option<[Rc<dyn Op>; 2]> {
+        let e = self.extents(x).expect("checked when recorded");
+        if self.form != Form::Tn {
+            return None;
+        }
+        let tile = tuning.product(self.form, [e.m, e.n, e.k]);
+        let parts = tile.parts([e.m, e.n, e.k])?;
+        Some([Rc::new(PartialProducts { product: *self, tile, parts }), Rc::new(SumOfParts)])
+    }
+
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
-        self.launch(x, None, tuning)
+        self.launch(x, None, None, tuning)
     }
 
     fn flops(&self, x: &[TensorType], _: &[TensorType]) -> f64 {
@@ -234,11 +253,19 @@ impl Op for Product {
 }
 
 impl Product {
-    /// The dispatch, with the epilogue of a fused product; `x` ends with what the epilogue reads.
-    fn launch(&self, x: &[TensorType], epilogue: Option<Epilogue>, tuning: &Tuning) -> Vec<Dispatch> {
+    /// The dispatch, with the epilogue of a fused product, for which `x` ends with what the epilogue reads; or divided
+    /// into parts of so many terms, by the tile given.
+    fn launch(
+        &self,
+        x: &[TensorType],
+        epilogue: Option<Epilogue>,
+        divided: Option<(Tile, usize)>,
+        tuning: &Tuning,
+    ) -> Vec<Dispatch> {
         let extra = epilogue.is_some_and(Epilogue::has_extra);
         let e = self.extents(&x[..x.len() - usize::from(extra)]).expect("checked when recorded");
         let has_bias = x.len() - usize::from(extra) == 3;
+        let (tile, part) = divided.unwrap_or_else(|| (tuning.product(self.form, [e.m, e.n, e.k]), e.k));
         let params = kernels::product::Params {
             m: e.m as u32,
             n: e.n as u32,
@@ -248,6 +275,7 @@ impl Product {
             b_k: e.b.0 as u32,
             b_column: e.b.1 as u32,
             bias_repeat: if has_bias { e.n / x[2].len() } else { 0 } as u32,
+            part: part as u32,
         };
         let b = Slot::In(1);
         let bias = if has_bias { Slot::In(2) } else { b };
@@ -261,10 +289,91 @@ impl Product {
         } else {
             constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
         }
-        let tile = tuning.product(self.form, [e.m, e.n, e.k]);
         let (kernel, size) = tile.kernel(self.form, both, &mut constants);
-        let groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, 1];
+        let groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
         vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
+    }
+}
+
+/// A weight gradient whose long sums are divided among workgroups, `[parts, m, n]`: few outputs alone would leave most of
+/// a GPU idle. Recorded by a pass, not by models.
+#[derive(Clone, Copy, Debug)]
+struct PartialProducts {
+    product: Product,
+    tile: Tile,
+    parts: usize,
+}
+
+impl PartialProducts {
+    /// Terms of a part, whole slabs of any tile.
+    fn part(&self, k: usize) -> usize {
+        k.div_ceil(self.parts).next_multiple_of(PART_UNIT)
+    }
+}
+
+impl Op for PartialProducts {
+    fn name(&self) -> &'static str {
+        "product_tn_parts"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let e = self.product.extents(x)?;
+        Ok(vec![TensorType::f32(&[e.k.div_ceil(self.part(e.k)), e.m, e.n])])
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let rows = |a: &Array, range: std::ops::Range<usize>| {
+            let data = range.clone().flat_map(|i| a.row(i).to_vec()).collect();
+            Array::new(&[range.len(), a.cols()], data)
+        };
+        let (k, part) = (x[0].rows(), self.part(x[0].rows()));
+        let parts = (0..k).step_by(part).map(|first| {
+            let range = first..(first + part).min(k);
+            self.product.eval(&[&rows(x[0], range.clone()), &rows(x[1], range)]).remove(0)
+        });
+        let data: Vec<f64> = parts.flat_map(|y| y.data).collect();
+        vec![Array::new(&[k.div_ceil(part), x[0].cols(), x[1].cols()], data)]
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        self.product.launch(x, None, Some((self.tile, self.part(x[0].rows()))), tuning)
+    }
+
+    fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
+        self.product.flops(x, y)
+    }
+
+    fn work(&self, x: &[TensorType]) -> Option<Work> {
+        self.product.work(x)
+    }
+}
+
+/// The sum over the first axis of `[parts, m, n]`.
+#[derive(Clone, Copy, Debug)]
+struct SumOfParts;
+
+impl Op for SumOfParts {
+    fn name(&self) -> &'static str {
+        "sum_of_parts"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let (parts, m, n) = x[0].batch_tokens_width()?;
+        ensure_shape!(parts <= column_sum::CHUNK, "{parts} parts are more than one dispatch adds");
+        Ok(vec![TensorType::f32(&[m, n])])
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let shape = &x[0].shape;
+        let rows = Array::new(&[shape[0], shape[1] * shape[2]], x[0].data.clone());
+        let mut sum = column_sum::ColumnSum { repeat: 1 }.eval(&[&rows]).remove(0);
+        sum.shape = shape[1..].to_vec();
+        vec![sum]
+    }
+
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        let (rows, sum) = (TensorType::f32(&[x[0].shape[0], y[0].len()]), TensorType::f32(&[1, y[0].len()]));
+        column_sum::ColumnSum { repeat: 1 }.dispatch(&[rows], &[sum], tuning)
     }
 }
 
@@ -329,7 +438,7 @@ impl Op for FusedProduct {
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
-        self.product.launch(x, Some(self.epilogue), tuning)
+        self.product.launch(x, Some(self.epilogue), None, tuning)
     }
 
     fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
@@ -361,6 +470,14 @@ impl Tile {
             Tile::Quads { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
             tile => tile,
         }
+    }
+
+    /// Into how many parts a sum is to be divided so that an `m × n` product occupies a GPU; none where it does without.
+    fn parts(self, [m, n, k]: [usize; 3]) -> Option<usize> {
+        let Tile::Workgroup { rows, cols, group_rows, group_cols, .. } = self else { return None };
+        let groups = m.div_ceil((rows * group_rows) as usize) * n.div_ceil((cols * group_cols) as usize);
+        let most = (k / LEAST_TERMS).min(MOST_PARTIAL / (m * n)).min(column_sum::CHUNK);
+        Some((BUSY_GROUPS / groups).min(most)).filter(|parts| *parts > 1)
     }
 
     /// The kernel and the rows and columns that one workgroup computes; adds the shader's constants. `both` asks for the
@@ -436,6 +553,8 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(Form::Nn), &[&[9, 7], &[7, 5]]),
         Sample::random(op(Form::Nt), &[&[2, 37, 20], &[68, 20], &[34]]),
         Sample::random(op(Form::Tn), &[&[3, 23, 36], &[3, 23, 68]]),
+        // Long enough to be divided.
+        Sample::random(op(Form::Tn), &[&[600, 36], &[600, 68]]),
         // Large enough, in every form, for a tile that is not compiled for less.
         Sample::random(op(Form::Nt), &[&[132, 132], &[132, 132], &[132]]),
         fused(Form::Nt, Epilogue::Add, &[&[2, 37, 18], &[70, 18], &[70], &[2, 37, 70]]),
