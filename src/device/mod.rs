@@ -230,41 +230,61 @@ impl Device {
         }))
     }
 
-    /// The pipeline of `kernel` with these constants, compiled at its first use.
+    /// The pipeline of `kernel` with these constants, compiled at its first use unless [`Device::compile`] was there
+    /// before.
     pub(crate) fn pipeline(&self, kernel: &'static Kernel, constants: &[Constant]) -> Rc<wgpu::ComputePipeline> {
         let key = (kernel.file, kernel.entry, constants.to_vec());
         if let Some(found) = self.pipelines.borrow().get(&key) {
             return found.clone();
         }
-        let label = kernel.name();
+        let pipeline = Rc::new(self.request(kernel, constants).compile(&self.raw));
+        self.pipelines.borrow_mut().insert(key, pipeline.clone());
+        pipeline
+    }
+
+    /// Compiles those of these pipelines that are not there yet, on all processors: a driver takes up to seconds for one.
+    /// Returns the first error. In a browser each is compiled at its first use.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) async fn compile<'a>(
+        &self,
+        wanted: impl Iterator<Item = (&'static Kernel, &'a [Constant])>,
+    ) -> Option<wgpu::Error> {
+        let mut requests: Vec<(PipelineKey, Request)> = Vec::new();
+        let mut asked = std::collections::HashSet::new();
+        for (kernel, constants) in wanted {
+            let key = (kernel.file, kernel.entry, constants.to_vec());
+            if !self.pipelines.borrow().contains_key(&key) && asked.insert(key.clone()) {
+                requests.push((key, self.request(kernel, constants)));
+            }
+        }
+        let (next, raw) = (std::sync::atomic::AtomicUsize::new(0), &self.raw);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some((key, request)) = requests.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                let scope = raw.push_error_scope(wgpu::ErrorFilter::Validation);
+                done.push((key.clone(), request.compile(raw), scope.pop()));
+            }
+            done
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(requests.len());
+        let compiled: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("wgpu does not panic")).collect()
+        });
+        let mut first = None;
+        for (key, pipeline, error) in compiled {
+            first = first.or(error.await);
+            self.pipelines.borrow_mut().insert(key, Rc::new(pipeline));
+        }
+        first
+    }
+
+    fn request(&self, kernel: &'static Kernel, constants: &[Constant]) -> Request {
         let source = match &self.options.rewrite {
             Some(Rewrite(rewrite)) => rewrite(kernel),
             None => kernel.source.to_string(),
         };
-        let text = kernel.text(&source, constants);
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(text.into()) };
-        let module = if self.options.checked {
-            self.raw.create_shader_module(descriptor)
-        } else {
-            // SAFETY: every kernel keeps its indices inside its bindings; each is tested on every adapter with checks
-            // on and off, at shapes that straddle its tiles' edges.
-            unsafe { self.raw.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
-        };
-        let pipeline = self.raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&label),
-            layout: None,
-            module: &module,
-            entry_point: Some(kernel.entry),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        });
-        let pipeline = Rc::new(pipeline);
-        self.pipelines.borrow_mut().insert(key, pipeline.clone());
-        pipeline
+        Request { kernel, text: kernel.text(&source, constants), checked: self.options.checked }
     }
 
     /// How many pipelines have been compiled.
@@ -282,6 +302,39 @@ impl Device {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
         self.raw.poll(poll).map_err(|e| Error::Gpu(format!("waiting failed: {e}")))?;
         self.check()
+    }
+}
+
+/// A pipeline to compile.
+struct Request {
+    kernel: &'static Kernel,
+    text: String,
+    checked: bool,
+}
+
+impl Request {
+    fn compile(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
+        let label = self.kernel.name();
+        let source = wgpu::ShaderSource::Wgsl(self.text.as_str().into());
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source };
+        let module = if self.checked {
+            device.create_shader_module(descriptor)
+        } else {
+            // SAFETY: every kernel keeps its indices inside its bindings; each is tested on every adapter with checks
+            // on and off, at shapes that straddle its tiles' edges.
+            unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+        };
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: None,
+            module: &module,
+            entry_point: Some(self.kernel.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        })
     }
 }
 

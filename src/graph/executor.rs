@@ -138,6 +138,10 @@ impl Executor {
         });
         let buffers: Vec<_> = buffers.collect::<Result<_>>()?;
         check_limits(device, &plan)?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let refused = device.compile(plan.dispatches.iter().map(|d| (d.kernel, &d.constants[..]))).await;
+        #[cfg(target_arch = "wasm32")]
+        let refused = None;
         let params = params_buffer(device, &plan);
         let steps = plan.dispatches.iter().enumerate().map(|(index, d)| {
             let pipeline = device.pipeline(d.kernel, &d.constants);
@@ -166,7 +170,7 @@ impl Executor {
             Step { pipeline, bindings, groups: d.groups, seconds: d.seconds() }
         });
         let steps = steps.collect();
-        let failed = validation.pop().await;
+        let failed = refused.or(validation.pop().await);
         let exhausted = memory.pop().await;
         if let Some(error) = exhausted {
             let bytes = plan.pool_bytes() + plan.input_bytes();
