@@ -13,7 +13,7 @@ const TINY: usize = 1 << 14;
 /// Outputs from which a product is large: enough workgroups for a wide adapter even with large tiles.
 const LARGE: usize = 1 << 18;
 /// Terms of a sum from which a product is long.
-const LONG: usize = 1024;
+const LONG: usize = 512;
 /// Floating-point operations of layer normalisation per element, about: 7 forward, 15 backward.
 const NORM_FLOPS: f64 = 22.0;
 
@@ -111,7 +111,7 @@ impl Tuning {
                 Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes))
             }
             None => Tuning::uniform(FOURS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4))
-                .with_products(Size::Tiny, Tile::default()),
+                .with_products(Size::Tiny, subgroup_tile(device).unwrap_or_default()),
         };
         Tuning { fuse_gelu: false, ..tuning }
     }
@@ -238,14 +238,11 @@ impl TryFrom<BTreeMap<String, String>> for Tuning {
 pub fn candidates(device: &Device) -> Vec<Tile> {
     let register = |rows, cols, group_rows, group_cols| Tile::Register { rows, cols, group_rows, group_cols };
     let mut tiles = vec![Tile::default()];
-    if let Some(lanes @ 4..=16) = device.fixed_subgroup() {
-        tiles.push(Tile::subgroup(lanes));
-    }
+    tiles.extend(subgroup_tile(device));
     if let Some(lanes) = paired_lanes(device) {
         tiles.extend([(64, 4), (32, 8), (64, 8)].map(|(rows, cols)| Tile::Pairs { lanes, rows: rows / lanes, cols }));
     } else if device.is_software() {
-        let half = Tile::Quads { rows: 16, cols: 8, group_rows: 1, group_cols: 4 };
-        tiles.extend([FOURS, half]);
+        tiles.push(FOURS);
     }
     if !device.is_software() {
         tiles.extend([register(4, 4, 8, 8), register(8, 8, 8, 8), NARROW, WIDE]);
@@ -259,6 +256,11 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
         }));
     }
     tiles
+}
+
+/// The tile that shares loads across a subgroup, where the device has narrow ones of a fixed width.
+fn subgroup_tile(device: &Device) -> Option<Tile> {
+    device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes)).map(Tile::subgroup)
 }
 
 /// Lanes of the variants that load in pairs, where the device has them.
