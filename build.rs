@@ -69,12 +69,17 @@ fn list(folder: &Path, path: &str, files: &mut Vec<(String, PathBuf)>) {
 /// Refuses `var name: T;` in a loop: in Chromium on SwiftShader such a variable keeps what the last turn left in it, though
 /// WGSL says that it is zero in each. `var name = T();` is zero everywhere. (All inner blocks are held to this.)
 fn require_initial_values(path: &str, source: &str) {
+    let code: String =
+        source.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect();
     let mut depth = 0;
-    for line in source.lines().map(|line| line.split("//").next().unwrap_or_default()) {
-        let bare = line.trim_start().starts_with("var ") && !line.contains('=');
-        assert!(depth < 2 || !bare, "{path}: `{}` needs an initial value, as it stands in an inner block", line.trim());
-        depth += line.matches('{').count();
-        depth -= line.matches('}').count();
+    for piece in code.split_inclusive(['{', '}', ';']).map(str::trim) {
+        let bare = piece.starts_with("var ") && piece.ends_with(';') && !piece.contains('=');
+        assert!(depth < 2 || !bare, "{path}: `{piece}` needs an initial value, as it stands in an inner block");
+        match piece.chars().last() {
+            Some('{') => depth += 1,
+            Some('}') => depth -= 1,
+            _ => {}
+        }
     }
 }
 

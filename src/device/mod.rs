@@ -243,7 +243,7 @@ impl Device {
     }
 
     /// Compiles those of these pipelines that are not there yet, on all processors: a driver takes up to seconds for one.
-    /// Returns the first error. In a browser each is compiled at its first use.
+    /// Returns the first error.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) async fn compile<'a>(
         &self,
@@ -277,6 +277,15 @@ impl Device {
             self.pipelines.borrow_mut().insert(key, Rc::new(pipeline));
         }
         first
+    }
+
+    /// A browser has no threads for it: there each is compiled at its first use.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) async fn compile<'a>(
+        &self,
+        _: impl Iterator<Item = (&'static Kernel, &'a [Constant])>,
+    ) -> Option<wgpu::Error> {
+        None
     }
 
     fn request(&self, kernel: &'static Kernel, constants: &[Constant]) -> Request {

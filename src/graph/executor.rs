@@ -138,10 +138,7 @@ impl Executor {
         });
         let buffers: Vec<_> = buffers.collect::<Result<_>>()?;
         check_limits(device, &plan)?;
-        #[cfg(not(target_arch = "wasm32"))]
         let refused = device.compile(plan.dispatches.iter().map(|d| (d.kernel, &d.constants[..]))).await;
-        #[cfg(target_arch = "wasm32")]
-        let refused = None;
         let params = params_buffer(device, &plan);
         let steps = plan.dispatches.iter().enumerate().map(|(index, d)| {
             let pipeline = device.pipeline(d.kernel, &d.constants);

@@ -7,6 +7,7 @@ mod attention;
 mod attention_bias;
 pub mod column_sum;
 mod copy;
+mod divided_product;
 mod drift;
 mod elementwise;
 mod gather_rows;

@@ -2,7 +2,11 @@
 
 use std::{any::Any, rc::Rc};
 
-use super::{Elementwise, Gelu, GeluBackward, column_sum, prelude::*};
+use super::{
+    Elementwise, Gelu, GeluBackward, column_sum,
+    divided_product::{PartialProducts, SumOfParts},
+    prelude::*,
+};
 
 /// Which sides of the product are read along their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,8 +116,6 @@ const BUSY_GROUPS: usize = 512;
 const LEAST_TERMS: usize = 256;
 /// Values that the parts of one product take at most, 64 MiB.
 const MOST_PARTIAL: usize = 1 << 24;
-/// What the terms of a part are a multiple of: the depth of every tile in shared memory divides it.
-const PART_UNIT: usize = 64;
 
 impl Default for Tile {
     fn default() -> Tile {
@@ -122,10 +124,10 @@ impl Default for Tile {
 }
 
 /// Extents and strides of a product.
-struct Extents {
-    m: usize,
-    n: usize,
-    k: usize,
+pub(super) struct Extents {
+    pub(super) m: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
     a: (usize, usize),
     b: (usize, usize),
 }
@@ -137,7 +139,7 @@ impl Product {
         a.then(Product { form }, &[b])
     }
 
-    fn extents(&self, x: &[TensorType]) -> Result<Extents, ShapeError> {
+    pub(super) fn extents(&self, x: &[TensorType]) -> Result<Extents, ShapeError> {
         let (a, b) = (&x[0], &x[1]);
         let e = match self.form {
             Form::Nt => Extents { m: a.rows(), n: b.rows(), k: a.cols(), a: (a.cols(), 1), b: (1, b.cols()) },
@@ -255,7 +257,7 @@ impl Op for Product {
 impl Product {
     /// The dispatch, with the epilogue of a fused product, for which `x` ends with what the epilogue reads; or divided
     /// into parts of so many terms, by the tile given.
-    fn launch(
+    pub(super) fn launch(
         &self,
         x: &[TensorType],
         epilogue: Option<Epilogue>,
@@ -292,88 +294,6 @@ impl Product {
         let (kernel, size) = tile.kernel(self.form, both, &mut constants);
         let groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
         vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
-    }
-}
-
-/// A weight gradient whose long sums are divided among workgroups, `[parts, m, n]`: few outputs alone would leave most of
-/// a GPU idle. Recorded by a pass, not by models.
-#[derive(Clone, Copy, Debug)]
-struct PartialProducts {
-    product: Product,
-    tile: Tile,
-    parts: usize,
-}
-
-impl PartialProducts {
-    /// Terms of a part, whole slabs of any tile.
-    fn part(&self, k: usize) -> usize {
-        k.div_ceil(self.parts).next_multiple_of(PART_UNIT)
-    }
-}
-
-impl Op for PartialProducts {
-    fn name(&self) -> &'static str {
-        "product_tn_parts"
-    }
-
-    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let e = self.product.extents(x)?;
-        Ok(vec![TensorType::f32(&[e.k.div_ceil(self.part(e.k)), e.m, e.n])])
-    }
-
-    fn eval(&self, x: &[&Array]) -> Vec<Array> {
-        let rows = |a: &Array, range: std::ops::Range<usize>| {
-            let data = range.clone().flat_map(|i| a.row(i).to_vec()).collect();
-            Array::new(&[range.len(), a.cols()], data)
-        };
-        let (k, part) = (x[0].rows(), self.part(x[0].rows()));
-        let parts = (0..k).step_by(part).map(|first| {
-            let range = first..(first + part).min(k);
-            self.product.eval(&[&rows(x[0], range.clone()), &rows(x[1], range)]).remove(0)
-        });
-        let data: Vec<f64> = parts.flat_map(|y| y.data).collect();
-        vec![Array::new(&[k.div_ceil(part), x[0].cols(), x[1].cols()], data)]
-    }
-
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
-        self.product.launch(x, None, Some((self.tile, self.part(x[0].rows()))), tuning)
-    }
-
-    fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
-        self.product.flops(x, y)
-    }
-
-    fn work(&self, x: &[TensorType]) -> Option<Work> {
-        self.product.work(x)
-    }
-}
-
-/// The sum over the first axis of `[parts, m, n]`.
-#[derive(Clone, Copy, Debug)]
-struct SumOfParts;
-
-impl Op for SumOfParts {
-    fn name(&self) -> &'static str {
-        "sum_of_parts"
-    }
-
-    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let (parts, m, n) = x[0].batch_tokens_width()?;
-        ensure_shape!(parts <= column_sum::CHUNK, "{parts} parts are more than one dispatch adds");
-        Ok(vec![TensorType::f32(&[m, n])])
-    }
-
-    fn eval(&self, x: &[&Array]) -> Vec<Array> {
-        let shape = &x[0].shape;
-        let rows = Array::new(&[shape[0], shape[1] * shape[2]], x[0].data.clone());
-        let mut sum = column_sum::ColumnSum { repeat: 1 }.eval(&[&rows]).remove(0);
-        sum.shape = shape[1..].to_vec();
-        vec![sum]
-    }
-
-    fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
-        let (rows, sum) = (TensorType::f32(&[x[0].shape[0], y[0].len()]), TensorType::f32(&[1, y[0].len()]));
-        column_sum::ColumnSum { repeat: 1 }.dispatch(&[rows], &[sum], tuning)
     }
 }
 

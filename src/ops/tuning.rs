@@ -111,7 +111,7 @@ impl Tuning {
                 Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes))
             }
             None => Tuning::uniform(FOURS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4))
-                .with_products(Size::Tiny, subgroup_tile(device).unwrap_or_default()),
+                .with_products(Size::Tiny, narrow_lanes(device).map(Tile::subgroup).unwrap_or_default()),
         };
         Tuning { fuse_gelu: false, ..tuning }
     }
@@ -238,7 +238,7 @@ impl TryFrom<BTreeMap<String, String>> for Tuning {
 pub fn candidates(device: &Device) -> Vec<Tile> {
     let register = |rows, cols, group_rows, group_cols| Tile::Register { rows, cols, group_rows, group_cols };
     let mut tiles = vec![Tile::default()];
-    tiles.extend(subgroup_tile(device));
+    tiles.extend(narrow_lanes(device).map(Tile::subgroup));
     if let Some(lanes) = paired_lanes(device) {
         tiles.extend([(64, 4), (32, 8), (64, 8)].map(|(rows, cols)| Tile::Pairs { lanes, rows: rows / lanes, cols }));
     } else if device.is_software() {
@@ -258,14 +258,14 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     tiles
 }
 
-/// The tile that shares loads across a subgroup, where the device has narrow ones of a fixed width.
-fn subgroup_tile(device: &Device) -> Option<Tile> {
-    device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes)).map(Tile::subgroup)
+/// Lanes of a subgroup, where all have the same few.
+fn narrow_lanes(device: &Device) -> Option<u32> {
+    device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes))
 }
 
 /// Lanes of the variants that load in pairs, where the device has them.
 fn paired_lanes(device: &Device) -> Option<u32> {
-    device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes) && device.has_int64())
+    narrow_lanes(device).filter(|_| device.has_int64())
 }
 
 /// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
