@@ -148,11 +148,11 @@ fn emit(name: &str, rust: &mut String) -> Vec<String> {
 fn validate(path: &str, source: &str) -> (naga::Module, valid::ModuleInfo) {
     let module =
         naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));
-    let capabilities = if path.ends_with(SUBGROUP_FILE) {
-        valid::Capabilities::SUBGROUP | valid::Capabilities::SHADER_INT64
-    } else {
-        valid::Capabilities::empty()
-    };
+    // Part of WebGPU's core: two halves in 32 bits.
+    let mut capabilities = valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if path.ends_with(SUBGROUP_FILE) {
+        capabilities |= valid::Capabilities::SUBGROUP | valid::Capabilities::SHADER_INT64;
+    }
     let info = valid::Validator::new(valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));

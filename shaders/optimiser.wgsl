@@ -3,11 +3,11 @@
 //   weights, gradient, moment1, moment2, teacher  [len]
 //   settings  [11]  learning rate, weight decay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, 1/(1 - beta1^t),
 //                  1/sqrt(1 - beta2^t), 1 - EMA decay, most sum of squares (see `Settings` in ops/optimiser.rs)
-//   health    [2]  sum of squared gradients, number of values that are not finite
+//   health    [2]  sum of squared gradients, number of values that are not finite; or [3], then 1 / loss scale
 //   partial   [ceil(len / chunk), 2], chunk a multiple of 4
 #include "common/grid.wgsl"
 #include "common/fours.wgsl"
-struct Params { len: u32, decayed: u32, chunk: u32 }
+struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> settings: array<f32>;
@@ -56,7 +56,8 @@ fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     let eps = settings[6];
     let step = rate * settings[7];
     let correction2 = settings[8];
-    let g = gradient[i];
+    var g = gradient[i];
+    if params.scaled == 1u { g *= health[2]; }
     let held = weights[i];
     let w = held - up_to(decay * held, i, params.decayed);
     let m = fma(keep1, moment1[i], rest1 * g);

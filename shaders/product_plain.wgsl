@@ -1,10 +1,11 @@
 // Matrix product with one output an invocation: the yardstick that `bootmae bench` compares the others with.
+#include "common/operands_scalar.wgsl"
 #include "common/product_scalar.wgsl"
 
 fn sum(row: u32, column: u32) -> f32 {
     var total = bias_of(column);
     for (var k = 0u; k < params.k; k++) {
-        total = fma(a[row * params.a_row + k * params.a_k], b[k * params.b_k + column * params.b_column], total);
+        total = fma(a_at(row * params.a_row + k * params.a_k), b_at(k * params.b_k + column * params.b_column), total);
     }
     return total;
 }

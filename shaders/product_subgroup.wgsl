@@ -1,6 +1,7 @@
 // Matrix product for adapters whose loads are dear and whose subgroups are narrow (software rasterizers): one subgroup
 // a workgroup. Each lane loads one row's value and hands it to the others, so that no value of a tile is loaded twice.
 // A shuffle with a constant lane is one instruction on llvmpipe.
+#include "common/operands_scalar.wgsl"
 #include "common/product_scalar.wgsl"
 const LANES: u32 = 8u;
 const TILE_L: u32 = 4u;     // rows a lane loads; the tile has LANES * TILE_L
@@ -29,10 +30,10 @@ fn accumulate(row: u32, column: u32, lane: u32) {
         let to_a = k * params.a_k;
         let to_b = k * params.b_k;
         // unroll
-        for (var j = 0u; j < TILE_N; j++) { x[j] = b[from_b[j] + to_b]; }
+        for (var j = 0u; j < TILE_N; j++) { x[j] = b_at(from_b[j] + to_b); }
         // unroll
         for (var i = 0u; i < TILE_L; i++) {
-            let own = a[from_a[i] + to_a];
+            let own = a_at(from_a[i] + to_a);
             // unroll
             for (var l = 0u; l < LANES; l++) {
                 let v = subgroupShuffle(own, l);

@@ -4,15 +4,15 @@ mod common;
 
 use bootmae::{
     device::DeviceOptions,
-    graph::{Fetch, Graph, Plan, PlanOptions, Recompute, TensorType, gradients},
+    graph::{Fetch, Graph, Plan, PlanOptions, Precision, Recompute, TensorType, gradients},
     model::{ModelConfig, config::PixelTarget, inventory, masking, of_decoder, record},
     nn::{Layout, Params},
-    ops::{Settings, Tuning},
+    ops::{LossScale, Settings, Tuning},
     rng::{Rng, Stream},
     train::{
         MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS,
         memory::{Passes, fit, footprint},
-        snapshot::TEACHER,
+        snapshot::{LOSS_SCALE, TEACHER},
     },
 };
 
@@ -243,16 +243,19 @@ fn memory_is_known_before_anything_is_allocated() {
     let config = small();
     let trainer = trainer(&config, 2, 2);
     let device = trainer.device();
-    let passes = |batch, micro_batches| Passes { batch, micro_batches, recompute: Recompute::None };
+    let (recompute, precision) = (Recompute::None, Precision::F32);
+    let passes = |batch, micro_batches| Passes { batch, micro_batches, recompute, precision };
     assert_eq!(footprint(device, &config, passes(2, 2)).unwrap().total(), trainer.gpu_bytes());
 
     let whole = footprint(device, &config, passes(64, 1)).unwrap().total();
-    let roomy = fit(device, &config, 64, Recompute::None, Some(whole)).unwrap();
+    let roomy = fit(device, &config, passes(64, 1), Some(whole)).unwrap();
     assert_eq!((roomy.micro_batch, roomy.micro_batches), (64, 1));
-    let tight = fit(device, &config, 64, Recompute::None, Some(whole - 1)).unwrap();
+    let tight = fit(device, &config, passes(64, 1), Some(whole - 1)).unwrap();
     assert_eq!((tight.micro_batch, tight.micro_batches), (32, 2), "the update still has all images");
     assert_eq!(tight.footprint, footprint(device, &config, passes(64, 2)).unwrap());
-    let refusal = fit(device, &config, 64, Recompute::None, Some(1 << 20)).unwrap_err().to_string();
+    let half = Passes { precision: Precision::F16, ..passes(2, 2) };
+    assert_eq!(footprint(device, &config, half).unwrap().total(), half_trainer(&config, 1, 2).gpu_bytes());
+    let refusal = fit(device, &config, passes(64, 1), Some(1 << 20)).unwrap_err().to_string();
     assert!(refusal.contains("one image at a time needs"), "{refusal}");
 }
 
@@ -290,6 +293,88 @@ fn recomputing_changes_no_bit_and_holds_less() {
         assert!((&again.0, &again.1, &again.2) == (&kept.0, &kept.1, &kept.2), "{what} changes bits");
         assert!(again.3 < least, "{what}: {} bytes of {least}", again.3);
         least = again.3;
+    }
+}
+
+/// A trainer whose products read halves.
+fn half_trainer(config: &ModelConfig, micro_batch: usize, micro_batches: usize) -> Trainer {
+    let device = common::one_device(DeviceOptions::default());
+    let tuning = Tuning::for_device(&device);
+    let options =
+        TrainerOptions { precision: Precision::F16, ..TrainerOptions::new(micro_batch, micro_batches, tuning) };
+    let trainer = pollster::block_on(Trainer::new(device, config, options)).unwrap();
+    trainer.initialise(5);
+    trainer
+}
+
+#[test]
+fn gradients_beyond_half_precision_lower_the_loss_scale_and_nothing_else() {
+    let config = small();
+    let mut trainer = half_trainer(&config, 2, 2);
+    let mut state = pollster::block_on(trainer.take_state(trainer.copy_state())).unwrap();
+    let scale = &mut state.get_mut(LOSS_SCALE).unwrap()[0].data;
+    assert_eq!(scale[..], LossScale::START);
+    scale[0] = 2f32.powi(40);
+    trainer.restore(&state).unwrap();
+    let before = [weights(&trainer, WEIGHTS), weights(&trainer, TEACHER)];
+    let batch = images(&config, 4, 7);
+    let mut skipped = 0;
+    let first = loop {
+        let result = step(&mut trainer, &batch, 1, 2);
+        assert_eq!(result.loss_scale, Some(2f64.powi(40 - skipped)));
+        if !result.is_overflow() {
+            break result;
+        }
+        assert!(result.refused && result.loss.is_finite());
+        assert_eq!([weights(&trainer, WEIGHTS), weights(&trainer, TEACHER)], before);
+        skipped += 1;
+    };
+    assert!(skipped > 3, "{first:?}");
+    // What is made in the end is the update that a smaller scale would have made from the start.
+    let mut calm = half_trainer(&config, 2, 2);
+    let want = step(&mut calm, &batch, 1, 2);
+    assert!((first.loss - want.loss).abs() < 1e-9 && !want.refused, "{first:?} {want:?}");
+    assert!((first.gradient_norm - want.gradient_norm).abs() < 1e-2 * want.gradient_norm, "{first:?} {want:?}");
+    assert_ne!(weights(&trainer, WEIGHTS), before[0]);
+}
+
+#[test]
+fn half_precision_goes_on_from_a_copy_of_its_state_with_the_same_bits() {
+    let config = small();
+    let [mut whole, mut resumed] = [0; 2].map(|_| half_trainer(&config, 4, 1));
+    let losses = |trainer: &mut Trainer| [3, 4].map(|t| step(trainer, &images(&config, 4, t), t, 1));
+    for t in 1..=2 {
+        step(&mut whole, &images(&config, 4, t), t, 1);
+    }
+    let state = pollster::block_on(whole.take_state(whole.copy_state())).unwrap();
+    assert_eq!(state[LOSS_SCALE][0].data[1], 2.0, "good steps");
+    resumed.restore(&state).unwrap();
+    assert_eq!(losses(&mut whole), losses(&mut resumed));
+    assert_eq!(weights(&whole, WEIGHTS), weights(&resumed, WEIGHTS));
+    let mut without = state;
+    without.remove(LOSS_SCALE);
+    assert!(resumed.restore(&without).unwrap_err().contains("`loss_scale`"));
+}
+
+#[test]
+fn half_precision_recomputes_and_fuses_with_the_same_results() {
+    let config = small();
+    let run = |recompute, no_fusion| {
+        let device = common::one_device(DeviceOptions::default());
+        let new = TrainerOptions::new(4, 1, Tuning::for_device(&device));
+        let options = TrainerOptions { recompute, no_fusion, precision: Precision::F16, ..new };
+        let mut trainer = pollster::block_on(Trainer::new(device, &config, options)).unwrap();
+        trainer.initialise(5);
+        let results = [1, 2].map(|t| step(&mut trainer, &images(&config, 4, t), t, 1));
+        (results, trainer.gpu_bytes())
+    };
+    let (kept, bytes) = run(Recompute::None, false);
+    let (again, fewer) = run(Recompute::Blocks, false);
+    assert_eq!(kept, again);
+    assert!(fewer < bytes);
+    let (plain, _) = run(Recompute::None, true);
+    for (a, b) in kept.iter().zip(&plain) {
+        assert!((a.loss - b.loss).abs() < 1e-4 * b.loss && (a.gradient_norm / b.gradient_norm - 1.0).abs() < 1e-3);
     }
 }
 

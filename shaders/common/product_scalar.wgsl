@@ -1,7 +1,5 @@
-// Operands and stores of the matrix product's variants that read one value at a time.
+// Stores of the matrix product's variants that read one value at a time. Each names its operands before.
 #include "common/product.wgsl"
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(4) var<storage, read> extra: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<storage, read_write> activated: array<f32>;

@@ -8,7 +8,7 @@ use super::{AdapterArguments, ModelArguments, tuning::TuningArguments};
 use crate::{
     device::Device,
     error::{Error, Result},
-    graph::Recompute,
+    graph::{Precision, Recompute},
     model::ModelConfig,
     ops::Tuning,
     train::{
@@ -41,6 +41,9 @@ pub struct Arguments {
     /// What the backward pass computes again instead of holding it: none, attention or blocks.
     #[arg(long, value_name = "WHAT", default_value_t)]
     recompute: Recompute,
+    /// In what precision products read weights and activations: f32, or f16 with sums in f32.
+    #[arg(long, value_name = "f32|f16", default_value_t)]
+    precision: Precision,
     /// Compare the chosen kernel variants with all others at every shape of the step, in place of timing steps.
     #[arg(long, conflicts_with_all = ["profile", "trace", "json"])]
     candidates: bool,
@@ -72,7 +75,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.candidates {
         return pollster::block_on(compare(&device, &config, batch, &tuning, &clock));
     }
-    let options = TrainerOptions { recompute: arguments.recompute, ..TrainerOptions::new(batch, 1, tuning) };
+    let (recompute, precision) = (arguments.recompute, arguments.precision);
+    let options = TrainerOptions { recompute, precision, ..TrainerOptions::new(batch, 1, tuning) };
     let result = pollster::block_on(bench(device, &config, options, steps, timed, &clock))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&result).expect("a result is JSON"));
@@ -110,6 +114,7 @@ fn print(result: &Bench, profile: bool) {
     println!("step              {:.1} ms, {} images", result.step_ms, result.batch_size);
     println!("host              {:.2} ms a step to record and submit {} dispatches", result.host_ms, result.dispatches);
     println!("rate              {:.2} images/s, {:.2} GFLOP/s", result.images_per_s, result.gflops);
+    println!("precision         {}", result.precision);
     println!(
         "matrix product    {:.2} GFLOP/s at best, {:.2} with one output an invocation",
         result.best_product_gflops, result.plain_product_gflops

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{AdapterArguments, ModelArguments};
 use crate::{
     error::Result,
-    graph::Recompute,
+    graph::{Precision, Recompute},
     model::config::PRESETS,
     train::{
         config::resolve,
@@ -25,6 +25,9 @@ pub struct Arguments {
     /// What the backward pass computes again instead of holding it: none, attention or blocks.
     #[arg(long, value_name = "WHAT", default_value_t)]
     recompute: Recompute,
+    /// In what precision products read weights and activations: f32, or f16 with sums in f32.
+    #[arg(long, value_name = "f32|f16", default_value_t)]
+    precision: Precision,
     /// Plan for this much GPU memory instead of what the adapter has.
     #[arg(long, value_name = "MIB")]
     gpu_memory_mib: Option<u64>,
@@ -58,7 +61,9 @@ struct Row {
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let device = arguments.adapter.open()?;
     let usable = usable_bytes(&device, arguments.gpu_memory_mib.map(|mib| mib << 20));
-    let (batch, recompute) = (arguments.batch_size as usize, arguments.recompute);
+    let Arguments { batch_size, recompute, precision, .. } = *arguments;
+    let batch = batch_size as usize;
+    let passes = Passes { batch, micro_batches: 1, recompute, precision };
     let presets = match &arguments.model.model {
         Some(preset) => vec![preset.as_str()],
         None => PRESETS.to_vec(),
@@ -66,8 +71,8 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let row = |preset: &str| -> Result<Row> {
         let flags = toml::Table::from_iter([("model".to_string(), arguments.model.table().into())]);
         let config = resolve(Some(preset), None, flags)?.model;
-        let whole = footprint(&device, &config, Passes { batch, micro_batches: 1, recompute }).ok();
-        let (fit, reason) = match fit(&device, &config, batch, recompute, usable) {
+        let whole = footprint(&device, &config, passes).ok();
+        let (fit, reason) = match fit(&device, &config, passes, usable) {
             Ok(fit) => (Some(fit), None),
             Err(error) => (None, Some(error.to_string())),
         };

@@ -12,7 +12,7 @@ use crate::{
     data,
     device::Device,
     error::{Error, Result},
-    graph::Recompute,
+    graph::{Precision, Recompute},
     ops::Tuning,
     train::{
         checkpoint::{read_any, read_model},
@@ -55,6 +55,10 @@ pub struct Arguments {
     /// The results keep their bits.
     #[arg(long, value_name = "WHAT")]
     recompute: Option<Recompute>,
+    /// In what precision products read weights and activations: f32, or f16, which takes less memory and, where the GPU has
+    /// matrix units, less time. Sums, softmax, losses and the weights themselves stay f32.
+    #[arg(long, value_name = "f32|f16")]
+    precision: Option<Precision>,
     /// Use at most this much GPU memory, instead of nine tenths of what the adapter says it has.
     #[arg(long, value_name = "MIB")]
     gpu_memory_mib: Option<u64>,
@@ -297,14 +301,14 @@ impl Arguments {
     /// left to the program, and says so. A resumed run has its own already.
     fn settle_memory(&self, device: &Device, config: &mut RunConfig, resumed: bool) -> Result<Option<String>> {
         let usable = usable_bytes(device, self.gpu_memory_mib.map(|mib| mib << 20));
-        let batch = config.training.batch_size;
+        let (batch, passes) = (config.training.batch_size, config.training.passes());
         if self.micro_batch.as_deref() == Some("auto") && !resumed {
-            let found = fit(device, &config.model, batch, config.training.recompute, usable)?;
+            let found = fit(device, &config.model, passes, usable)?;
             config.training.micro_batches = found.micro_batches;
             let needs = mib(found.footprint.total());
             return Ok(Some(format!("micro-batch {} ({} an update): {needs}", found.micro_batch, found.micro_batches)));
         }
-        let footprint = footprint(device, &config.model, config.training.passes())?;
+        let footprint = footprint(device, &config.model, passes)?;
         let needs = footprint.total();
         match usable {
             Some(usable) if needs > usable => Err(Error::Gpu(format!(
@@ -357,6 +361,7 @@ impl Arguments {
         set("steps", self.steps.map(|n| (n as i64).into()));
         set("epochs", self.epochs.map(Into::into));
         set("recompute", self.recompute.map(|what| what.to_string().into()));
+        set("precision", self.precision.map(|what| what.to_string().into()));
         set("seed", self.seed.map(|n| (n as i64).into()));
         set("init_from", self.init_from.as_ref().map(|path| path.to_string_lossy().into_owned().into()));
         set("save_every_steps", self.save_every.map(|n| (n as i64).into()));

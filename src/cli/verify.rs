@@ -7,6 +7,7 @@ use clap::Args;
 use super::AdapterArguments;
 use crate::{
     error::{Error, Result},
+    graph::Precision,
     ops::Tuning,
     train::{tensors, verify},
 };
@@ -18,6 +19,9 @@ pub struct Arguments {
     fixture: PathBuf,
     #[command(flatten)]
     adapter: AdapterArguments,
+    /// In what precision products read weights and activations; f16 has bars of its own.
+    #[arg(long, value_name = "f32|f16", default_value_t)]
+    precision: Precision,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -30,10 +34,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let file = tensors::parse(&bytes).map_err(|reason| Error::checkpoint(path, reason))?;
     let device = arguments.adapter.open()?;
     let tuning = Tuning::for_device(&device);
-    let report = pollster::block_on(verify::verify(device, tuning, &file)).map_err(|error| match error {
-        Error::Checkpoint { reason, .. } => Error::checkpoint(path, reason),
-        other => other,
-    })?;
+    let report =
+        pollster::block_on(verify::verify(device, tuning, arguments.precision, &file)).map_err(
+            |error| match error {
+                Error::Checkpoint { reason, .. } => Error::checkpoint(path, reason),
+                other => other,
+            },
+        )?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
         return Ok(report.pass);

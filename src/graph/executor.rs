@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use super::{Plan, Storage, plan::Range};
+use super::{DType, Plan, Storage, plan::Range};
 use crate::{
     device::{Device, FOUR_VALUES, Readback, Timer},
     error::{Error, Result},
@@ -243,11 +243,19 @@ impl Executor {
         timed.collect()
     }
 
-    /// Reads an output back as f32 values.
+    /// Reads an output of f32 values back.
     pub async fn read(&self, device: &Device, output: &str) -> Result<Vec<f32>> {
+        self.read_as(device, output, DType::F32).await
+    }
+
+    /// Reads an output of floats of this type back.
+    pub async fn read_as(&self, device: &Device, output: &str, dtype: DType) -> Result<Vec<f32>> {
         let range = self.output(output);
         let bytes = read_range(device, &self.buffers[range.buffer], range.offset, range.bytes).await?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        Ok(match dtype {
+            DType::F16 => bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            _ => bytemuck::pod_collect_to_vec(&bytes),
+        })
     }
 
     /// Submits a copy of an output as it now is, to be taken later.

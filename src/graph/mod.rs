@@ -6,6 +6,7 @@ mod gradient;
 mod interpret;
 mod passes;
 mod plan;
+mod precision;
 mod recompute;
 mod types;
 
@@ -22,6 +23,7 @@ pub(crate) use executor::{Submits, check_limits};
 pub use gradient::gradients;
 pub use interpret::interpret;
 pub use plan::{Fetch, Place, Plan, PlanOptions, Planned, Storage};
+pub use precision::Precision;
 pub use recompute::Recompute;
 pub use types::{Array, DType, ShapeError, TensorType};
 
@@ -90,6 +92,11 @@ pub trait Op: Debug + Any {
     fn divide(&self, x: &[TensorType], tuning: &Tuning) -> Option<[Rc<dyn Op>; 2]> {
         let _ = (x, tuning);
         None
+    }
+    /// Whether input `operand` may be in half precision, and is stored so where [`Precision::F16`] is asked for.
+    fn takes_halves(&self, operand: usize) -> bool {
+        let _ = operand;
+        false
     }
     /// Whether the only output is the input under another shape, so that nothing runs.
     fn is_view(&self) -> bool {

@@ -35,7 +35,7 @@ pub(super) fn divide(recorded: &mut Recorded, tuning: &Tuning) {
 }
 
 /// Tells every value which node makes it.
-fn number(recorded: &mut Recorded) {
+pub(super) fn number(recorded: &mut Recorded) {
     for (index, node) in recorded.nodes.iter().enumerate() {
         node.outputs.iter().for_each(|id| recorded.values[id.0].origin = Origin::Node(index));
     }

@@ -5,7 +5,10 @@ use std::{
     fmt,
 };
 
-use super::{Dispatch, Graph, Op, Origin, Recompute, Recorded, Slot, Tensor, ValueId, passes, recompute::recompute};
+use super::{
+    Dispatch, Graph, Op, Origin, Precision, Recompute, Recorded, Slot, Tensor, ValueId, passes, precision::halve,
+    recompute::recompute,
+};
 use crate::{
     kernels::{Constant, Kernel},
     ops::{Tuning, Work},
@@ -55,6 +58,8 @@ pub struct PlanOptions {
     pub no_fusion: bool,
     /// What the backward pass computes again, to hold less.
     pub recompute: Recompute,
+    /// In what precision products read their operands.
+    pub precision: Precision,
 }
 
 /// A buffer of a plan.
@@ -154,6 +159,10 @@ impl Plan {
     pub fn new(graph: &Graph, fetch: &[Fetch<'_>], options: &PlanOptions) -> Plan {
         let mut recorded = graph.recorded.borrow().clone();
         let wanted: Vec<_> = fetch.iter().map(|f| f.tensor.id).collect();
+        if options.precision == Precision::F16 {
+            let needed = needed_nodes(&recorded, fetch);
+            halve(&mut recorded, &needed);
+        }
         if !options.no_fusion {
             let needed = needed_nodes(&recorded, fetch);
             passes::fuse(&mut recorded, &needed, &wanted, &options.tuning);

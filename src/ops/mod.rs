@@ -5,6 +5,7 @@
 mod assemble_tokens;
 mod attention;
 mod attention_bias;
+mod cast;
 pub mod column_sum;
 mod copy;
 mod divided_product;
@@ -13,6 +14,7 @@ mod elementwise;
 mod gather_rows;
 mod gelu;
 mod layer_norm;
+mod loss_scale;
 mod masked_mse;
 mod optimiser;
 mod patchify;
@@ -25,6 +27,7 @@ mod tuning;
 pub use assemble_tokens::AssembleTokens;
 pub use attention::{Attention, AttentionBackward, Rows};
 pub use attention_bias::{AttentionBias, SliceVector};
+pub use cast::Cast;
 pub use column_sum::ColumnSum;
 pub use copy::Copy;
 pub use drift::{Drift, drift};
@@ -32,6 +35,7 @@ pub use elementwise::Elementwise;
 pub use gather_rows::{GatherRows, ScatterRows};
 pub use gelu::{Gelu, GeluBackward};
 pub use layer_norm::{LayerNorm, LayerNormBackward, NormRows};
+pub use loss_scale::LossScale;
 pub use masked_mse::{MaskedMse, MaskedMseBackward};
 pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, health};
 pub use patchify::Patchify;
@@ -43,7 +47,7 @@ pub use tuning::{Class, Size, Tuning, Variant, Work, candidates, norm_candidates
 use std::rc::Rc;
 
 use crate::{
-    graph::{Array, Op, TensorType},
+    graph::{Array, DType, Op, TensorType},
     kernels::Kernel,
 };
 
@@ -130,7 +134,10 @@ impl Sample {
                 Content::Exact(values) => values.clone(),
                 Content::Permutation => (0..ty.rows()).flat_map(|_| permutation(ty.cols(), &mut rng)).collect(),
             };
-            Array::new(&ty.shape, data)
+            match ty.dtype {
+                DType::F16 => Cast.eval(&[&Array::new(&ty.shape, data)]).remove(0),
+                _ => Array::new(&ty.shape, data),
+            }
         };
         self.inputs.iter().map(fill).collect()
     }
@@ -151,6 +158,7 @@ pub fn samples() -> Vec<Sample> {
         assemble_tokens::samples(),
         attention::samples(),
         attention_bias::samples(),
+        cast::samples(),
         column_sum::samples(),
         copy::samples(),
         drift::samples(),
@@ -158,6 +166,7 @@ pub fn samples() -> Vec<Sample> {
         gather_rows::samples(),
         gelu::samples(),
         layer_norm::samples(),
+        loss_scale::samples(),
         masked_mse::samples(),
         optimiser::samples(),
         patchify::samples(),

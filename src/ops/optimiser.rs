@@ -61,7 +61,8 @@ impl Settings {
 #[derive(Debug, Clone, Copy)]
 pub struct SquareSum;
 
-/// AdamW in place; inputs weights, gradient, moment1, moment2, settings and health, outputs weights and moments.
+/// AdamW in place; inputs weights, gradient, moment1, moment2, settings and health, outputs weights and moments. Health of
+/// three values ends with what the gradients are to be multiplied by.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamW {
     /// Leading values of the shard that decay.
@@ -82,8 +83,8 @@ pub fn health<'g>(gradients: &[Tensor<'g>]) -> Tensor<'g> {
     shards.reduce(|a, b| a + b).expect("at least one shard")
 }
 
-fn params(len: usize, decayed: usize) -> kernels::optimiser::Params {
-    kernels::optimiser::Params { len: len as u32, decayed: decayed as u32, chunk: CHUNK as u32 }
+fn params(len: usize) -> kernels::optimiser::Params {
+    kernels::optimiser::Params { len: len as u32, decayed: 0, chunk: CHUNK as u32, scaled: 0 }
 }
 
 fn vectors(x: &[TensorType]) -> Result<(), ShapeError> {
@@ -111,7 +112,7 @@ impl Op for SquareSum {
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(0), Slot::Out(0)];
-        vec![dispatch(&kernels::optimiser::SQUARE_SUM, params(x[0].len(), 0), &slots, groups(y[0].rows().div_ceil(2)))]
+        vec![dispatch(&kernels::optimiser::SQUARE_SUM, params(x[0].len()), &slots, groups(y[0].rows().div_ceil(2)))]
     }
 }
 
@@ -122,7 +123,7 @@ impl Op for AdamW {
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         vectors(&x[..4])?;
-        ensure_shape!(x[4].len() == Settings::LEN && x[5].len() == 2, "wants settings and health");
+        ensure_shape!(x[4].len() == Settings::LEN && [2, 3].contains(&x[5].len()), "wants settings and health");
         Ok(vec![x[0].clone(); 3])
     }
 
@@ -135,7 +136,7 @@ impl Op for AdamW {
             if x[5].data[1] > 0.0 || x[5].data[0] > most {
                 break;
             }
-            let g = x[1].data[i];
+            let g = x[1].data[i] * x[5].data.get(2).unwrap_or(&1.0);
             if i < self.decayed {
                 w.data[i] *= 1.0 - lr * decay;
             }
@@ -149,7 +150,9 @@ impl Op for AdamW {
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(4), Slot::In(5), Slot::Out(0), Slot::Out(1), Slot::Out(2)];
         let grid = groups(x[0].len().div_ceil(4));
-        vec![dispatch(&kernels::optimiser::ADAMW, params(x[0].len(), self.decayed), &slots, grid)]
+        let scaled = u32::from(x[5].len() == 3);
+        let params = kernels::optimiser::Params { decayed: self.decayed as u32, scaled, ..params(x[0].len()) };
+        vec![dispatch(&kernels::optimiser::ADAMW, params, &slots, grid)]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -175,7 +178,7 @@ impl Op for Ema {
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(2), Slot::In(3), Slot::Out(0)];
-        vec![dispatch(&kernels::optimiser::EMA, params(x[0].len(), 0), &slots, groups(x[0].len().div_ceil(4)))]
+        vec![dispatch(&kernels::optimiser::EMA, params(x[0].len()), &slots, groups(x[0].len().div_ceil(4)))]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -200,7 +203,7 @@ impl Op for Accumulate {
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(2), Slot::Out(0)];
-        vec![dispatch(&kernels::optimiser::ACCUMULATE, params(x[0].len(), 0), &slots, groups(x[0].len().div_ceil(4)))]
+        vec![dispatch(&kernels::optimiser::ACCUMULATE, params(x[0].len()), &slots, groups(x[0].len().div_ceil(4)))]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -216,11 +219,13 @@ pub(super) fn samples() -> Vec<Sample> {
         let values = bytemuck::cast::<Settings, [f32; Settings::LEN]>(settings).map(f64::from);
         (TensorType::f32(&[Settings::LEN]), Content::Exact(values.to_vec()))
     };
-    let health = |bad: f64| (TensorType::f32(&[2]), Content::Exact(vec![1.0, bad]));
-    let update = |bad, limit| {
+    let health_of = |values: &[f64]| (TensorType::f32(&[values.len()]), Content::Exact(values.to_vec()));
+    let health = |bad: f64| health_of(&[1.0, bad]);
+    let update_of = |health, limit| {
         let state = [vector(Content::Fixed), vector(Content::Fixed), vector(Content::Fixed), vector(Content::Positive)];
-        Sample::new(AdamW { decayed: 500 }, state.into_iter().chain([settings(limit), health(bad)]).collect())
+        Sample::new(AdamW { decayed: 500 }, state.into_iter().chain([settings(limit), health]).collect())
     };
+    let update = |bad, limit| update_of(health(bad), limit);
     let sum = |first: f64| (TensorType::f32(&[1]), Content::Exact(vec![first]));
     let pair = || vec![vector(Content::Fixed), vector(Content::Fixed)];
     vec![
@@ -228,6 +233,8 @@ pub(super) fn samples() -> Vec<Sample> {
         update(0.0, 1.5),
         update(1.0, 1.5),
         update(0.0, 0.5),
+        update_of(health_of(&[1.0, 0.0, 0.125]), 1.5),
+        update_of(health_of(&[1.0, 1.0, 0.125]), 1.5),
         Sample::new(Ema, pair().into_iter().chain([settings(1.5), health(0.0)]).collect()),
         Sample::new(Ema, pair().into_iter().chain([settings(0.5), health(0.0)]).collect()),
         Sample::new(Accumulate, pair().into_iter().chain([sum(0.0)]).collect()),

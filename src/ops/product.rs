@@ -7,6 +7,7 @@ use super::{
     divided_product::{PartialProducts, SumOfParts},
     prelude::*,
 };
+use crate::graph::DType;
 
 /// Which sides of the product are read along their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,6 +153,8 @@ impl Product {
             Form::Tn => (b.rows(), true),
         };
         ensure_shape!(flat && b_inner == e.k, "{:?} sums over {} of a and {b_inner} of b", self.form, e.k);
+        let kinds = (a.dtype, b.dtype);
+        ensure_shape!(matches!(kinds, (DType::F32, DType::F32) | (DType::F16, DType::F16)), "{a} times {b}");
         if let Some(bias) = x.get(2) {
             let fits = bias.shape.len() == 1 && e.n % bias.len() == 0 && self.form != Form::Tn;
             ensure_shape!(fits, "a bias {bias} does not cover {} columns", e.n);
@@ -239,6 +242,10 @@ impl Op for Product {
         Some([Rc::new(PartialProducts { product: *self, tile, parts }), Rc::new(SumOfParts)])
     }
 
+    fn takes_halves(&self, operand: usize) -> bool {
+        operand < 2
+    }
+
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         self.launch(x, None, None, tuning)
     }
@@ -291,7 +298,7 @@ impl Product {
         } else {
             constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
         }
-        let (kernel, size) = tile.kernel(self.form, both, &mut constants);
+        let (kernel, size) = tile.of(x[0].dtype).kernel(self.form, both, x[0].dtype, &mut constants);
         let groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
         vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
     }
@@ -400,20 +407,42 @@ impl Tile {
         Some((BUSY_GROUPS / groups).min(most)).filter(|parts| *parts > 1)
     }
 
+    /// This tile, or the nearest that reads operands of this type.
+    fn of(self, operands: DType) -> Tile {
+        match self {
+            Tile::Plain | Tile::Subgroup { .. } if operands == DType::F16 => Tile::default(),
+            tile => tile,
+        }
+    }
+
     /// The kernel and the rows and columns that one workgroup computes; adds the shader's constants. `both` asks for the
     /// entry point that also stores the GELU.
-    fn kernel(self, form: Form, both: bool, constants: &mut Vec<Constant>) -> (&'static Kernel, (usize, usize)) {
+    fn kernel(
+        self,
+        form: Form,
+        both: bool,
+        operands: DType,
+        constants: &mut Vec<Constant>,
+    ) -> (&'static Kernel, (usize, usize)) {
         let mut set = |list: &[(&'static str, u32)]| {
             constants.extend(list.iter().map(|(name, value)| Constant { name, value: *value }));
         };
-        let pick = |one: &'static Kernel, two: &'static Kernel| if both { two } else { one };
+        /// The entry points of a shader.
+        macro_rules! pick {
+            ($file:ident) => {
+                if both { &kernels::$file::FORWARD_GELU } else { &kernels::$file::FORWARD }
+            };
+            ($file:ident, $half:ident) => {
+                if operands == DType::F16 { pick!($half) } else { pick!($file) }
+            };
+        }
         match self {
-            Tile::Plain => (pick(&kernels::product_plain::FORWARD, &kernels::product_plain::FORWARD_GELU), (8, 8)),
+            Tile::Plain => (pick!(product_plain), (8, 8)),
             Tile::Register { rows, cols, group_rows, group_cols } => {
                 set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
                 let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
-                (pick(&kernels::product::FORWARD, &kernels::product::FORWARD_GELU), size)
+                (pick!(product, product_half), size)
             }
             Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
                 let (row_quads, col_quads, threads) = (rows / 4, cols / 4, group_rows * group_cols);
@@ -429,7 +458,7 @@ impl Tile {
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
                 let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
-                (pick(&kernels::product_workgroup::FORWARD, &kernels::product_workgroup::FORWARD_GELU), size)
+                (pick!(product_workgroup, product_workgroup_half), size)
             }
             Tile::Quads { rows, cols, group_rows, group_cols } => {
                 set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
@@ -437,12 +466,12 @@ impl Tile {
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
-                (pick(&kernels::product_quads::FORWARD, &kernels::product_quads::FORWARD_GELU), size)
+                (pick!(product_quads, product_quads_half), size)
             }
             Tile::Subgroup { lanes, rows, cols } => {
                 set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
                 let size = ((rows * lanes) as usize, (cols * lanes) as usize);
-                (pick(&kernels::product_subgroup::FORWARD, &kernels::product_subgroup::FORWARD_GELU), size)
+                (pick!(product_subgroup), size)
             }
             Tile::Pairs { lanes, rows, cols } => {
                 let (a_along_k, b_along_k) = (form != Form::Tn, form == Form::Nt);
@@ -451,8 +480,7 @@ impl Tile {
                 set(&[("ROW_LOADS", if a_along_k { rows } else { rows / 2 })]);
                 set(&[("COL_LOADS", if b_along_k { cols } else { cols / 2 })]);
                 let size = ((rows * lanes) as usize, (cols * lanes) as usize);
-                use kernels::product_pairs_subgroup as pairs;
-                (pick(&pairs::FORWARD, &pairs::FORWARD_GELU), size)
+                (pick!(product_pairs_subgroup, product_pairs_half_subgroup), size)
             }
         }
     }
@@ -460,6 +488,15 @@ impl Tile {
 
 pub(super) fn samples() -> Vec<Sample> {
     let op = |form| Product { form };
+    let half = |form, epilogue: Option<Epilogue>, operands: [&[usize]; 2], rest: &[&[usize]]| {
+        let of = |shape: &[usize], dtype| (TensorType { dtype, ..TensorType::f32(shape) }, Content::Fixed);
+        let inputs = operands.map(|shape| of(shape, DType::F16)).into_iter();
+        let inputs = inputs.chain(rest.iter().map(|shape| of(shape, DType::F32))).collect();
+        match epilogue {
+            Some(epilogue) => Sample::new(FusedProduct { product: op(form), epilogue }, inputs),
+            None => Sample::new(op(form), inputs),
+        }
+    };
     let fused = |form, epilogue, shapes: &[&[usize]]| {
         let inputs = shapes.iter().map(|s| (TensorType::f32(s), Content::Fixed)).collect();
         Sample::new(FusedProduct { product: Product { form }, epilogue }, inputs)
@@ -486,5 +523,12 @@ pub(super) fn samples() -> Vec<Sample> {
         fused(Form::Nn, Epilogue::Add, &[&[67, 20], &[20, 49], &[67, 49]]),
         fused(Form::Nn, Epilogue::GeluSlope, &[&[67, 20], &[20, 48], &[67, 48]]),
         fused(Form::Tn, Epilogue::Add, &[&[3, 23, 34], &[3, 23, 66], &[34, 66]]),
+        half(Form::Nt, None, [&[2, 37, 20], &[68, 20]], &[&[34]]),
+        half(Form::Nn, None, [&[67, 20], &[20, 48]], &[]),
+        half(Form::Tn, None, [&[3, 23, 36], &[3, 23, 68]], &[]),
+        half(Form::Nt, None, [&[10, 7], &[6, 7]], &[&[6]]),
+        half(Form::Tn, None, [&[600, 36], &[600, 68]], &[]),
+        half(Form::Nt, Some(Epilogue::SumAndGelu), [&[70, 12], &[36, 12]], &[&[36]]),
+        half(Form::Nn, Some(Epilogue::Add), [&[66, 22], &[22, 34]], &[&[66, 34]]),
     ]
 }

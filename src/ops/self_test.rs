@@ -88,8 +88,9 @@ async fn run(device: &Device, tuning: Tuning, sample: &Sample) -> Result<Outcome
     let shapes: Vec<_> = sample.inputs.iter().map(|(ty, _)| ty.to_string()).collect();
     let name = format!("{} {}", sample.op.name(), shapes.join(" "));
     let mut outcome = Outcome { name, pass: true, worst: 0.0, tensor: String::new() };
-    for ((name, _), want) in recording.results.iter().zip(&want) {
-        let error = normalised_square_error(&executor.read(device, name).await?, &want.data);
+    for ((name, tensor), want) in recording.results.iter().zip(&want) {
+        let got = executor.read_as(device, name, tensor.ty().dtype).await?;
+        let error = normalised_square_error(&got, &want.data);
         outcome.pass &= error <= TOLERANCE;
         if error.is_nan() || error >= outcome.worst {
             (outcome.worst, outcome.tensor) = (error, name.clone());
@@ -103,14 +104,16 @@ pub fn bytes(ty: &TensorType, value: &Array) -> Vec<u8> {
     match ty.dtype {
         DType::F32 => value.data.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect(),
         DType::U32 => value.data.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
-        DType::F16 => panic!("no operation stores f16 yet"),
+        DType::F16 => value.data.iter().flat_map(|v| half::f16::from_f64(*v).to_le_bytes()).collect(),
     }
 }
 
 /// ‖got − want‖² / ‖want‖², or ‖got‖² where nothing is wanted; NaN never passes a comparison.
 pub fn normalised_square_error(got: &[f32], want: &[f64]) -> f64 {
     assert_eq!(got.len(), want.len(), "as many values as wanted");
-    let error: f64 = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).powi(2)).sum();
+    // Of equal infinities the difference is no number.
+    let difference = |g: f64, w: f64| if g == w { 0.0 } else { g - w };
+    let error: f64 = got.iter().zip(want).map(|(g, w)| difference(f64::from(*g), *w).powi(2)).sum();
     let norm: f64 = want.iter().map(|w| w * w).sum();
     if norm == 0.0 { error } else { error / norm }
 }

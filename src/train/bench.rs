@@ -10,7 +10,7 @@ use super::{
 use crate::{
     device::Device,
     error::Result,
-    graph::Recompute,
+    graph::{Precision, Recompute},
     model::{ModelConfig, masking},
     ops::{Settings, Tuning, Work},
     rng::{Rng, Stream},
@@ -45,6 +45,8 @@ pub struct Bench {
     pub least_bytes: u64,
     /// What the backward pass computed again.
     pub recompute: Recompute,
+    /// In what precision products read their operands.
+    pub precision: Precision,
     /// Dispatches of a step.
     pub dispatches: usize,
     /// The kernel variants of the step.
@@ -65,7 +67,7 @@ pub async fn bench(
     profile: bool,
     clock: Clock<'_>,
 ) -> Result<Bench> {
-    let TrainerOptions { micro_batch: batch, tuning, recompute, .. } = options;
+    let TrainerOptions { micro_batch: batch, tuning, recompute, precision, .. } = options;
     let mut trainer = Trainer::new(device, config, options).await?;
     trainer.initialise(0);
     let mut rng = Rng::new(0, Stream::Augment, 0, 0);
@@ -107,6 +109,7 @@ pub async fn bench(
         peak_bytes: trainer.gpu_bytes(),
         least_bytes: trainer.least_bytes(),
         recompute,
+        precision,
         dispatches: plans.iter().map(|e| e.plan().dispatches.len()).sum(),
         tuning,
         profile: profile::by_kernel(&timed, profile::Best { product_gflops: best, copy_gbs: copy }),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::Passes;
 use crate::error::{Error, Result};
-use crate::graph::Recompute;
+use crate::graph::{Precision, Recompute};
 use crate::model::config::ModelConfig;
 
 pub use layers::{resolve, resolve_over, resolve_settings};
@@ -45,6 +45,8 @@ pub struct TrainingConfig {
     pub micro_batches: usize,
     /// What the backward pass computes again instead of holding it; changes no result.
     pub recompute: Recompute,
+    /// In what precision products read weights and activations.
+    pub precision: Precision,
     /// Highest learning rate; without it [`TrainingConfig::peak_rate`] takes the published rule.
     pub peak_learning_rate: Option<f64>,
     /// Learning rate at the end of the run; without it [`TrainingConfig::floor_rate`] takes a share of the peak.
@@ -139,6 +141,7 @@ impl Default for TrainingConfig {
             batch_size: 64,
             micro_batches: 1,
             recompute: Recompute::None,
+            precision: Precision::F32,
             peak_learning_rate: None,
             min_learning_rate: None,
             warmup_steps: None,
@@ -212,7 +215,12 @@ impl TrainingConfig {
 
     /// How a batch passes through the network.
     pub fn passes(&self) -> Passes {
-        Passes { batch: self.batch_size, micro_batches: self.micro_batches, recompute: self.recompute }
+        Passes {
+            batch: self.batch_size,
+            micro_batches: self.micro_batches,
+            recompute: self.recompute,
+            precision: self.precision,
+        }
     }
 
     /// Images of one micro-batch.

@@ -63,6 +63,7 @@ impl Events {
             ("memory/gpu_bytes", metrics.gpu_bytes as f64),
         ];
         let sometimes = [
+            ("loss_scale", metrics.loss_scale),
             ("teacher/spread", metrics.teacher_spread),
             ("teacher/drift", metrics.teacher_drift),
             ("memory/resident_bytes", metrics.resident_bytes.map(|bytes| bytes as f64)),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     device::Device,
     error::{Error, Result},
-    graph::{Recompute, check_limits},
+    graph::{Precision, Recompute, check_limits},
     model::ModelConfig,
     ops::Tuning,
 };
@@ -70,12 +70,14 @@ pub struct Passes {
     pub micro_batches: usize,
     /// What the backward passes compute again.
     pub recompute: Recompute,
+    /// In what precision products read their operands.
+    pub precision: Precision,
 }
 
 impl Passes {
     fn options(&self, tuning: Tuning) -> TrainerOptions {
-        let (micro_batch, recompute) = (self.batch / self.micro_batches, self.recompute);
-        TrainerOptions { recompute, ..TrainerOptions::new(micro_batch, self.micro_batches, tuning) }
+        let Passes { batch, micro_batches, recompute, precision } = *self;
+        TrainerOptions { recompute, precision, ..TrainerOptions::new(batch / micro_batches, micro_batches, tuning) }
     }
 }
 
@@ -98,18 +100,12 @@ fn of(planned: &PlannedStep) -> Footprint {
     Footprint { state: planned.state_bytes, work, longest_dispatch_s }
 }
 
-/// The largest micro-batch of an update of `batch` images that `usable` bytes, the device's limits and the bound on a
-/// dispatch allow, or why even single images do not fit.
-pub fn fit(
-    device: &Device,
-    config: &ModelConfig,
-    batch: usize,
-    recompute: Recompute,
-    usable: Option<u64>,
-) -> Result<Fit> {
-    let mut last = None;
+/// The largest micro-batch of an update that `usable` bytes, the device's limits and the bound on a dispatch allow,
+/// whatever that of `passes` is, or why even single images do not fit.
+pub fn fit(device: &Device, config: &ModelConfig, passes: Passes, usable: Option<u64>) -> Result<Fit> {
+    let (batch, mut last) = (passes.batch, None);
     for micro_batches in (1..=batch).filter(|count| batch.is_multiple_of(*count)) {
-        match footprint(device, config, Passes { batch, micro_batches, recompute }) {
+        match footprint(device, config, Passes { micro_batches, ..passes }) {
             Ok(footprint)
                 if usable.is_none_or(|usable| footprint.total() <= usable) && !footprint.is_too_long(device) =>
             {
@@ -144,13 +140,16 @@ mod tests {
     fn one_image_of_any_preset_keeps_every_dispatch_short() {
         for preset in PRESETS {
             let config = ModelConfig::preset(preset).unwrap();
-            let passes = |batch, recompute| Passes { batch, micro_batches: 1, recompute };
+            let passes = |batch, recompute| Passes { batch, micro_batches: 1, recompute, precision: Precision::F32 };
             let [one, eight] = [1, 8].map(|batch| estimate(&config, passes(batch, Recompute::None)));
             assert!(one.longest_dispatch_s < DISPATCH_S / 2.0, "{preset}: {one:?}");
             assert!(eight.longest_dispatch_s >= one.longest_dispatch_s && eight.state == one.state, "{preset}");
             assert!(eight.work > one.work, "{preset}");
             let again = [Recompute::Attention, Recompute::Blocks].map(|what| estimate(&config, passes(8, what)).work);
             assert!(again[0] < eight.work && again[1] < again[0], "{preset}: {again:?} of {}", eight.work);
+            let half = Passes { precision: Precision::F16, ..passes(8, Recompute::None) };
+            let half = estimate(&config, half).work;
+            println!("{preset}: {half} of {}", eight.work);
         }
     }
 }

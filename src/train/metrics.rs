@@ -36,6 +36,10 @@ pub struct Metrics {
     /// Euclidean length of the gradient over all weights.
     #[serde(deserialize_with = "nullable")]
     pub gradient_norm: f64,
+    /// What the loss was multiplied by for the backward pass; only in half precision. Where the gradient's norm is not
+    /// finite, this was too much: the step made no update, and the next takes half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
     /// 1 − ‖mean of the normalised targets‖² / mean ‖normalised target‖²; towards 0 the teacher collapses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher_spread: Option<f64>,
@@ -71,6 +75,7 @@ impl Default for Metrics {
             learning_rate: 0.0,
             ema_decay: 0.0,
             gradient_norm: 0.0,
+            loss_scale: None,
             teacher_spread: None,
             teacher_drift: None,
             images_per_s: 0.0,

@@ -282,6 +282,7 @@ mod tests {
             ("training.adam_eps = 1e-6", "training.adam_eps: 1e-8 against 1e-6"),
             ("training.gradient_norm_limit = 9", "training.gradient_norm_limit: unset against 9"),
             ("training.feature_weight = 0.5", "training.feature_weight: 1 against 0.5"),
+            ("training.precision = \"f16\"", "training.precision: \"f32\" against \"f16\""),
             ("training.ema = \"scaled_constant\"", "training.ema: \"scaled\" against \"scaled_constant\""),
         ];
         for (text, named) in differing {

@@ -13,6 +13,9 @@ pub const MOMENT1: &str = "moment1";
 /// Group of AdamW's second moments.
 pub const MOMENT2: &str = "moment2";
 
+/// Group of the loss scale's state, in half precision.
+pub const LOSS_SCALE: &str = "loss_scale";
+
 /// A tensor of a snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
@@ -38,7 +41,8 @@ pub struct Snapshot {
     pub tuning: Option<String>,
     /// Numbers of the images that are left out since an update with them was refused, ascending.
     pub left_out: Vec<usize>,
-    /// Tensors by group: [`MODEL`], [`TEACHER`] where there is a feature branch, [`MOMENT1`], [`MOMENT2`].
+    /// Tensors by group: [`MODEL`], [`TEACHER`] where there is a feature branch, [`MOMENT1`], [`MOMENT2`], in half
+    /// precision [`LOSS_SCALE`].
     pub groups: BTreeMap<String, Vec<NamedTensor>>,
 }
 

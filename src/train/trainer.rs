@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::snapshot::{MODEL, MOMENT1, MOMENT2, NamedTensor, TEACHER, check_matches};
+use super::snapshot::{LOSS_SCALE, MODEL, MOMENT1, MOMENT2, NamedTensor, TEACHER, check_matches};
 use crate::{
     device::{Device, Readback},
     error::Result,
-    graph::{Arenas, Executor, Fetch, Graph, Place, Plan, PlanOptions, Recompute, Submits, TensorType, gradients},
+    graph::{
+        Arenas, Executor, Fetch, Graph, Place, Plan, PlanOptions, Precision, Recompute, Submits, Tensor, TensorType,
+        gradients,
+    },
     model::{ModelConfig, Reconstructor, Teacher, inputs, inventory, of_decoder, position_tables, record},
     nn::{Layout, Params},
-    ops::{Accumulate, AdamW, Ema, Settings, Tuning, Work, column_sum, drift, health},
+    ops::{Accumulate, AdamW, Elementwise, Ema, LossScale, Settings, Tuning, Work, column_sum, drift, health},
 };
 
 /// The trainable weights.
@@ -23,7 +26,10 @@ const SUMS: &str = "sums";
 const SHARD_BYTES: u64 = 128 << 20;
 
 /// Bytes of a step's scalars in a readback; the teacher's mean follows.
-const SCALAR_BYTES: u64 = 32;
+const SCALAR_BYTES: u64 = 48;
+
+/// Bytes of the loss scale's arena.
+const LOSS_SCALE_BYTES: u64 = 16;
 
 /// How a [`Trainer`] is made.
 #[derive(Clone, Debug)]
@@ -40,18 +46,27 @@ pub struct TrainerOptions {
     pub no_fusion: bool,
     /// What the backward pass computes again, to hold less.
     pub recompute: Recompute,
+    /// In what precision products read their operands.
+    pub precision: Precision,
 }
 
 impl TrainerOptions {
     /// Passes of `micro_batch` images, `micro_batches` an update, with everything else as in training.
     pub fn new(micro_batch: usize, micro_batches: usize, tuning: Tuning) -> TrainerOptions {
-        let recompute = Recompute::None;
-        TrainerOptions { micro_batch, micro_batches, tuning, inspect: false, no_fusion: false, recompute }
+        TrainerOptions {
+            micro_batch,
+            micro_batches,
+            tuning,
+            inspect: false,
+            no_fusion: false,
+            recompute: Recompute::None,
+            precision: Precision::F32,
+        }
     }
 
     fn plan(&self) -> PlanOptions {
-        let TrainerOptions { tuning, no_fusion, recompute, .. } = *self;
-        PlanOptions { tuning, no_fusion, recompute, ..Default::default() }
+        let TrainerOptions { tuning, no_fusion, recompute, precision, .. } = *self;
+        PlanOptions { tuning, no_fusion, recompute, precision, ..Default::default() }
     }
 }
 
@@ -84,6 +99,8 @@ pub struct StepResult {
     pub not_finite: u64,
     /// Whether no update was made: a gradient was not finite, or their norm above the limit.
     pub refused: bool,
+    /// What the loss was multiplied by for the backward pass; none in f32.
+    pub loss_scale: Option<f64>,
     /// How far the teacher's features of this batch are from one common vector: 1 − ‖mean‖² / mean ‖·‖²; towards 0 is
     /// collapse.
     pub teacher_spread: f64,
@@ -105,6 +122,15 @@ pub struct Trainer {
     pending: VecDeque<(Vec<Readback>, Settings)>,
 }
 
+impl StepResult {
+    /// Whether no update was made because gradients left half precision's range. The scale of the loss is lower from the
+    /// next step on, so that training goes on as if the step had not been.
+    pub fn is_overflow(&self) -> bool {
+        let lower = self.loss_scale.is_some_and(|scale| scale > f64::from(LossScale::LEAST));
+        lower && self.not_finite > 0 && self.loss.is_finite()
+    }
+}
+
 impl Trainer {
     /// Allocates and compiles everything for `config`; weights start at zero until [`Trainer::initialise`] or
     /// [`Trainer::write`].
@@ -115,6 +141,9 @@ impl Trainer {
             for (index, shard) in layout.shards.iter().enumerate() {
                 arenas.add(&device, name, index, shard.len as u64 * 4)?;
             }
+        }
+        if options.precision == Precision::F16 {
+            arenas.add(&device, LOSS_SCALE, 0, LOSS_SCALE_BYTES)?;
         }
         let pass = Executor::new(&device, plan_pass(config, &layout, &options), &arenas).await?;
         let update = Executor::new(&device, plan_update(config, &layout, &options), &arenas).await?;
@@ -192,6 +221,14 @@ impl Trainer {
                 self.arenas.write(&self.device, arena, index, 0, &vec![0; shard.len * 4]);
             }
         }
+        self.write_loss_scale(&LossScale::START);
+    }
+
+    /// Writes the state of [`LossScale`], where there is one.
+    fn write_loss_scale(&self, state: &[f32]) {
+        if self.options.precision == Precision::F16 {
+            self.arenas.write(&self.device, LOSS_SCALE, 0, 0, bytemuck::cast_slice(state));
+        }
     }
 
     /// Writes one tensor of an arena. Panics on an unknown name or a wrong length, programming errors.
@@ -229,21 +266,34 @@ impl Trainer {
         all.into_iter().take(if self.config.feature_branch { 4 } else { 3 })
     }
 
+    /// The group of the loss scale's state, where there is one.
+    fn loss_scale_group(&self) -> Option<&'static str> {
+        (self.options.precision == Precision::F16).then_some(LOSS_SCALE)
+    }
+
     /// Submits a copy of the state after the steps submitted so far. Steps may follow at once; they do not change it.
     pub fn copy_state(&self) -> StateCopy {
         let shards = |arena| (0..self.layout.shards.len()).map(move |i| self.arenas.copy(&self.device, arena, i));
-        StateCopy(self.groups().map(|(group, arena)| (group, shards(arena).collect())).collect())
+        let scale = self.loss_scale_group().map(|group| (group, vec![self.arenas.copy(&self.device, LOSS_SCALE, 0)]));
+        StateCopy(self.groups().map(|(group, arena)| (group, shards(arena).collect())).chain(scale).collect())
     }
 
     /// Waits for a copy of the state: tensors by group, as a snapshot holds them.
     pub async fn take_state(&self, copy: StateCopy) -> Result<BTreeMap<String, Vec<NamedTensor>>> {
         let mut groups = BTreeMap::new();
-        for ((group, arena), (_, readbacks)) in self.groups().zip(copy.0) {
+        for (group, readbacks) in copy.0 {
             let mut shards = Vec::new();
             for readback in readbacks {
                 shards.push(readback.take(&self.device).await?);
             }
-            groups.insert(group.to_owned(), self.tensors(arena, &shards));
+            let tensors = match self.groups().find(|(name, _)| *name == group) {
+                Some((_, arena)) => self.tensors(arena, &shards),
+                None => {
+                    let state: Vec<f32> = bytemuck::pod_collect_to_vec(&shards[0]);
+                    vec![loss_scale_tensor(&state[..LossScale::START.len()])]
+                }
+            };
+            groups.insert(group.to_owned(), tensors);
         }
         Ok(groups)
     }
@@ -253,6 +303,11 @@ impl Trainer {
         let held = |group| state.get(group).map(Vec::as_slice).unwrap_or_default();
         for (group, _) in self.groups() {
             check_matches(group, held(group), self.layout.needed())?;
+        }
+        if let Some(group) = self.loss_scale_group() {
+            let needed = loss_scale_tensor(&LossScale::START);
+            check_matches(group, held(group), [(&needed.name[..], &needed.shape[..])])?;
+            self.write_loss_scale(&held(group)[0].data);
         }
         for (group, arena) in self.groups() {
             held(group).iter().for_each(|tensor| self.write(arena, &tensor.name, &tensor.data));
@@ -315,7 +370,7 @@ impl Trainer {
             if last {
                 self.update.copy_output(&mut encoder, "health", readback, 16);
                 if self.config.feature_branch {
-                    self.update.copy_output(&mut encoder, "drift", readback, 24);
+                    self.update.copy_output(&mut encoder, "drift", readback, 32);
                 }
             }
             readback.submit(&self.device, encoder);
@@ -340,9 +395,10 @@ impl Trainer {
             result.gradient_norm = f64::from(values[4]).sqrt();
             result.not_finite = values[5] as u64;
             result.refused = settings.refuse(values[4], result.not_finite);
+            result.loss_scale = self.loss_scale_group().map(|_| 1.0 / f64::from(values[6]));
             if self.config.feature_branch {
                 result.loss_feature += f64::from(values[2]) / count;
-                result.teacher_drift = (f64::from(values[6]) / f64::from(values[7])).sqrt();
+                result.teacher_drift = (f64::from(values[8]) / f64::from(values[9])).sqrt();
                 let rows = (self.options.micro_batch * self.config.masked) as f64;
                 let sums = &values[(SCALAR_BYTES / 4) as usize..];
                 let square: f64 = sums.iter().map(|v| (f64::from(*v) / rows).powi(2)).sum();
@@ -378,7 +434,8 @@ pub(super) struct PlannedStep {
 pub(super) fn planned(device: Option<&Device>, config: &ModelConfig, options: &TrainerOptions) -> PlannedStep {
     let layout = device.map_or_else(|| Layout::new(inventory(config), SHARD_BYTES), |device| layout(device, config));
     let plans = [plan_pass(config, &layout, options), plan_update(config, &layout, options)];
-    PlannedStep { plans, state_bytes: layout.bytes() * arena_names(config, options).len() as u64 }
+    let scale = if options.precision == Precision::F16 { LOSS_SCALE_BYTES } else { 0 };
+    PlannedStep { plans, state_bytes: layout.bytes() * arena_names(config, options).len() as u64 + scale }
 }
 
 /// What a forward and backward pass of `micro_batch` images computes with kernels that have variants; nothing is
@@ -406,7 +463,10 @@ fn plan_pass(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) ->
             fetch.extend([Fetch::new("features", branch.predicted), Fetch::new("feature_target", branch.target)]);
         }
     }
-    let seed = graph.input("seed", TensorType::f32(&[1]));
+    let mut seed = graph.input("seed", TensorType::f32(&[1]));
+    if options.precision == Precision::F16 {
+        seed = graph.scope("loss_scale", || seed.then(Elementwise::Multiply, &[loss_scale(&graph, 1)]));
+    }
     let wrt: Vec<_> = layout.params.iter().map(|p| student.get(&p.name)).collect();
     for (param, gradient) in layout.params.iter().zip(gradients(recorded.loss, seed, &wrt)) {
         fetch.push(Fetch::into(&param.name, gradient, layout.place(GRADIENTS, &param.name)));
@@ -428,7 +488,10 @@ fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) 
     let settings = graph.input("settings", TensorType::f32(&[Settings::LEN]));
     let source = if options.micro_batches > 1 { SUMS } else { GRADIENTS };
     let gradients = shards(&graph, layout, source);
-    let health = graph.scope("health", || health(&gradients));
+    let mut health = graph.scope("health", || health(&gradients));
+    if options.precision == Precision::F16 {
+        health = graph.scope("loss_scale", || health.then(LossScale, &[loss_scale(&graph, 2)]));
+    }
     let mut fetch = vec![Fetch::new("health", health)];
     for (index, gradient) in gradients.into_iter().enumerate() {
         let of = |arena| shard(&graph, layout, arena, index);
@@ -455,12 +518,22 @@ fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) 
     Plan::new(&graph, &fetch, &options.plan())
 }
 
+/// The loss scale's state, or its first value, which is the scale.
+fn loss_scale(graph: &Graph, len: usize) -> Tensor<'_> {
+    graph.external(LOSS_SCALE, TensorType::f32(&[len]), Place { arena: LOSS_SCALE, shard: 0, offset: 0 })
+}
+
+/// The loss scale's state as a snapshot holds it.
+fn loss_scale_tensor(state: &[f32]) -> NamedTensor {
+    NamedTensor { name: "state".into(), shape: vec![state.len()], data: state.to_vec() }
+}
+
 /// A whole shard of an arena as a vector.
-fn shard<'g>(graph: &'g Graph, layout: &Layout, arena: &'static str, index: usize) -> crate::graph::Tensor<'g> {
+fn shard<'g>(graph: &'g Graph, layout: &Layout, arena: &'static str, index: usize) -> Tensor<'g> {
     let place = Place { arena, shard: index, offset: 0 };
     graph.external(&format!("{arena} {index}"), TensorType::f32(&[layout.shards[index].len]), place)
 }
 
-fn shards<'g>(graph: &'g Graph, layout: &Layout, arena: &'static str) -> Vec<crate::graph::Tensor<'g>> {
+fn shards<'g>(graph: &'g Graph, layout: &Layout, arena: &'static str) -> Vec<Tensor<'g>> {
     (0..layout.shards.len()).map(|index| shard(graph, layout, arena, index)).collect()
 }

@@ -109,6 +109,7 @@ impl Training {
         let (model, training) = (&config.model, &config.training);
         let options = TrainerOptions {
             recompute: training.recompute,
+            precision: training.precision,
             ..TrainerOptions::new(training.micro_batch_size(), training.micro_batches, tuning)
         };
         let trainer = Trainer::new(device, model, options).await?;
@@ -240,10 +241,12 @@ impl Training {
         self.pace = Pace { waits: std::mem::take(&mut self.pace.waits), ..Pace::new() };
     }
 
-    /// Fails when the oldest step in flight made no update, or has no finite loss.
+    /// Fails when the oldest step in flight made no update, or has no finite loss. A loss scale that was too high is no
+    /// fault.
     fn check_update(&self, result: &StepResult) -> Result<()> {
         let reason = match (result.not_finite, result.loss.is_finite(), self.config.training.gradient_norm_limit) {
             (0, true, _) if !result.refused => return Ok(()),
+            _ if result.is_overflow() => return Ok(()),
             (0, true, Some(limit)) => format!("a gradient of norm {:.3}, above {limit}", result.gradient_norm),
             (count, _, _) => format!("loss {} and {count} gradient values that are not finite", result.loss),
         };
@@ -348,6 +351,7 @@ impl Training {
             learning_rate: schedule::learning_rate(step, training),
             ema_decay: schedule::ema_decay(step, training),
             gradient_norm: result.gradient_norm,
+            loss_scale: result.loss_scale,
             teacher_spread: branch.then_some(result.teacher_spread),
             teacher_drift: branch.then_some(result.teacher_drift),
             gpu_bytes: self.trainer.gpu_bytes(),

@@ -19,6 +19,7 @@ use wasm_bindgen::prelude::*;
 use crate::{
     device::{AdapterSummary, Device, DeviceOptions, adapters},
     error::Error,
+    graph::Precision,
     model::ModelConfig,
     ops::{Tuning, samples, self_test},
     train::{
@@ -79,7 +80,7 @@ pub async fn adapter_info() -> Result<String, JsError> {
 pub async fn verify(bytes: Vec<u8>) -> Result<String, JsError> {
     let file = fixture(bytes)?;
     let (device, tuning) = open().await?;
-    json(&verify::verify(device, tuning, &file).await?)
+    json(&verify::verify(device, tuning, Precision::F32, &file).await?)
 }
 
 /// Compares every operation with its reference, forward and gradient, and those whose kernels have variants with the ones

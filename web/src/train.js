@@ -38,7 +38,7 @@ const shown = {
   learning_rate: (value) => (value === 0 ? "0" : value.toExponential(2).replace("-", "−")),
   feature_weight: (value) => value.toFixed(3),
   ema_decay: (value) => value.toFixed(5),
-  gradient_norm: (value) => value.toPrecision(3),
+  gradient_norm: (value) => (value === null ? "–" : value.toPrecision(3)), // no finite number where half precision overflowed
   teacher_spread: (value) => value.toFixed(3),
 };
 

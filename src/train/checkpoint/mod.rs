@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     config::RunConfig,
-    snapshot::{MODEL, MOMENT1, MOMENT2, NamedTensor, Snapshot, TEACHER},
+    snapshot::{LOSS_SCALE, MODEL, MOMENT1, MOMENT2, NamedTensor, Snapshot, TEACHER},
     tensors::{self, TensorFile, Values},
 };
 use crate::error::{Error, Result};
@@ -112,8 +112,10 @@ fn put(snapshot: &Snapshot, to: &mut impl Sink) -> Result<()> {
     if snapshot.groups.contains_key(TEACHER) {
         add(TEACHER_FILE, &|to| tensors::write(to, &metadata("teacher")?, &named(TEACHER, "")))?;
     }
-    let moments = || [named(MOMENT1, "moment1/"), named(MOMENT2, "moment2/")].concat();
-    add(OPTIMIZER_FILE, &|to| tensors::write(to, &metadata("optimizer")?, &moments()))?;
+    let optimiser = || {
+        [(MOMENT1, "moment1/"), (MOMENT2, "moment2/"), (LOSS_SCALE, "loss_scale/")].map(|(g, at)| named(g, at)).concat()
+    };
+    add(OPTIMIZER_FILE, &|to| tensors::write(to, &metadata("optimizer")?, &optimiser()))?;
     let (step, config, adapter) = (snapshot.step, snapshot.config.clone(), snapshot.adapter.clone());
     let (tuning, left_out) = (snapshot.tuning.clone(), snapshot.left_out.clone());
     let state = State { version: VERSION, step, config, adapter, tuning, left_out };
@@ -133,8 +135,10 @@ fn take(from: &impl Files) -> Result<Snapshot> {
         groups.insert(TEACHER.to_owned(), plain(from, TEACHER_FILE, checked(from, TEACHER_FILE, &manifest)?)?);
     }
     for tensor in plain(from, OPTIMIZER_FILE, checked(from, OPTIMIZER_FILE, &manifest)?)? {
-        let Some((group @ (MOMENT1 | MOMENT2), name)) = tensor.name.split_once('/') else {
-            return Err(from.fault(OPTIMIZER_FILE, format!("tensor `{}` is no moment", tensor.name)));
+        let Some((group @ (MOMENT1 | MOMENT2 | LOSS_SCALE), name)) = tensor.name.split_once('/') else {
+            return Err(
+                from.fault(OPTIMIZER_FILE, format!("tensor `{}` is neither moment nor loss scale", tensor.name))
+            );
         };
         let tensor = NamedTensor { name: name.to_owned(), ..tensor.clone() };
         groups.entry(group.to_owned()).or_default().push(tensor);
