@@ -17,6 +17,9 @@ mod specialise;
 /// Files named so may use subgroup operations and 64-bit integers; all others stay within WebGPU's core.
 const SUBGROUP_FILE: &str = "_subgroup.wgsl";
 
+/// Files with this in their names use matrix units and what these need.
+const MATRIX_FILE: &str = "_matrix";
+
 fn main() {
     println!("cargo:rerun-if-changed=shaders");
     println!("cargo:rerun-if-changed=src/kernels/specialise.rs");
@@ -152,6 +155,11 @@ fn validate(path: &str, source: &str) -> (naga::Module, valid::ModuleInfo) {
     let mut capabilities = valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if path.ends_with(SUBGROUP_FILE) {
         capabilities |= valid::Capabilities::SUBGROUP | valid::Capabilities::SHADER_INT64;
+    }
+    if path.contains(MATRIX_FILE) {
+        capabilities |= valid::Capabilities::SUBGROUP
+            | valid::Capabilities::SHADER_FLOAT16
+            | valid::Capabilities::COOPERATIVE_MATRIX;
     }
     let info = valid::Validator::new(valid::ValidationFlags::all(), capabilities)
         .validate(&module)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures ViT-B at 224/16 on a GPU: bootmae in f32 with the time of each kernel, beside the adapter's best product and
-# copy, and PyTorch on the same machine where it has CUDA. Writes docs/performance.md. Checks a training step against
-# its fixture first, so that no figure comes from a wrong step.
+# Measures ViT-B at 224/16 on a GPU: bootmae in f32 and f16 with the time of each kernel, beside the adapter's best product
+# and copy, and PyTorch on the same machine where it has CUDA. Writes docs/performance.md. Checks a training step of each
+# precision against its fixture first, so that no figure comes from a wrong step.
 #
 #   benches/gpu.sh [--adapter NAME] [--batch N] [--steps N] [--model PRESET] [--out FILE] [--allow-software]
 #
@@ -35,16 +35,18 @@ done
 
 build_bootmae
 
-status=0
-"$bootmae" verify tests/fixtures/step_tiny.safetensors ${adapter:+--adapter "$adapter"} \
-    >"$scratch/verify" 2>"$scratch/err" || status=$?
-if [ "$status" -ne 0 ]; then
-    cat "$scratch/verify" "$scratch/err" >&2
-    say "Nothing was measured: there is no usable adapter, or its training step is wrong (exit $status)."
-    exit "$status"
-fi
+for precision in f32 f16; do
+    status=0
+    "$bootmae" verify tests/fixtures/step_wide.safetensors --precision "$precision" ${adapter:+--adapter "$adapter"} \
+        >"$scratch/verify" 2>"$scratch/err" || status=$?
+    if [ "$status" -ne 0 ]; then
+        cat "$scratch/verify" "$scratch/err" >&2
+        say "Nothing was measured: there is no usable adapter, or its training step in $precision is wrong (exit $status)."
+        exit "$status"
+    fi
+done
 line=$(adapter_line "$scratch/err")
-say "adapter: $line; its training step agrees with the fixture"
+say "adapter: $line; its training steps agree with the fixture"
 case $line in
 *", Cpu,"*)
     if [ -z "$software" ]; then
@@ -55,19 +57,24 @@ case $line in
     ;;
 esac
 
-say "bootmae: $model, $batch images, $steps steps"
-if ! "$bootmae" bench --json --profile --model "$model" --image-size 224 --patch-size 16 --batch-size "$batch" \
-    --steps "$steps" ${adapter:+--adapter "$adapter"} >"$scratch/bench" 2>"$scratch/err"; then
-    cat "$scratch/err" >&2
-    exit 1
-fi
-say "bootmae: every kernel variant at every shape of the step"
-"$bootmae" bench --candidates --model "$model" --image-size 224 --patch-size 16 --batch-size "$batch" \
-    ${adapter:+--adapter "$adapter"} >"$scratch/candidates" 2>"$scratch/err" || cat "$scratch/err" >&2
-value() { json "$1" <"$scratch/bench"; }
+value() { json "$1" <"$scratch/bench-${2:-f32}"; }
 fixed() { awk -v v="$1" -v d="$2" -v s="${3:-1}" 'BEGIN { printf "%.*f", d, v * s }'; }
 row() { echo "| $1 | $(fixed "$2" 2) | $(fixed "$3" 1) | $(fixed "$4" 0) |" >>"$scratch/rows"; }
-row "bootmae, f32" "$(value step_ms)" "$(value images_per_s)" "$(value gflops)"
+for precision in f32 f16; do
+    say "bootmae: $model, $batch images, $steps steps in $precision"
+    if ! "$bootmae" bench --json --profile --model "$model" --image-size 224 --patch-size 16 --batch-size "$batch" \
+        --steps "$steps" --precision "$precision" ${adapter:+--adapter "$adapter"} \
+        >"$scratch/bench-$precision" 2>"$scratch/err"; then
+        cat "$scratch/err" >&2
+        exit 1
+    fi
+    say "bootmae: every kernel variant at every shape of the step in $precision"
+    "$bootmae" bench --candidates --model "$model" --image-size 224 --patch-size 16 --batch-size "$batch" \
+        --precision "$precision" ${adapter:+--adapter "$adapter"} \
+        >"$scratch/candidates-$precision" 2>"$scratch/err" || cat "$scratch/err" >&2
+    of() { value "$1" "$precision"; }
+    row "bootmae, $precision" "$(of step_ms)" "$(of images_per_s)" "$(of gflops)"
+done
 
 # torch LABEL FLAG...: a row of the table, or a word on why there is none.
 torch() {
@@ -117,38 +124,43 @@ mkdir -p "$(dirname "$out")"
     echo "|---|---|---|---|"
     cat "$scratch/rows"
     echo
-    echo "| | |"
-    echo "|---|---|"
-    echo "| best matrix product of bootmae | $(fixed "$(value best_product_gflops)" 1) GFLOP/s |"
-    echo "| step over best product | $(fixed "$(value share_of_best_product)" 0 100) % |"
-    echo "| best copy, read and written | $(fixed "$(value best_copy_gbs)" 1) GB/s |"
-    echo "| the host's part of a step | $(fixed "$(value host_ms)" 2) ms for $(value dispatches) dispatches |"
-    echo "| GPU memory | $(fixed "$(value peak_bytes)" 0 9.5367431640625e-7) MiB |"
+    echo "| | f32 | f16 |"
+    echo "|---|---|---|"
+    both() { echo "| $1 | $(fixed "$(value "$2" f32)" "$3" "${4:-1}") $5 | $(fixed "$(value "$2" f16)" "$3" "${4:-1}") $5 |"; }
+    both "best matrix product of bootmae" best_product_gflops 1 1 GFLOP/s
+    both "step over best product" share_of_best_product 0 100 %
+    both "best copy, read and written" best_copy_gbs 1 1 GB/s
+    both "the host's part of a step" host_ms 2 1 ms
+    both "dispatches" dispatches 0 1 ""
+    both "GPU memory" peak_bytes 0 9.5367431640625e-7 MiB
     echo
-    echo "## Kernel variants"
-    echo "\`bootmae bench --candidates\`: the rate of each, at each different shape of the step."
-    echo "\`\`\`"
-    cat "$scratch/candidates"
-    echo "\`\`\`"
-    echo
-    echo "## Where the time goes"
-    if grep -q '"kernel":' "$scratch/bench"; then
-        echo "Each dispatch in a pass of its own. GB/s count what is bound once; small tensors stay in caches and can"
-        echo "pass the copy's rate."
+    for precision in f32 f16; do
+        echo "## Kernel variants in $precision"
+        echo "\`bootmae bench --candidates --precision $precision\`: the rate of each, at each different shape of the step."
+        echo "\`\`\`"
+        cat "$scratch/candidates-$precision"
+        echo "\`\`\`"
         echo
-        echo "| kernel | calls | ms | share | rate | of the best |"
-        echo "|---|---|---|---|---|---|"
-        awk -F '": ' '
-            { key = $1; sub(/.*"/, "", key); v[key] = $2; sub(/,$/, "", v[key]); gsub(/"/, "", v[key]) }
-            key == "share_of_best" && v["kernel"] != "" {
-                flops = v["gflops"] + 0 > 0
-                printf "| `%s` | %d | %.3f | %.1f %% | %.1f %s | %.0f %% of the %s |\n", v["kernel"],
-                    v["calls"], v["ms"], v["share"] * 100, flops ? v["gflops"] : v["gbs"], flops ? "GFLOP/s" : "GB/s",
-                    v["share_of_best"] * 100, flops ? "product" : "copy"
-            }' "$scratch/bench"
-    else
-        echo "Not known: the adapter has no timestamps."
-    fi
+        echo "## Where the time goes in $precision"
+        if grep -q '"kernel":' "$scratch/bench-$precision"; then
+            echo "Each dispatch in a pass of its own. GB/s count what is bound once; small tensors stay in caches and can"
+            echo "pass the copy's rate."
+            echo
+            echo "| kernel | calls | ms | share | rate | of the best |"
+            echo "|---|---|---|---|---|---|"
+            awk -F '": ' '
+                { key = $1; sub(/.*"/, "", key); v[key] = $2; sub(/,$/, "", v[key]); gsub(/"/, "", v[key]) }
+                key == "share_of_best" && v["kernel"] != "" {
+                    flops = v["gflops"] + 0 > 0
+                    printf "| `%s` | %d | %.3f | %.1f %% | %.1f %s | %.0f %% of the %s |\n", v["kernel"],
+                        v["calls"], v["ms"], v["share"] * 100, flops ? v["gflops"] : v["gbs"],
+                        flops ? "GFLOP/s" : "GB/s", v["share_of_best"] * 100, flops ? "product" : "copy"
+                }' "$scratch/bench-$precision"
+        else
+            echo "Not known: the adapter has no timestamps."
+        fi
+        echo
+    done
 } >"$scratch/page"
 cp "$scratch/page" "$out.partial"
 mv "$out.partial" "$out"

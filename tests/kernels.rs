@@ -4,10 +4,10 @@ mod common;
 
 use bootmae::{
     device::{Device, DeviceOptions},
-    graph::TensorType,
+    graph::{DType, TensorType},
     ops::{
-        Attention, Form, LayerNorm, NormRows, Rows, Sample, Tile, Tuning, Work, candidates, norm_candidates,
-        row_candidates, samples, self_test::self_test_of,
+        Attention, Form, LayerNorm, NormRows, Rows, Sample, Tile, Tuning, Work, candidates, matrix_tiles,
+        norm_candidates, row_candidates, samples, self_test::self_test_of,
     },
     train::tune::{compare, tune},
 };
@@ -49,11 +49,14 @@ fn every_product_tile_agrees_with_the_oracle() {
             group_cols,
             depth,
         });
-        let tiles = candidates(&device).into_iter().chain(others).chain(shared);
+        let tiles = candidates(&device).into_iter().chain(others).chain(shared).chain(matrix_tiles(&device));
         for tile in tiles {
             // So is what fuses into products; a small tile in shared memory shows it for what GPUs run, and one in
             // fours.
-            let fused = matches!(tile, Tile::Workgroup { depth: 4, .. } | Tile::Quads { rows: 4, .. });
+            let fused = matches!(
+                tile,
+                Tile::Workgroup { depth: 4, .. } | Tile::Quads { rows: 4, .. } | Tile::Matrix { rows: 2, .. }
+            );
             let takes = |name: &str| name.starts_with("product") && (fused || !name.contains('+'));
             let products = samples().into_iter().filter(|sample| takes(sample.op.name()));
             check(&device, Tuning::uniform(tile, tuning.attention, tuning.norm), products.collect());
@@ -104,7 +107,7 @@ fn the_built_in_and_the_web_safe_variants_are_among_the_candidates() {
 fn the_tuner_chooses_from_its_list_and_keeps_to_its_budget() {
     let device = common::one_device(DeviceOptions::default());
     let needs = [
-        Work::Product { form: Form::Tn, shape: [70, 33, 65] },
+        Work::Product { form: Form::Tn, shape: [70, 33, 65], operands: DType::F32 },
         Work::Attention { op: Attention { heads: 2, first_query: 1 }, inputs: vec![TensorType::f32(&[2, 9, 96])] },
         Work::LayerNorm { op: LayerNorm { eps: 1e-6, unbiased: false }, input: TensorType::f32(&[2, 9, 34]) },
     ];

@@ -4,12 +4,20 @@ mod common;
 
 use bootmae::{
     graph::Precision,
-    train::{tensors, verify::verify},
+    ops::{Tuning, matrix_tiles},
+    train::{
+        tensors::{self, TensorFile},
+        verify::verify,
+    },
 };
 
-fn check(name: &str, precision: Precision) {
+fn fixture(name: &str) -> TensorFile {
     let bytes = std::fs::read(format!("{}/tests/fixtures/{name}.safetensors", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let file = tensors::parse(&bytes).unwrap();
+    tensors::parse(&bytes).unwrap()
+}
+
+fn check(name: &str, precision: Precision) {
+    let file = fixture(name);
     common::on_each_adapter(|device, tuning| {
         // Bounds checks change no kernel's arithmetic: one step with them is enough.
         if device.is_checked() && (name != "step_tiny" || precision == Precision::F16) {
@@ -45,4 +53,25 @@ fn twenty_steps_equal_the_reference() {
 fn half_precision_stays_near_the_reference() {
     check("step_tiny", Precision::F16);
     check("trajectory_tiny", Precision::F16);
+}
+
+/// Says so where no adapter has matrix units; CONTRIBUTING names one that needs no GPU.
+#[test]
+fn half_precision_by_matrix_units_stays_near_the_reference() {
+    let file = fixture("step_wide");
+    common::on_each_adapter(|device, tuning| {
+        if device.is_checked() {
+            return;
+        }
+        let tiles = matrix_tiles(&device);
+        if tiles.is_empty() {
+            println!("no matrix units");
+        }
+        for tile in tiles {
+            let device = pollster::block_on(device.reopen()).unwrap();
+            let tuning = Tuning::uniform(tile, tuning.attention, tuning.norm);
+            let report = pollster::block_on(verify(device, tuning, Precision::F16, &file)).unwrap();
+            assert!(report.pass, "{tile:?}: {report:#?}");
+        }
+    });
 }

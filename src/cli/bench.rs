@@ -9,8 +9,7 @@ use crate::{
     device::Device,
     error::{Error, Result},
     graph::{Precision, Recompute},
-    model::ModelConfig,
-    ops::Tuning,
+    ops::{Tuning, Work},
     train::{
         Clock, TrainerOptions,
         bench::{Bench, bench},
@@ -71,9 +70,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let clock = || began.elapsed().as_secs_f64();
     let (batch, steps) = (arguments.batch_size as usize, arguments.steps as usize);
     let timed = arguments.profile || arguments.trace.is_some();
-    let tuning = arguments.tuning.settle(&device, work(&device, &config, batch), arguments.tune)?;
+    let tuning =
+        arguments.tuning.settle(&device, work(&device, &config, batch, arguments.precision), arguments.tune)?;
     if arguments.candidates {
-        return pollster::block_on(compare(&device, &config, batch, &tuning, &clock));
+        return pollster::block_on(compare(
+            &device,
+            work(&device, &config, batch, arguments.precision),
+            &tuning,
+            &clock,
+        ));
     }
     let (recompute, precision) = (arguments.recompute, arguments.precision);
     let options = TrainerOptions { recompute, precision, ..TrainerOptions::new(batch, 1, tuning) };
@@ -92,10 +97,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Prints the rate of every variant for each computation of a step.
-async fn compare(device: &Device, config: &ModelConfig, batch: usize, tuning: &Tuning, clock: Clock<'_>) -> Result<()> {
+async fn compare(device: &Device, work: Vec<Work>, tuning: &Tuning, clock: Clock<'_>) -> Result<()> {
     println!("adapter  {}", device.adapter());
     let mut shares = Vec::new();
-    tune::compare(device, work(device, config, batch), tuning, clock, |compared| {
+    tune::compare(device, work, tuning, clock, |compared| {
         println!("{}: {:.0} % of the best", compared.work, compared.share() * 100.0);
         for (variant, rate) in &compared.rates {
             let mark = if *variant == compared.chosen { "chosen" } else { "" };

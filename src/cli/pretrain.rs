@@ -212,7 +212,7 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
     let tuning = match kept {
         Some(tuning) => tuning,
         None => {
-            let work = work(&device, &config.model, config.training.micro_batch_size());
+            let work = work(&device, &config.model, config.training.micro_batch_size(), config.training.precision);
             arguments.tuning.settle(&device, work, false)?
         }
     };

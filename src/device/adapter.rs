@@ -162,6 +162,22 @@ fn memory_bytes(_: &wgpu::Adapter) -> Option<u64> {
     None
 }
 
+/// The side of the blocks that matrix units multiply, the larger one where there are two: half precision in, f32 out, a
+/// subgroup at a time. None where subgroups vary so much that four of the smallest may be less than one.
+pub(super) fn matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let info = adapter.get_info();
+    let usable = adapter.features().contains(super::MATRIX_UNITS)
+        && info.subgroup_min_size > 0
+        && (4 * info.subgroup_min_size).is_multiple_of(info.subgroup_max_size);
+    let properties = adapter.cooperative_matrix_properties();
+    let has = |side: &u32| {
+        let square = |p: &wgpu::CooperativeMatrixProperties| [p.m_size, p.n_size, p.k_size] == [*side; 3];
+        properties.iter().any(|p| square(p) && (p.ab_type, p.cr_type) == (F16, F32))
+    };
+    [16, 8].into_iter().find(|side| usable && has(side))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

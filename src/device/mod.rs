@@ -52,6 +52,10 @@ impl std::fmt::Debug for Rewrite {
     }
 }
 
+/// What shaders that use matrix units need.
+const MATRIX_UNITS: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
+
 type PipelineKey = (&'static str, &'static str, Vec<Constant>);
 
 /// The first thing that went wrong with a device; what follows is mostly its consequence.
@@ -85,6 +89,7 @@ pub struct Device {
     summary: AdapterSummary,
     info: wgpu::AdapterInfo,
     options: DeviceOptions,
+    matrix_side: Option<u32>,
     pipelines: RefCell<HashMap<PipelineKey, Rc<wgpu::ComputePipeline>>>,
     fault: Fault,
 }
@@ -93,7 +98,15 @@ impl Device {
     /// Opens an adapter. [`Error::Gpu`] says which adapters there are and how to install a driver when there is none.
     pub async fn open(options: &DeviceOptions) -> Result<Device> {
         let (adapter, summary) = adapter::choose(options.adapter.as_deref()).await?;
-        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
+        let mut wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        let matrix_side = adapter::matrix_side(&adapter);
+        if matrix_side.is_some() {
+            wanted |= MATRIX_UNITS;
+            // SAFETY: what is experimental is how shaders use matrix units; they are tested like all others, and the tuner
+            // compares each of their variants with the web-safe one before it is used.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let limits = if options.web_limits { wgpu::Limits::default() } else { adapter.limits() };
         adapter::check_limits(&limits, &summary.name)?;
         let descriptor = wgpu::DeviceDescriptor {
@@ -101,6 +114,7 @@ impl Device {
             required_features: adapter.features() & wanted,
             required_limits: limits,
             memory_hints: wgpu::MemoryHints::MemoryUsage,
+            experimental_features,
             ..Default::default()
         };
         let (raw, queue) = adapter
@@ -116,7 +130,7 @@ impl Device {
         raw.on_uncaptured_error(Arc::new(move |error: wgpu::Error| reported.note(&error.to_string())));
         let info = adapter.get_info();
         let options = options.clone();
-        Ok(Device { raw, queue, summary, info, options, pipelines: RefCell::default(), fault })
+        Ok(Device { raw, queue, summary, info, options, matrix_side, pipelines: RefCell::default(), fault })
     }
 
     /// The adapter this device runs on.
@@ -156,6 +170,12 @@ impl Device {
     pub fn fixed_subgroup(&self) -> Option<u32> {
         let fixed = self.info.subgroup_min_size == self.info.subgroup_max_size;
         (fixed && self.raw.features().contains(wgpu::Features::SUBGROUP)).then_some(self.info.subgroup_min_size)
+    }
+
+    /// The side of the square blocks that the adapter's matrix units multiply, in half precision with sums in f32, and the
+    /// fewest invocations of a subgroup; none without such units.
+    pub fn matrix_units(&self) -> Option<(u32, u32)> {
+        self.matrix_side.map(|side| (side, self.info.subgroup_min_size))
     }
 
     /// Whether shaders may use 64-bit integers.

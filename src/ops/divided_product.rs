@@ -2,7 +2,8 @@
 
 use super::{Product, Tile, column_sum, prelude::*};
 
-/// What the terms of a part are a multiple of: the depth of every tile in shared memory divides it.
+/// What the terms of a part are a multiple of: the depth of every tile in shared memory divides it, and the side of every
+/// block of a matrix unit.
 const PART_UNIT: usize = 64;
 
 /// A weight gradient whose long sums are divided among workgroups, `[parts, m, n]`: few outputs alone would leave most of

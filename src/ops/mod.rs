@@ -42,7 +42,7 @@ pub use patchify::Patchify;
 pub use product::{Epilogue, Form, FusedProduct, Product, Tile};
 pub use reshape::Reshape;
 pub use slice_rows::{PadRows, SliceRows};
-pub use tuning::{Class, Size, Tuning, Variant, Work, candidates, norm_candidates, row_candidates};
+pub use tuning::{Class, Size, Tuning, Variant, Work, candidates, matrix_tiles, norm_candidates, row_candidates};
 
 use std::rc::Rc;
 

@@ -100,6 +100,22 @@ pub enum Tile {
         /// Columns that a lane computes.
         cols: u32,
     },
+    /// Blocks of `side × side` by matrix units, for operands in half precision: `rows × cols` of them a subgroup,
+    /// `group_rows × group_cols` subgroups of `lanes` a workgroup. `side` divides `k`.
+    Matrix {
+        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
+        side: u32,
+        /// Blocks of a subgroup along the rows.
+        rows: u32,
+        /// Blocks of a subgroup along the columns.
+        cols: u32,
+        /// Subgroups along the rows.
+        group_rows: u32,
+        /// Subgroups along the columns.
+        group_cols: u32,
+        /// The fewest invocations of a subgroup.
+        lanes: u32,
+    },
     /// As `Subgroup`, but values are loaded and stored in pairs; needs 64-bit integers and even extents.
     Pairs {
         /// Invocations of a subgroup.
@@ -237,7 +253,7 @@ impl Op for Product {
         if self.form != Form::Tn {
             return None;
         }
-        let tile = tuning.product(self.form, [e.m, e.n, e.k]);
+        let tile = tuning.product(self.form, [e.m, e.n, e.k], x[0].dtype);
         let parts = tile.parts([e.m, e.n, e.k])?;
         Some([Rc::new(PartialProducts { product: *self, tile, parts }), Rc::new(SumOfParts)])
     }
@@ -257,7 +273,7 @@ impl Op for Product {
 
     fn work(&self, x: &[TensorType]) -> Option<Work> {
         let e = self.extents(x).expect("checked when recorded");
-        Some(Work::Product { form: self.form, shape: [e.m, e.n, e.k] })
+        Some(Work::Product { form: self.form, shape: [e.m, e.n, e.k], operands: x[0].dtype })
     }
 }
 
@@ -274,7 +290,7 @@ impl Product {
         let extra = epilogue.is_some_and(Epilogue::has_extra);
         let e = self.extents(&x[..x.len() - usize::from(extra)]).expect("checked when recorded");
         let has_bias = x.len() - usize::from(extra) == 3;
-        let (tile, part) = divided.unwrap_or_else(|| (tuning.product(self.form, [e.m, e.n, e.k]), e.k));
+        let (tile, part) = divided.unwrap_or_else(|| (tuning.product(self.form, [e.m, e.n, e.k], x[0].dtype), e.k));
         let params = kernels::product::Params {
             m: e.m as u32,
             n: e.n as u32,
@@ -298,7 +314,7 @@ impl Product {
         } else {
             constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
         }
-        let (kernel, size) = tile.of(x[0].dtype).kernel(self.form, both, x[0].dtype, &mut constants);
+        let (kernel, size) = tile.kernel(self.form, both, x[0].dtype, &mut constants);
         let groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
         vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
     }
@@ -395,22 +411,32 @@ impl Tile {
                 Tile::Register { rows, cols, group_rows, group_cols }
             }
             Tile::Quads { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
+            Tile::Matrix { side, .. } if !by(8) || !k.is_multiple_of(side as usize) || m.min(n) < side as usize => {
+                Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 }.fitting(form, [m, n, k])
+            }
             tile => tile,
         }
     }
 
     /// Into how many parts a sum is to be divided so that an `m × n` product occupies a GPU; none where it does without.
     fn parts(self, [m, n, k]: [usize; 3]) -> Option<usize> {
-        let Tile::Workgroup { rows, cols, group_rows, group_cols, .. } = self else { return None };
-        let groups = m.div_ceil((rows * group_rows) as usize) * n.div_ceil((cols * group_cols) as usize);
+        let (rows, cols) = match self {
+            Tile::Workgroup { rows, cols, group_rows, group_cols, .. } => (rows * group_rows, cols * group_cols),
+            Tile::Matrix { side, rows, cols, group_rows, group_cols, .. } => {
+                (side * rows * group_rows, side * cols * group_cols)
+            }
+            _ => return None,
+        };
+        let groups = m.div_ceil(rows as usize) * n.div_ceil(cols as usize);
         let most = (k / LEAST_TERMS).min(MOST_PARTIAL / (m * n)).min(column_sum::CHUNK);
         Some((BUSY_GROUPS / groups).min(most)).filter(|parts| *parts > 1)
     }
 
     /// This tile, or the nearest that reads operands of this type.
-    fn of(self, operands: DType) -> Tile {
+    pub(super) fn of(self, operands: DType) -> Tile {
         match self {
             Tile::Plain | Tile::Subgroup { .. } if operands == DType::F16 => Tile::default(),
+            Tile::Matrix { .. } if operands == DType::F32 => Tile::default(),
             tile => tile,
         }
     }
@@ -467,6 +493,13 @@ impl Tile {
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
                 (pick!(product_quads, product_quads_half), size)
+            }
+            Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes } => {
+                set(&[("ROWS", rows), ("COLUMNS", cols), ("BLOCKS", rows * cols)]);
+                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", group_rows * group_cols * lanes)]);
+                set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
+                let size = ((rows * group_rows * side) as usize, (cols * group_cols * side) as usize);
+                (if side == 8 { pick!(product_matrix8) } else { pick!(product_matrix16) }, size)
             }
             Tile::Subgroup { lanes, rows, cols } => {
                 set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
@@ -527,6 +560,16 @@ pub(super) fn samples() -> Vec<Sample> {
         half(Form::Nn, None, [&[67, 20], &[20, 48]], &[]),
         half(Form::Tn, None, [&[3, 23, 36], &[3, 23, 68]], &[]),
         half(Form::Nt, None, [&[10, 7], &[6, 7]], &[&[6]]),
+        // Whole blocks of matrix units, and rows that are none.
+        half(Form::Nt, None, [&[137, 48], &[80, 48]], &[&[40]]),
+        half(Form::Nn, None, [&[70, 32], &[32, 72]], &[]),
+        half(Form::Tn, None, [&[3, 32, 40], &[3, 32, 88]], &[]),
+        half(Form::Tn, None, [&[592, 40], &[592, 72]], &[]),
+        half(Form::Nt, Some(Epilogue::Add), [&[5, 29, 48], &[48, 48]], &[&[48], &[5, 29, 48]]),
+        half(Form::Nt, Some(Epilogue::Gelu), [&[33, 16], &[24, 16]], &[&[24]]),
+        half(Form::Nt, Some(Epilogue::SumAndGelu), [&[65, 32], &[40, 32]], &[&[40]]),
+        half(Form::Nn, Some(Epilogue::GeluSlope), [&[66, 32], &[32, 40]], &[&[66, 40]]),
+        half(Form::Tn, Some(Epilogue::Add), [&[32, 40], &[32, 24]], &[&[40, 24]]),
         half(Form::Tn, None, [&[600, 36], &[600, 68]], &[]),
         half(Form::Nt, Some(Epilogue::SumAndGelu), [&[70, 12], &[36, 12]], &[&[36]]),
         half(Form::Nn, Some(Epilogue::Add), [&[66, 22], &[22, 34]], &[&[66, 34]]),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use super::{Attention, Form, LayerNorm, NormRows, Product, Rows, Tile};
 use crate::{
     device::Device,
-    graph::{Op, TensorType},
+    graph::{DType, Op, TensorType},
 };
 
 /// Outputs below which a product is tiny: it is over before a large tile is compiled for it.
@@ -28,7 +28,7 @@ pub enum Size {
     Large,
 }
 
-/// Products that take one tile: equal form, equally large, equally long.
+/// Products that take one tile: equal form, operands of one type, equally large, equally long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
     /// The form.
@@ -37,33 +37,34 @@ pub struct Class {
     pub size: Size,
     /// Whether it sums over many terms.
     pub long: bool,
+    /// Whether its operands are in half precision.
+    pub half: bool,
 }
 
 impl Class {
     /// How many there are.
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 36;
 
-    /// The class of an `m × n` product that sums over `k`.
-    pub fn of(form: Form, [m, n, k]: [usize; 3]) -> Class {
+    /// The class of an `m × n` product that sums over `k`, of operands of this type.
+    pub fn of(form: Form, [m, n, k]: [usize; 3], operands: DType) -> Class {
         let size = match m * n {
             ..TINY => Size::Tiny,
             TINY..LARGE => Size::Small,
             LARGE.. => Size::Large,
         };
-        Class { form, size, long: k >= LONG }
+        Class { form, size, long: k >= LONG, half: operands == DType::F16 }
     }
 
     /// Every class, by rising [`Class::index`].
     pub fn all() -> impl Iterator<Item = Class> {
-        [Form::Nt, Form::Nn, Form::Tn].into_iter().flat_map(|form| {
-            [Size::Tiny, Size::Small, Size::Large]
-                .into_iter()
-                .flat_map(move |size| [false, true].map(|long| Class { form, size, long }))
-        })
+        let forms = |half| [Form::Nt, Form::Nn, Form::Tn].map(|form| (half, form));
+        let sizes = |(half, form)| [Size::Tiny, Size::Small, Size::Large].map(|size| (half, form, size));
+        let sums = |(half, form, size)| [false, true].map(|long| Class { form, size, long, half });
+        [false, true].into_iter().flat_map(forms).flat_map(sizes).flat_map(sums)
     }
 
     fn index(self) -> usize {
-        6 * self.form as usize + 2 * self.size as usize + usize::from(self.long)
+        18 * usize::from(self.half) + 6 * self.form as usize + 2 * self.size as usize + usize::from(self.long)
     }
 }
 
@@ -75,7 +76,8 @@ impl fmt::Display for Class {
             Size::Large => "large",
         };
         let sum = if self.long { "long" } else { "short" };
-        write!(f, "{} {size} {sum}", Product { form: self.form }.name())
+        let operands = if self.half { " f16" } else { "" };
+        write!(f, "{} {size} {sum}{operands}", Product { form: self.form }.name())
     }
 }
 
@@ -105,7 +107,7 @@ impl Tuning {
     /// workgroups.
     pub fn for_device(device: &Device) -> Tuning {
         let tuning = match paired_lanes(device) {
-            _ if !device.is_software() => return Tuning::for_gpus(),
+            _ if !device.is_software() => return Tuning::for_gpus().with_matrix_units(device),
             Some(lanes) => {
                 let tile = Tile::Pairs { lanes, rows: 32 / lanes, cols: 8 };
                 Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes))
@@ -131,6 +133,18 @@ impl Tuning {
             .with_products(Size::Large, WIDE)
     }
 
+    /// The same with matrix units for products in half precision, where the device has them: larger tiles for more outputs.
+    fn with_matrix_units(mut self, device: &Device) -> Tuning {
+        let tiles = matrix_tiles(device);
+        if let [narrow, wide, ..] = tiles[..] {
+            let takes = |class: &Class| class.half && class.size != Size::Tiny;
+            for class in Class::all().filter(takes) {
+                self.products[class.index()] = if class.size == Size::Large { wide } else { narrow };
+            }
+        }
+        self
+    }
+
     /// The same with another tile for all products of a size.
     fn with_products(mut self, size: Size, tile: Tile) -> Tuning {
         Class::all().filter(|class| class.size == size).for_each(|class| self.products[class.index()] = tile);
@@ -138,14 +152,14 @@ impl Tuning {
     }
 
     /// The tile of an `m × n` product that sums over `k`: its class's, or the nearest one that takes its extents.
-    pub fn product(&self, form: Form, shape: [usize; 3]) -> Tile {
-        self.products[Class::of(form, shape).index()].fitting(form, shape)
+    pub fn product(&self, form: Form, shape: [usize; 3], operands: DType) -> Tile {
+        self.products[Class::of(form, shape, operands).index()].fitting(form, shape).of(operands)
     }
 
     /// The variant that `work` runs with.
     pub fn variant(&self, work: &Work) -> Variant {
         match work {
-            Work::Product { form, shape } => Variant::Product(self.product(*form, *shape)),
+            Work::Product { form, shape, operands } => Variant::Product(self.product(*form, *shape, *operands)),
             Work::Attention { .. } => Variant::Attention(self.attention),
             Work::LayerNorm { .. } => Variant::LayerNorm(self.norm),
         }
@@ -154,8 +168,8 @@ impl Tuning {
     /// Gives `variant` to the class of `work`; a variant of another kernel changes nothing.
     pub fn choose(&mut self, work: &Work, variant: Variant) {
         match (work, variant) {
-            (Work::Product { form, shape }, Variant::Product(tile)) => {
-                self.products[Class::of(*form, *shape).index()] = tile;
+            (Work::Product { form, shape, operands }, Variant::Product(tile)) => {
+                self.products[Class::of(*form, *shape, *operands).index()] = tile;
             }
             (Work::Attention { .. }, Variant::Attention(rows)) => self.attention = rows,
             (Work::LayerNorm { .. }, Variant::LayerNorm(rows)) => self.norm = rows,
@@ -216,7 +230,9 @@ impl TryFrom<BTreeMap<String, String>> for Tuning {
         tuning.fuse_gelu =
             GELU_IS.iter().position(|is| is == gelu).ok_or_else(|| format!("gelu cannot be `{gelu}`"))? == 1;
         for class in Class::all() {
-            match held(&class.to_string())? {
+            // Texts from before there was half precision have the others alone.
+            let one = Class { half: class.half && map.contains_key(&class.to_string()), ..class };
+            match held(&one.to_string())? {
                 Variant::Product(tile) => tuning.products[class.index()] = tile,
                 other => return Err(format!("{class} cannot run with {other}")),
             }
@@ -255,7 +271,18 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
             depth,
         }));
     }
+    if !device.is_software() {
+        tiles.extend(matrix_tiles(device));
+    }
     tiles
+}
+
+/// The tiles of matrix units, where the device has them: for few outputs, for many, and others worth measuring. A software
+/// adapter imitates such units at a sixth of what its processor does without, so they are no candidates there.
+pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
+    let Some((side, lanes)) = device.matrix_units() else { return Vec::new() };
+    let tile = |(rows, cols)| Tile::Matrix { side, rows, cols, group_rows: 2, group_cols: 2, lanes };
+    [(2, 2), (4, 4), (4, 2)].map(tile).to_vec()
 }
 
 /// Lanes of a subgroup, where all have the same few.
@@ -300,6 +327,8 @@ pub enum Work {
         form: Form,
         /// `m`, `n` and `k`.
         shape: [usize; 3],
+        /// The type of its operands.
+        operands: DType,
     },
     /// Attention, forward and backward.
     Attention {
@@ -321,9 +350,10 @@ impl Work {
     /// Whether the other takes the same variant, whatever that is.
     pub fn is_like(&self, other: &Work) -> bool {
         match (self, other) {
-            (Work::Product { form, shape }, Work::Product { form: other_form, shape: other }) => {
-                Class::of(*form, *shape) == Class::of(*other_form, *other)
-            }
+            (
+                Work::Product { form, shape, operands },
+                Work::Product { form: other_form, shape: other, operands: other_operands },
+            ) => Class::of(*form, *shape, *operands) == Class::of(*other_form, *other, *other_operands),
             (Work::Attention { .. }, Work::Attention { .. }) | (Work::LayerNorm { .. }, Work::LayerNorm { .. }) => true,
             _ => false,
         }
@@ -341,8 +371,8 @@ impl Work {
     /// The variants worth measuring on a device.
     pub fn candidates(&self, device: &Device) -> Vec<Variant> {
         match self {
-            Work::Product { form, shape } => {
-                let fits = |tile: &Tile| tile.fitting(*form, *shape) == *tile;
+            Work::Product { form, shape, operands } => {
+                let fits = |tile: &Tile| tile.fitting(*form, *shape).of(*operands) == *tile;
                 candidates(device).into_iter().filter(fits).map(Variant::Product).collect()
             }
             Work::Attention { .. } => row_candidates(device).into_iter().map(Variant::Attention).collect(),
@@ -354,7 +384,10 @@ impl Work {
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Work::Product { form, shape: [m, n, k] } => write!(f, "{} {m}x{n}x{k}", Product { form: *form }.name()),
+            Work::Product { form, shape: [m, n, k], operands } => {
+                let operands = if *operands == DType::F16 { " f16" } else { "" };
+                write!(f, "{} {m}x{n}x{k}{operands}", Product { form: *form }.name())
+            }
             Work::Attention { op, inputs } => {
                 let shapes: Vec<_> = inputs
                     .iter()
@@ -390,6 +423,9 @@ impl fmt::Display for Tile {
             }
             Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
                 write!(f, "shared {rows}x{cols} group {group_rows}x{group_cols} depth {depth}")
+            }
+            Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes } => {
+                write!(f, "matrix {side}x{side} by {rows}x{cols} group {group_rows}x{group_cols} of {lanes} lanes")
             }
             Tile::Subgroup { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols}"),
             Tile::Pairs { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols} in pairs"),
@@ -456,6 +492,11 @@ impl FromStr for Variant {
             ("shared #x# group #x# depth #", &[rows, cols, group_rows, group_cols, depth]) => {
                 Variant::Product(Tile::Workgroup { rows, cols, group_rows, group_cols, depth })
             }
+            ("matrix #x# by #x# group #x# of # lanes", &[side, again, rows, cols, group_rows, group_cols, lanes])
+                if side == again =>
+            {
+                Variant::Product(Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes })
+            }
             ("subgroup # lanes #x#", &[lanes, rows, cols]) => Variant::Product(Tile::Subgroup { lanes, rows, cols }),
             ("subgroup # lanes #x# in pairs", &[lanes, rows, cols]) => {
                 Variant::Product(Tile::Pairs { lanes, rows, cols })
@@ -485,6 +526,7 @@ mod tests {
             WIDE,
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
             Tile::Pairs { lanes: 8, rows: 8, cols: 4 },
+            Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
         ];
         let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Pairs(8)];
         let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Pairs(8)];
@@ -502,7 +544,7 @@ mod tests {
     #[test]
     fn a_tunings_text_reads_back_as_the_tuning() {
         let mut tuning = Tuning::default();
-        let work = Work::Product { form: Form::Tn, shape: [192, 768, 2080] };
+        let work = Work::Product { form: Form::Tn, shape: [192, 768, 2080], operands: DType::F32 };
         let tile = Tile::Subgroup { lanes: 8, rows: 8, cols: 4 };
         tuning.choose(&work, Variant::Product(tile));
         tuning.choose(&work, Variant::Attention(Rows::Workgroup(1)));
@@ -516,15 +558,21 @@ mod tests {
         let read: Tuning = serde_json::from_str(&serde_json::to_string(&apart).unwrap()).unwrap();
         assert_eq!(read, apart);
         assert!(serde_json::from_str::<Tuning>(&text.replace("workgroup of 64 rows", "plain")).is_err());
+        // Without entries for half precision, those of f32 count.
+        let mut map = BTreeMap::from(tuning);
+        map.retain(|key, _| !key.contains("f16"));
+        let half = Work::Product { form: Form::Tn, shape: [192, 768, 2080], operands: DType::F16 };
+        assert_eq!(Tuning::try_from(map).unwrap().variant(&half), Variant::Product(Tile::default()));
     }
 
     #[test]
     fn every_class_has_a_place_of_its_own() {
         let places: Vec<_> = Class::all().map(Class::index).collect();
         assert_eq!(places, (0..Class::COUNT).collect::<Vec<_>>());
-        let of = |shape| Class::of(Form::Nt, shape).to_string();
+        let of = |shape| Class::of(Form::Nt, shape, DType::F32).to_string();
         assert_eq!(of([2080, 768, 192]), "product_nt large short");
         assert_eq!(of([192, 768, 2080]), "product_nt small long");
         assert_eq!(of([64, 192, 192]), "product_nt tiny short");
+        assert_eq!(Class::of(Form::Nn, [2080, 768, 192], DType::F16).to_string(), "product_nn large short f16");
     }
 }

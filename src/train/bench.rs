@@ -92,7 +92,7 @@ pub async fn bench(
     let plans = [trainer.pass(), trainer.update()];
     let timed = if profile { profile::time_dispatches(trainer.device(), &plans).await? } else { None };
     let timed = timed.unwrap_or_default();
-    let best = best_product(trainer.device(), config, batch, clock).await?;
+    let best = best_product(trainer.device(), work(trainer.device(), config, batch, precision), clock).await?;
     let copy = profile::copy_rate(trainer.device(), clock).await?;
     let plain = tune::plain_product(trainer.device(), clock).await?;
     Ok(Bench {
@@ -123,9 +123,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// The best rate over all candidates at the step's largest product of each class, GFLOP/s.
-async fn best_product(device: &Device, config: &ModelConfig, batch: usize, clock: Clock<'_>) -> Result<f64> {
+async fn best_product(device: &Device, work: Vec<Work>, clock: Clock<'_>) -> Result<f64> {
     let products = |one: &Work| matches!(one, Work::Product { .. });
-    let needs = tune::needs(work(device, config, batch).into_iter().filter(products).collect());
+    let needs = tune::needs(work.into_iter().filter(products).collect());
     let mut best: f64 = 0.0;
     let mut tuning = Tuning::for_device(device);
     tune::tune(device, &needs, &mut tuning, f64::INFINITY, clock, |choice| best = best.max(choice.gflops)).await?;

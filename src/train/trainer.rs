@@ -440,8 +440,8 @@ pub(super) fn planned(device: Option<&Device>, config: &ModelConfig, options: &T
 
 /// What a forward and backward pass of `micro_batch` images computes with kernels that have variants; nothing is
 /// allocated.
-pub fn work(device: &Device, config: &ModelConfig, micro_batch: usize) -> Vec<Work> {
-    let options = TrainerOptions::new(micro_batch, 1, Tuning::default());
+pub fn work(device: &Device, config: &ModelConfig, micro_batch: usize, precision: Precision) -> Vec<Work> {
+    let options = TrainerOptions { precision, ..TrainerOptions::new(micro_batch, 1, Tuning::default()) };
     let plan = plan_pass(config, &layout(device, config), &options);
     plan.dispatches.into_iter().filter_map(|planned| planned.work).collect()
 }

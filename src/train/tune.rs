@@ -10,10 +10,10 @@ use super::Clock;
 use crate::{
     device::Device,
     error::Result,
-    graph::{Arenas, Executor, Fetch, Graph, Place, Plan, PlanOptions, Tensor, TensorType, gradients},
+    graph::{Arenas, Array, DType, Executor, Fetch, Graph, Place, Plan, PlanOptions, Tensor, TensorType, gradients},
     ops::{
         Attention, Form, Product, SliceVector, Tile, Tuning, Variant, Work,
-        self_test::{TOLERANCE, normalised_square_error},
+        self_test::{self, TOLERANCE, normalised_square_error},
     },
 };
 
@@ -248,11 +248,13 @@ fn web_safe(work: &Work) -> Variant {
 /// A small computation of the same kind, at a shape that straddles tiles unless a variant of `work` cannot have one.
 fn sample(work: &Work) -> Work {
     match work {
-        Work::Product { form, shape } => {
-            let odd =
-                |extent: usize, small: usize| if extent.is_multiple_of(4) { small.next_multiple_of(4) } else { small };
+        Work::Product { form, shape, operands } => {
+            let odd = |extent: usize, small: usize| {
+                let unit = [16, 8, 4, 1].into_iter().find(|unit| extent.is_multiple_of(*unit)).expect("1 divides it");
+                small.next_multiple_of(unit)
+            };
             let [m, n, k] = *shape;
-            Work::Product { form: *form, shape: [odd(m, 129), odd(n, 77), odd(k, 45)] }
+            Work::Product { form: *form, shape: [odd(m, 129), odd(n, 77), odd(k, 45)], operands: *operands }
         }
         Work::Attention { op, inputs } => {
             let width = |ty: &TensorType| ty.cols() / op.heads;
@@ -272,10 +274,10 @@ fn sample(work: &Work) -> Work {
 fn cut(work: &Work, flops: f64) -> Work {
     let share = (flops / work.flops()).min(1.0);
     match work {
-        Work::Product { form, shape: [m, n, k] } => {
+        Work::Product { form, shape: [m, n, k], operands } => {
             let rows = (*m as f64 * share) as usize / ROWS * ROWS;
             let m = if share == 1.0 { *m } else { rows.max(ROWS).min(*m) };
-            Work::Product { form: *form, shape: [m, *n, *k] }
+            Work::Product { form: *form, shape: [m, *n, *k], operands: *operands }
         }
         Work::Attention { op, inputs } => {
             let fewer = |ty: &TensorType| {
@@ -317,8 +319,10 @@ impl Subject {
         let mut arenas = Arenas::default();
         for (shard, ty) in inputs(&work).iter().enumerate() {
             arenas.add(device, ARENA, shard, ty.bytes())?;
-            let values: Vec<f32> = (0..ty.len()).map(|i| ((i + 97 * shard) % 251) as f32 / 251.0 - 0.5).collect();
-            arenas.write(device, ARENA, shard, 0, bytemuck::cast_slice(&values));
+            let values = (0..ty.len()).map(|i| f64::from(((i + 97 * shard) % 251) as f32 / 251.0 - 0.5)).collect();
+            let mut bytes = self_test::bytes(ty, &Array::new(&ty.shape, values));
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            arenas.write(device, ARENA, shard, 0, &bytes);
         }
         Ok(Subject { work, arenas, repeats })
     }
@@ -383,11 +387,14 @@ pub(super) async fn best_run(
 /// can share a pipeline.
 fn inputs(work: &Work) -> Vec<TensorType> {
     match work {
-        Work::Product { form, shape: [m, n, k] } => match form {
-            Form::Nt => vec![TensorType::f32(&[*m, *k]), TensorType::f32(&[*n, *k])],
-            Form::Nn => vec![TensorType::f32(&[*m, *k]), TensorType::f32(&[*k, *n])],
-            Form::Tn => vec![TensorType::f32(&[*k, *m]), TensorType::f32(&[*k, *n])],
-        },
+        Work::Product { form, shape: [m, n, k], operands } => {
+            let shapes = match form {
+                Form::Nt => [[*m, *k], [*n, *k]],
+                Form::Nn => [[*m, *k], [*k, *n]],
+                Form::Tn => [[*k, *m], [*k, *n]],
+            };
+            shapes.map(|shape| TensorType { shape: shape.to_vec(), dtype: *operands }).to_vec()
+        }
         Work::Attention { op, inputs } => {
             let inner = if inputs.len() == 1 { inputs[0].cols() / 3 } else { inputs[0].cols() };
             let dy = TensorType::f32(&[inputs[0].shape[0], inputs[0].shape[1] - op.first_query, inner]);
@@ -420,7 +427,8 @@ fn record<'g>(graph: &'g Graph, work: &Work) -> Vec<Tensor<'g>> {
 
 /// GFLOP/s of the product that computes one output an invocation, at 256³.
 pub async fn plain_product(device: &Device, clock: Clock<'_>) -> Result<f64> {
-    let subject = Subject::new(device, Work::Product { form: Form::Nt, shape: [256; 3] }, 1)?;
+    let work = Work::Product { form: Form::Nt, shape: [256; 3], operands: DType::F32 };
+    let subject = Subject::new(device, work, 1)?;
     let seconds = subject.seconds(device, Variant::Product(Tile::Plain), f64::INFINITY, clock).await?;
     Ok(subject.work.flops() / seconds / 1e9)
 }
@@ -435,7 +443,7 @@ mod tests {
     const SLOW: Variant = Variant::Attention(Rows::Workgroup(8));
 
     fn product(form: Form, m: usize, n: usize, k: usize) -> Work {
-        Work::Product { form, shape: [m, n, k] }
+        Work::Product { form, shape: [m, n, k], operands: DType::F32 }
     }
 
     #[test]

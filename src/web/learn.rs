@@ -154,7 +154,7 @@ impl Training {
         };
         let tuning = match kept {
             Some(tuning) => tuning,
-            None => tuned(&device, &config.model, config.training.micro_batch_size()).await?,
+            None => tuned(&device, &config).await?,
         };
         let held = training::Training::new(config, Arc::new(images.0), device, tuning, start).await?;
         Ok(Training { held, networks: None, previews: Vec::new(), unreported: VecDeque::new() })

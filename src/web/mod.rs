@@ -23,7 +23,9 @@ use crate::{
     model::ModelConfig,
     ops::{Tuning, samples, self_test},
     train::{
-        TrainerOptions, bench, profile,
+        TrainerOptions, bench,
+        config::RunConfig,
+        profile,
         tensors::{self, TensorFile},
         tune, verify, work,
     },
@@ -108,7 +110,7 @@ pub async fn self_test() -> Result<String, JsError> {
 #[wasm_bindgen]
 pub async fn check() -> Result<String, JsError> {
     let (device, mut tuning) = open().await?;
-    let needs = tune::needs(work(&device, &ModelConfig::preset("nano")?, 8));
+    let needs = tune::needs(work(&device, &ModelConfig::preset("nano")?, 8, Precision::F32));
     let (mut tuned, mut best) = (Vec::new(), 0.0f64);
     tune::tune(&device, &needs, &mut tuning, TUNING_S.0, &clock, |choice| {
         best = best.max(choice.gflops);
@@ -137,7 +139,7 @@ fn clock() -> f64 {
 
 /// The kernel variants for a run of `config`: those that were measured, or else, on a GPU, are measured now. A software
 /// adapter compiles candidates for longer than they would save.
-async fn tuned(device: &Device, config: &ModelConfig, micro_batch: usize) -> Result<Tuning, Error> {
+async fn tuned(device: &Device, config: &RunConfig) -> Result<Tuning, Error> {
     let built_in = Tuning::for_device(device);
     if let Some(tuning) = MEASURED.get().filter(|tuning| tuning.runs_on(device)) {
         return Ok(tuning);
@@ -145,7 +147,8 @@ async fn tuned(device: &Device, config: &ModelConfig, micro_batch: usize) -> Res
     if device.is_software() {
         return Ok(built_in);
     }
-    let (mut tuning, needs) = (built_in, tune::needs(work(device, config, micro_batch)));
+    let (micro_batch, precision) = (config.training.micro_batch_size(), config.training.precision);
+    let (mut tuning, needs) = (built_in, tune::needs(work(device, &config.model, micro_batch, precision)));
     tune::tune(device, &needs, &mut tuning, TUNING_S.1, &clock, |_| {}).await?;
     MEASURED.set(Some(tuning));
     Ok(tuning)

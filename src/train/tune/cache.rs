@@ -85,12 +85,15 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{Form, Tile};
+    use crate::{
+        graph::DType,
+        ops::{Form, Tile},
+    };
 
     const PLAIN: Variant = Variant::Product(Tile::Plain);
 
     fn work(k: usize) -> Work {
-        Work::Product { form: Form::Nt, shape: [65, 7, k] }
+        Work::Product { form: Form::Nt, shape: [65, 7, k], operands: DType::F32 }
     }
 
     #[test]

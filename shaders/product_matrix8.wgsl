@@ -1,0 +1,8 @@
+// Matrix product by matrix units of 8 by 8.
+enable f16;
+enable wgpu_cooperative_matrix;
+alias OfA = coop_mat8x8<f16, A>;
+alias OfB = coop_mat8x8<f16, B>;
+alias Sum = coop_mat8x8<f32, C>;
+const SIDE: u32 = 8u;
+#include "common/product_matrix.wgsl"
