@@ -7,8 +7,6 @@ struct Params { rows: u32, cols: u32, chunk: u32, repeat: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(3) var<storage, read> x_fours: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y_fours: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -24,22 +22,4 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
         sum += run;
     }
     y[index] = sum;
-}
-
-// Four columns an invocation, a multiple of which there must be, without runs.
-@compute @workgroup_size(64)
-fn forward_fours(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let index = grid_index(id, groups);
-    let fours = params.cols / 4u;
-    let first = index / fours * params.chunk;
-    if first >= params.rows { return; }
-    let column = index % fours;
-    let end = min(first + params.chunk, params.rows) * fours + column;
-    var at = first * fours + column;
-    var sum = vec4(0.0);
-    for (; at + 3u * fours < end; at += 4u * fours) {
-        sum += (x_fours[at] + x_fours[at + fours]) + (x_fours[at + 2u * fours] + x_fours[at + 3u * fours]);
-    }
-    for (; at < end; at += fours) { sum += x_fours[at]; }
-    y_fours[index] = sum;
 }

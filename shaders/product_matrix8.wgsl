@@ -1,8 +1,12 @@
-// Matrix product by matrix units of 8 by 8.
+// Matrix product by matrix units of 8 by 8, with f32 results.
 enable f16;
 enable wgpu_cooperative_matrix;
 alias OfA = coop_mat8x8<f16, A>;
 alias OfB = coop_mat8x8<f16, B>;
 alias Sum = coop_mat8x8<f32, C>;
 const SIDE: u32 = 8u;
+alias Result = f32;
+const DIRECT: bool = true;
+fn extra_block(at: u32, stride: u32) -> Sum { return coopLoadT<Sum>(&extra[at], stride); }
+fn store_block(found: Sum, to: u32, stride: u32) { coopStoreT(found, &y[to], stride); }
 #include "common/product_matrix.wgsl"

@@ -255,6 +255,9 @@ fn memory_is_known_before_anything_is_allocated() {
     assert_eq!(tight.footprint, footprint(device, &config, passes(64, 2)).unwrap());
     let half = Passes { precision: Precision::F16, ..passes(2, 2) };
     assert_eq!(footprint(device, &config, half).unwrap().total(), half_trainer(&config, 1, 2).gpu_bytes());
+    let [whole, half] = [passes(64, 1), Passes { precision: Precision::F16, ..passes(64, 1) }]
+        .map(|passes| footprint(device, &config, passes).unwrap().work);
+    assert!((half as f64) < 0.75 * whole as f64, "{half} of {whole}");
     let refusal = fit(device, &config, passes(64, 1), Some(1 << 20)).unwrap_err().to_string();
     assert!(refusal.contains("one image at a time needs"), "{refusal}");
 }

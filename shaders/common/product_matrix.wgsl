@@ -15,9 +15,9 @@ const B_ALONG_K: u32 = 1u;
 
 @group(0) @binding(1) var<storage, read> a: array<f16>;
 @group(0) @binding(2) var<storage, read> b: array<f16>;
-@group(0) @binding(4) var<storage, read> extra: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
-@group(0) @binding(6) var<storage, read_write> activated: array<f32>;
+@group(0) @binding(4) var<storage, read> extra: array<Result>;
+@group(0) @binding(5) var<storage, read_write> y: array<Result>;
+@group(0) @binding(6) var<storage, read_write> activated: array<Result>;
 
 var<private> acc: array<Sum, BLOCKS>;
 // A block of sums of each subgroup, on its way to bias and epilogue: a matrix unit's own blocks keep their places secret.
@@ -50,7 +50,7 @@ fn begin(at: vec2<u32>) {
         // unroll
         for (var j = 0u; j < COLUMNS; j++) {
             let first = row_of(at.x, i) * params.n + column_of(at.y, j);
-            if EPILOGUE == 1u { acc[i * COLUMNS + j] = coopLoadT<Sum>(&extra[first], params.n); }
+            if EPILOGUE == 1u { acc[i * COLUMNS + j] = extra_block(first, params.n); }
             else { acc[i * COLUMNS + j] = Sum(); }
         }
     }
@@ -73,7 +73,7 @@ fn accumulate(at: vec2<u32>, part: u32) {
     }
 }
 
-// What a block is stored from, to, and how far apart, are names: naga emits no code for expressions there.
+// What is stored, and where, has names: naga emits no code for an expression in that place.
 @compute @workgroup_size(THREADS)
 fn forward(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -92,18 +92,16 @@ fn forward(
                 let row = row_of(at.x, i);
                 let column = column_of(at.y, j);
                 let found = acc[i * COLUMNS + j];
-                if EPILOGUE < 2u && params.bias_repeat == 0u {
-                    let stride = params.n;
-                    let to = (group.z * params.m + row) * stride + column;
-                    coopStoreT(found, &y[to], stride);
+                if DIRECT && EPILOGUE < 2u && params.bias_repeat == 0u {
+                    store_block(found, (group.z * params.m + row) * params.n + column, params.n);
                 } else {
                     coopStoreT(found, &block[own], SIDE);
                     workgroupBarrier();
                     for (var l = lane; l < SIDE * SIDE; l += lanes) {
                         let to = (row + l / SIDE) * params.n + column + l % SIDE;
                         var more = 0.0;
-                        if EPILOGUE == 3u { more = extra[to]; }
-                        y[to] = after(block[own + l] + bias_of(column + l % SIDE), more);
+                        if EPILOGUE == 3u { more = f32(extra[to]); }
+                        y[to] = Result(after(block[own + l] + bias_of(column + l % SIDE), more));
                     }
                     workgroupBarrier();
                 }
@@ -136,8 +134,8 @@ fn forward_gelu(
                 for (var l = lane; l < SIDE * SIDE; l += lanes) {
                     let to = (row + l / SIDE) * params.n + column + l % SIDE;
                     let v = block[own + l] + bias_of(column + l % SIDE);
-                    y[to] = v;
-                    activated[to] = gelu(v);
+                    y[to] = Result(v);
+                    activated[to] = Result(gelu(v));
                 }
                 workgroupBarrier();
             }

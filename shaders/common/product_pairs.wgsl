@@ -15,9 +15,9 @@ const TILE: u32 = 256u;     // LANES * ROWS * COLS
 const A_ALONG_K: u32 = 1u;
 const B_ALONG_K: u32 = 1u;
 
-@group(0) @binding(4) var<storage, read> extra: array<u64>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec2<f32>>;
-@group(0) @binding(6) var<storage, read_write> activated: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read> extra: array<Two>;
+@group(0) @binding(5) var<storage, read_write> y: array<StoredTwo>;
+@group(0) @binding(6) var<storage, read_write> activated: array<StoredTwo>;
 
 var<private> acc: array<f32, TILE>;
 
@@ -121,9 +121,9 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
                     let at = (r * params.n + c) / 2u;
                     let first = acc[(i * LANES + l) * COLS + 2u * j];
                     let second = acc[(i * LANES + l) * COLS + 2u * j + 1u];
-                    var more = 0lu;
-                    if HAS_EXTRA { more = extra[at]; }
-                    y[at] = vec2(after(first, low(more)), after(second, high(more)));
+                    var more = vec2(0.0);
+                    if HAS_EXTRA { more = vec2(low(extra[at]), high(extra[at])); }
+                    y[at] = stored(vec2(after(first, more.x), after(second, more.y)));
                 }
             }
         }
@@ -147,8 +147,8 @@ fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
                     let at = (r * params.n + c) / 2u;
                     let first = acc[(i * LANES + l) * COLS + 2u * j];
                     let second = acc[(i * LANES + l) * COLS + 2u * j + 1u];
-                    y[at] = vec2(first, second);
-                    activated[at] = vec2(gelu(first), gelu(second));
+                    y[at] = stored(vec2(first, second));
+                    activated[at] = stored(vec2(gelu(first), gelu(second)));
                 }
             }
         }

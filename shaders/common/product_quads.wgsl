@@ -12,9 +12,9 @@ const GROUP_N: u32 = 8u;
 const A_ALONG_K: u32 = 1u;
 const B_ALONG_K: u32 = 1u;
 
-@group(0) @binding(4) var<storage, read> extra: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> activated: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> extra: array<Four>;
+@group(0) @binding(5) var<storage, read_write> y: array<Four>;
+@group(0) @binding(6) var<storage, read_write> activated: array<Four>;
 
 var<private> acc: array<f32, TILE>;
 
@@ -94,11 +94,11 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
                 let at = ((row + i) * params.n + column) / 4u;
                 let first = i * TILE_N + j * 4u;
                 var e = vec4(0.0);
-                if HAS_EXTRA { e = extra[at]; }
-                y[at] = vec4(
+                if HAS_EXTRA { e = loaded(extra[at]); }
+                y[at] = stored(vec4(
                     after(acc[first], e.x), after(acc[first + 1u], e.y),
                     after(acc[first + 2u], e.z), after(acc[first + 3u], e.w),
-                );
+                ));
             }
         }
     }
@@ -117,8 +117,8 @@ fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
                 let at = ((row + i) * params.n + column) / 4u;
                 let first = i * TILE_N + j * 4u;
                 let v = vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]);
-                y[at] = v;
-                activated[at] = vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w));
+                y[at] = stored(v);
+                activated[at] = stored(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)));
             }
         }
     }

@@ -22,9 +22,9 @@ const B_STRIDE: u32 = GROUP_N * COL_QUADS + 1u;
 const A_BLOCKS: u32 = GROUP_M * ROW_QUADS * DEPTH / 4u;
 const B_BLOCKS: u32 = GROUP_N * COL_QUADS * DEPTH / 4u;
 
-@group(0) @binding(4) var<storage, read> extra: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> activated: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> extra: array<Four>;
+@group(0) @binding(5) var<storage, read_write> y: array<Four>;
+@group(0) @binding(6) var<storage, read_write> activated: array<Four>;
 
 // Term k of quad i of the workgroup's rows is at k * A_STRIDE + i; b's columns likewise.
 var<workgroup> slab_a: array<vec4<f32>, DEPTH * A_STRIDE>;
@@ -178,9 +178,9 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
             if at < params.m * params.n / 4u {
                 let v = acc[i * COL_QUADS + j];
                 var e = vec4(0.0);
-                if HAS_EXTRA { e = extra[at]; }
+                if HAS_EXTRA { e = loaded(extra[at]); }
                 let own = group.z * (params.m * params.n / 4u);
-                y[own + at] = vec4(after(v.x, e.x), after(v.y, e.y), after(v.z, e.z), after(v.w, e.w));
+                y[own + at] = stored(vec4(after(v.x, e.x), after(v.y, e.y), after(v.z, e.z), after(v.w, e.w)));
             }
         }
     }
@@ -198,8 +198,8 @@ fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
             let at = target_of(row, column, local.xy, i, j);
             if at < params.m * params.n / 4u {
                 let v = acc[i * COL_QUADS + j];
-                y[at] = v;
-                activated[at] = vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w));
+                y[at] = stored(v);
+                activated[at] = stored(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)));
             }
         }
     }

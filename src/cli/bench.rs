@@ -40,7 +40,7 @@ pub struct Arguments {
     /// What the backward pass computes again instead of holding it: none, attention or blocks.
     #[arg(long, value_name = "WHAT", default_value_t)]
     recompute: Recompute,
-    /// In what precision products read weights and activations: f32, or f16 with sums in f32.
+    /// In what precision weights and activations are multiplied and kept: f32, or f16 with sums in f32.
     #[arg(long, value_name = "f32|f16", default_value_t)]
     precision: Precision,
     /// Compare the chosen kernel variants with all others at every shape of the step, in place of timing steps.

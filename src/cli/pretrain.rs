@@ -55,8 +55,8 @@ pub struct Arguments {
     /// The results keep their bits.
     #[arg(long, value_name = "WHAT")]
     recompute: Option<Recompute>,
-    /// In what precision products read weights and activations: f32, or f16, which takes less memory and, where the GPU has
-    /// matrix units, less time. Sums, softmax, losses and the weights themselves stay f32.
+    /// In what precision weights and activations are multiplied and kept: f32, or f16, which takes less memory and, where
+    /// the GPU has matrix units, less time. Sums, softmax, losses and the weights themselves stay f32.
     #[arg(long, value_name = "f32|f16")]
     precision: Option<Precision>,
     /// Use at most this much GPU memory, instead of nine tenths of what the adapter says it has.

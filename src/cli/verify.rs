@@ -19,7 +19,7 @@ pub struct Arguments {
     fixture: PathBuf,
     #[command(flatten)]
     adapter: AdapterArguments,
-    /// In what precision products read weights and activations; f16 has bars of its own.
+    /// In what precision weights and activations are multiplied and kept; f16 has bars of its own.
     #[arg(long, value_name = "f32|f16", default_value_t)]
     precision: Precision,
     /// Print one JSON object.

@@ -23,7 +23,7 @@ pub(crate) use executor::{Submits, check_limits};
 pub use gradient::gradients;
 pub use interpret::interpret;
 pub use plan::{Fetch, Place, Plan, PlanOptions, Planned, Storage};
-pub use precision::Precision;
+pub use precision::{Halves, Precision};
 pub use recompute::Recompute;
 pub use types::{Array, DType, ShapeError, TensorType};
 
@@ -93,8 +93,18 @@ pub trait Op: Debug + Any {
         let _ = (x, tuning);
         None
     }
-    /// Whether input `operand` may be in half precision, and is stored so where [`Precision::F16`] is asked for.
-    fn takes_halves(&self, operand: usize) -> bool {
+    /// Whether input `operand` may be in half precision, for inputs of these types.
+    fn halves(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> Halves {
+        let _ = (operand, x, tuning);
+        Halves::Never
+    }
+    /// How many of the first outputs can be stored in half precision, all of them or none.
+    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        let _ = (x, tuning);
+        0
+    }
+    /// Whether input `operand` must be in half precision where these outputs are.
+    fn halves_with_outputs(&self, operand: usize) -> bool {
         let _ = operand;
         false
     }

@@ -161,7 +161,7 @@ impl Plan {
         let wanted: Vec<_> = fetch.iter().map(|f| f.tensor.id).collect();
         if options.precision == Precision::F16 {
             let needed = needed_nodes(&recorded, fetch);
-            halve(&mut recorded, &needed);
+            halve(&mut recorded, &needed, &wanted, &options.tuning);
         }
         if !options.no_fusion {
             let needed = needed_nodes(&recorded, fetch);

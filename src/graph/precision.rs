@@ -1,14 +1,20 @@
-//! How products read what they multiply, and the pass that stores it so.
+//! In what precision values are stored that products read, and the pass that sees to it.
 
-use std::{collections::HashMap, fmt, rc::Rc, str::FromStr};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    rc::Rc,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{DType, Node, Origin, Recorded, TensorType, Value, ValueId, passes::number};
-use crate::ops::Cast;
+use crate::ops::{Cast, Halved, Tuning};
 
-/// In what precision products read their operands. Everything else is f32 either way: sums, statistics, softmax, losses,
-/// the weights themselves, the optimiser's moments and the teacher.
+/// In what precision products read their operands, and with them what lies between products in a block. Everything else
+/// is f32 either way: sums, statistics, softmax, the residual stream, losses, the weights themselves, the optimiser's moments
+/// and the teacher's weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -37,31 +43,111 @@ impl FromStr for Precision {
     }
 }
 
-/// Rounds what operations [want in half precision](super::Op::takes_halves) once, before the first that reads it; the backward
-/// pass reads the same halves.
-pub(super) fn halve(recorded: &mut Recorded, needed: &[bool]) {
-    let mut halves: HashMap<ValueId, ValueId> = HashMap::new();
-    let nodes = std::mem::take(&mut recorded.nodes);
-    for (mut node, _) in nodes.into_iter().zip(needed).filter(|(_, needed)| **needed) {
-        for operand in 0..node.inputs.len() {
-            let id = node.inputs[operand];
-            let ty = recorded.values[id.0].ty.clone();
-            if ty.dtype != DType::F32 || !node.op.takes_halves(operand) {
-                continue;
+/// How an operation reads an input where half precision is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    /// As f32.
+    Never,
+    /// As halves, if it is stored as halves anyway.
+    Willing,
+    /// As halves.
+    Wanted,
+}
+
+/// Gives operations [what they want](super::Op::halves) in half precision. A value whose readers all take halves is stored
+/// so by the operation that makes it, if that can; others are rounded once, before the first that reads the halves.
+/// `wanted` are the values that must stay.
+pub(super) fn halve(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId], tuning: &Tuning) {
+    let nodes =
+        recorded.nodes.iter().zip(needed).filter(|(_, needed)| **needed).map(|(node, _)| node.clone()).collect();
+    let mut pass = Pass { recorded, nodes, tuning, halves: HashMap::new(), stored: HashSet::new() };
+    for index in 0..pass.nodes.len() {
+        pass.halve_inputs(index);
+    }
+    // Readers first: what they become decides how they read.
+    for index in (0..pass.nodes.len()).rev() {
+        pass.store_outputs(index, wanted);
+    }
+    let Pass { nodes, halves, stored, .. } = pass;
+    let whole: HashMap<ValueId, ValueId> = halves.into_iter().map(|(value, half)| (half, value)).collect();
+    let mut made = stored;
+    recorded.nodes = Vec::with_capacity(nodes.len() + whole.len());
+    for node in nodes {
+        for half in node.inputs.iter().filter(|id| whole.contains_key(id)) {
+            if made.insert(*half) {
+                let (op, inputs, outputs) = (Rc::new(Cast), vec![whole[half]], vec![*half]);
+                recorded.nodes.push(Node { op, inputs, outputs, ..node.clone() });
             }
-            let half = *halves.entry(id).or_insert_with(|| {
-                let half = ValueId(recorded.values.len());
-                let name = recorded.values[id.0].name.clone();
-                recorded.values.push(Value { ty: TensorType { dtype: DType::F16, ..ty }, origin: Origin::Input, name });
-                let cast = Node { op: Rc::new(Cast), inputs: vec![id], outputs: vec![half], ..node.clone() };
-                recorded.nodes.push(cast);
-                half
-            });
-            node.inputs[operand] = half;
         }
         recorded.nodes.push(node);
     }
     number(recorded);
+}
+
+struct Pass<'a> {
+    recorded: &'a mut Recorded,
+    nodes: Vec<Node>,
+    tuning: &'a Tuning,
+    /// The halves of a value.
+    halves: HashMap<ValueId, ValueId>,
+    /// Halves that no cast has to make.
+    stored: HashSet<ValueId>,
+}
+
+impl Pass<'_> {
+    fn types(&self, ids: &[ValueId]) -> Vec<TensorType> {
+        ids.iter().map(|id| self.recorded.values[id.0].ty.clone()).collect()
+    }
+
+    fn half_of(&mut self, id: ValueId) -> ValueId {
+        let values = &mut self.recorded.values;
+        *self.halves.entry(id).or_insert_with(|| {
+            let (ty, name) = (TensorType { dtype: DType::F16, ..values[id.0].ty.clone() }, values[id.0].name.clone());
+            values.push(Value { ty, origin: Origin::Input, name });
+            ValueId(values.len() - 1)
+        })
+    }
+
+    /// Lets a node read halves where it wants to.
+    fn halve_inputs(&mut self, index: usize) {
+        for operand in 0..self.nodes[index].inputs.len() {
+            let (id, x) = (self.nodes[index].inputs[operand], self.types(&self.nodes[index].inputs));
+            let wants = self.nodes[index].op.halves(operand, &x, self.tuning) == Halves::Wanted;
+            if wants && x[operand].dtype == DType::F32 {
+                self.nodes[index].inputs[operand] = self.half_of(id);
+            }
+        }
+    }
+
+    /// Lets a node store halves, where it can and all that read them take them.
+    fn store_outputs(&mut self, index: usize, wanted: &[ValueId]) {
+        let node = self.nodes[index].clone();
+        let count = node.op.stores_halves(&self.types(&node.inputs), self.tuning);
+        let outputs = &node.outputs[..count];
+        if count == 0 || outputs.iter().any(|id| wanted.contains(id)) {
+            return;
+        }
+        let reads = |id: &ValueId| outputs.contains(id);
+        let mut readers = Vec::new();
+        for (at, reader) in self.nodes.iter().enumerate().skip(index + 1) {
+            for (operand, _) in reader.inputs.iter().enumerate().filter(|(_, id)| reads(id)) {
+                if reader.op.halves(operand, &self.types(&reader.inputs), self.tuning) == Halves::Never {
+                    return;
+                }
+                readers.push((at, operand));
+            }
+        }
+        for (at, operand) in readers {
+            self.nodes[at].inputs[operand] = self.half_of(self.nodes[at].inputs[operand]);
+        }
+        for (output, id) in outputs.iter().enumerate() {
+            let half = self.half_of(*id);
+            self.nodes[index].outputs[output] = half;
+            self.stored.insert(half);
+        }
+        self.nodes[index].op = Rc::new(Halved::new(node.op, count));
+        self.halve_inputs(index);
+    }
 }
 
 #[cfg(test)]
@@ -69,7 +155,7 @@ mod tests {
     use super::*;
     use crate::{
         graph::{Fetch, Graph, Plan, PlanOptions, gradients},
-        ops::{Form, Gelu, Product},
+        ops::{Form, Gelu, LayerNorm, Product},
     };
 
     fn plan(precision: Precision) -> Plan {
@@ -92,6 +178,29 @@ mod tests {
         assert_eq!((of(&whole, "cast"), of(&half, "product")), (0, of(&whole, "product")), "{whole}");
         let products = half.dispatches.iter().filter(|d| d.op.starts_with("product"));
         products.for_each(|d| assert!(d.kernel.file.ends_with("_half") && d.ranges[0].bytes == 2 * 64 * 64, "{half}"));
+    }
+
+    #[test]
+    fn what_only_readers_of_halves_read_is_stored_as_halves() {
+        let graph = Graph::new();
+        let [x, gain, bias] = ["x", "gain", "bias"].map(|name| graph.input(name, TensorType::f32(&[64])));
+        let x = x.reshape(&[1, 64]) + graph.input("r", TensorType::f32(&[1, 64]));
+        let w = graph.input("w", TensorType::f32(&[64, 64]));
+        let normed = x.then(LayerNorm { eps: 1e-6, unbiased: false }, &[gain, bias]);
+        let y = Product::of(Form::Nt, Product::of(Form::Nt, normed, w).then(Gelu, &[]), w) + x;
+        let dy = graph.input("dy", y.ty());
+        let fetch: Vec<_> = [y].into_iter().chain(gradients(y, dy, &[x, w, gain])).collect();
+        let fetch: Vec<_> = fetch.iter().enumerate().map(|(i, t)| Fetch::new(i.to_string(), *t)).collect();
+        let options = PlanOptions { precision: Precision::F16, tuning: Tuning::for_gpus(), ..Default::default() };
+        let plan = Plan::new(&graph, &fetch, &options);
+        let of = |op: &str| plan.dispatches.iter().filter(|d| d.op == op).map(|d| d.kernel.file).collect::<Vec<_>>();
+        // The weights, and the gradient that comes from outside.
+        assert_eq!(of("cast"), ["cast"; 2], "{plan}");
+        assert_eq!(of("layer_norm"), ["layer_norm_workgroup_half"]);
+        assert_eq!(of("product_nt+gelu"), ["product_workgroup_halves"], "{plan}");
+        assert_eq!(of("product_nt+add"), ["product_workgroup_half"], "the residual stream stays f32");
+        assert_eq!(of("product_nn+gelu_backward"), ["product_workgroup_halves"]);
+        assert_eq!(of("layer_norm_backward")[0], "layer_norm_workgroup_half", "a slope between products");
     }
 
     #[test]

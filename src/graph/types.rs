@@ -38,6 +38,11 @@ impl TensorType {
         TensorType { shape: shape.to_vec(), dtype: DType::F32 }
     }
 
+    /// A tensor of halves.
+    pub fn f16(shape: &[usize]) -> TensorType {
+        TensorType { shape: shape.to_vec(), dtype: DType::F16 }
+    }
+
     /// A u32 tensor.
     pub fn u32(shape: &[usize]) -> TensorType {
         TensorType { shape: shape.to_vec(), dtype: DType::U32 }

@@ -1,7 +1,10 @@
 //! Multi-head softmax attention (Vaswani et al., 2017), self and cross, over fused projections.
 
 use super::prelude::*;
-use crate::kernels::{attention as workgroup, attention_pairs_subgroup as pairs, attention_quads as quads};
+use crate::kernels::{
+    attention as workgroup, attention_pairs_half_subgroup as pairs_half, attention_pairs_subgroup as pairs,
+    attention_quads as quads, attention_quads_half as quads_half,
+};
 
 /// Attention of every head. One input `qkv [batch, tokens, 3 inner]` attends to itself (columns q, k, v); two inputs
 /// `q [batch, queries, inner]` and `kv [batch, keys, 2 inner]` attend across. Columns are head-major. The second output
@@ -64,6 +67,11 @@ static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &
 static QUADS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV];
 static QUADS_OF_ROWS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV_AT_ONCE];
 static PAIRS: [&Kernel; 3] = [&pairs::FORWARD, &pairs::BACKWARD_Q, &pairs::BACKWARD_KV];
+/// The same for values in half precision.
+static QUADS_HALF: [&Kernel; 3] = [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV];
+static QUADS_OF_ROWS_HALF: [&Kernel; 3] =
+    [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV_AT_ONCE];
+static PAIRS_HALF: [&Kernel; 3] = [&pairs_half::FORWARD, &pairs_half::BACKWARD_Q, &pairs_half::BACKWARD_KV];
 
 /// Where queries, keys and values stand, taken from the input types.
 #[derive(Clone, Copy)]
@@ -123,16 +131,29 @@ impl Attention {
         at.inner / self.heads
     }
 
-    /// One of the kernels over `rows` queries or keys.
-    fn one(&self, part: Part, at: &Layout, rows: usize, slots: &[Slot], tuning: &Tuning) -> Dispatch {
+    /// How rows are shared, if that can be done with values in half precision.
+    fn half_rows(&self, x: &[TensorType], tuning: &Tuning) -> Option<Rows> {
+        let at = self.layout(x).expect("checked when recorded");
+        let rows = tuning.attention.fitting(self.head(&at));
+        (!matches!(rows, Rows::Workgroup(_))).then_some(rows)
+    }
+
+    /// One of the kernels over `rows` queries or keys, of values of this type.
+    fn one(&self, part: Part, (at, dtype): (&Layout, DType), rows: usize, slots: &[Slot], tuning: &Tuning) -> Dispatch {
         let head = self.head(at);
+        let half = dtype == DType::F16;
         let (kernels, group, mut constants) = match tuning.attention.fitting(head) {
             Rows::Workgroup(group) => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
             Rows::Quads { group, rows } => {
                 let quads = head as u32 / 4;
                 let sizes = [("GROUP", group), ("ROWS", rows), ("QUADS", quads), ("HELD", rows * quads)];
                 (
-                    if rows == 1 { &QUADS } else { &QUADS_OF_ROWS },
+                    match (rows == 1, half) {
+                        (true, false) => &QUADS,
+                        (true, true) => &QUADS_HALF,
+                        (false, false) => &QUADS_OF_ROWS,
+                        (false, true) => &QUADS_OF_ROWS_HALF,
+                    },
                     group * rows,
                     sizes.map(|(name, value)| Constant { name, value }).to_vec(),
                 )
@@ -150,7 +171,11 @@ impl Attention {
                     ("HELD", PAIRED_TURN * loads),
                     ("HALF", head as u32 / 2),
                 ];
-                (&PAIRS, lanes * PAIRED_ROWS, sizes.map(|(name, value)| Constant { name, value }).to_vec())
+                (
+                    if half { &PAIRS_HALF } else { &PAIRS },
+                    lanes * PAIRED_ROWS,
+                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
+                )
             }
         };
         constants.push(Constant { name: "HEAD", value: head as u32 });
@@ -227,10 +252,18 @@ impl Op for Attention {
         vec![y, stats]
     }
 
+    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        usize::from(self.half_rows(x, tuning).is_some())
+    }
+
+    fn halves_with_outputs(&self, _: usize) -> bool {
+        true
+    }
+
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let at = self.layout(x).expect("checked when recorded");
         let slots = [Slot::In(0), Slot::In(x.len() - 1), Slot::Out(0), Slot::Out(1)];
-        vec![self.one(Part::Forward, &at, at.lq, &slots, tuning)]
+        vec![self.one(Part::Forward, (&at, x[0].dtype), at.lq, &slots, tuning)]
     }
 
     fn flops(&self, x: &[TensorType], _: &[TensorType]) -> f64 {
@@ -239,7 +272,7 @@ impl Op for Attention {
     }
 
     fn work(&self, x: &[TensorType]) -> Option<Work> {
-        Some(Work::Attention { op: *self, inputs: x.to_vec() })
+        Some(Work::Attention { op: *self, inputs: x.iter().map(|ty| TensorType::f32(&ty.shape)).collect() })
     }
 }
 
@@ -252,7 +285,7 @@ impl Op for AttentionBackward {
         let at = self.0.layout(&x[3..])?;
         ensure_shape!(x[0] == x[2], "y and dy must have one shape");
         let delta = TensorType::f32(&[at.batch, self.0.heads, at.lq]);
-        Ok(x[3..].iter().cloned().chain([delta]).collect())
+        Ok(x[3..].iter().map(|ty| TensorType::f32(&ty.shape)).chain([delta]).collect())
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
@@ -287,6 +320,14 @@ impl Op for AttentionBackward {
         vec![dq, dkv, delta]
     }
 
+    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        if self.0.half_rows(&x[3..], tuning).is_some() { x.len() - 3 } else { 0 }
+    }
+
+    fn halves_with_outputs(&self, operand: usize) -> bool {
+        operand != 1
+    }
+
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let at = self.0.layout(&x[3..]).expect("checked when recorded");
         let (kv, dkv, delta) = (x.len() - 1, y.len() - 2, y.len() - 1);
@@ -294,8 +335,8 @@ impl Op for AttentionBackward {
         let q = [q_in, kv_in, Slot::In(0), Slot::In(2), Slot::In(1), out(0), out(delta)];
         let k = [q_in, kv_in, Slot::In(2), Slot::In(1), out(delta), out(dkv)];
         vec![
-            self.0.one(Part::BackwardQ, &at, at.q_rows, &q, tuning),
-            self.0.one(Part::BackwardKv, &at, at.lk, &k, tuning),
+            self.0.one(Part::BackwardQ, (&at, x[3].dtype), at.q_rows, &q, tuning),
+            self.0.one(Part::BackwardKv, (&at, x[3].dtype), at.lk, &k, tuning),
         ]
     }
 
@@ -309,6 +350,19 @@ impl Op for AttentionBackward {
     }
 }
 
+/// Both passes on values in half precision.
+fn in_halves(op: Attention, shapes: &[&[usize]]) -> [Sample; 2] {
+    let inputs: Vec<_> = shapes.iter().map(|shape| (TensorType::f16(shape), Content::Fixed)).collect();
+    let forward = Sample::halved(op, 1, inputs.clone());
+    let values = forward.values(1);
+    let made = forward.op.eval(&values.iter().collect::<Vec<_>>());
+    let exact = |ty: TensorType, array: &Array| (ty, Content::Exact(array.data.clone()));
+    let (y, stats) = (TensorType::f16(&made[0].shape), TensorType::f32(&made[1].shape));
+    let mut all = vec![exact(y.clone(), &made[0]), exact(stats, &made[1]), (y, Content::Fixed)];
+    all.extend(inputs.iter().zip(&values).map(|((ty, _), value)| exact(ty.clone(), value)));
+    [forward, Sample::halved(AttentionBackward(op), shapes.len(), all)]
+}
+
 pub(super) fn samples() -> Vec<Sample> {
     let op = |heads, first_query| Attention { heads, first_query };
     vec![
@@ -318,4 +372,8 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(3, 0), &[&[2, 70, 3 * 16], &[2, 9, 2 * 3 * 16]]),
         Sample::random(op(1, 0), &[&[1, 5, 64], &[1, 66, 2 * 64]]),
     ]
+    .into_iter()
+    .chain(in_halves(op(2, 5), &[&[2, 21, 3 * 2 * 12]]))
+    .chain(in_halves(op(3, 0), &[&[2, 70, 3 * 16], &[2, 9, 2 * 3 * 16]]))
+    .collect()
 }

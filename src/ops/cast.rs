@@ -3,7 +3,6 @@
 use half::f16;
 
 use super::prelude::*;
-use crate::graph::DType;
 
 /// The nearest value in half precision, of two equally near ones the even; infinity beyond ±65504.
 #[derive(Debug, Clone, Copy)]

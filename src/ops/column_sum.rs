@@ -31,6 +31,12 @@ pub fn finish(mut partial: Tensor<'_>) -> Tensor<'_> {
     partial.reshape(&[partial.ty().cols()])
 }
 
+impl ColumnSum {
+    fn takes_fours(&self, x: &TensorType) -> bool {
+        self.repeat == 1 && x.cols().is_multiple_of(4)
+    }
+}
+
 impl Op for ColumnSum {
     fn name(&self) -> &'static str {
         "column_sum"
@@ -50,6 +56,10 @@ impl Op for ColumnSum {
         vec![y]
     }
 
+    fn halves(&self, _: usize, x: &[TensorType], _: &Tuning) -> Halves {
+        if self.takes_fours(&x[0]) { Halves::Willing } else { Halves::Never }
+    }
+
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let params = kernels::column_sum::Params {
             rows: x[0].rows() as u32,
@@ -57,10 +67,10 @@ impl Op for ColumnSum {
             chunk: CHUNK as u32,
             repeat: self.repeat as u32,
         };
-        let fours = self.repeat == 1 && y[0].cols().is_multiple_of(4);
-        let (kernel, invocations) = match fours {
-            true => (&kernels::column_sum::FORWARD_FOURS, y[0].len() / 4),
-            false => (&kernels::column_sum::FORWARD, y[0].len()),
+        let (kernel, invocations) = match (self.takes_fours(&x[0]), x[0].dtype) {
+            (true, DType::F16) => (&kernels::column_sum_fours_half::FORWARD, y[0].len() / 4),
+            (true, _) => (&kernels::column_sum_fours::FORWARD, y[0].len() / 4),
+            (false, _) => (&kernels::column_sum::FORWARD, y[0].len()),
         };
         vec![dispatch(kernel, params, &[Slot::In(0), Slot::Out(0)], groups(invocations))]
     }
@@ -69,5 +79,6 @@ impl Op for ColumnSum {
 pub(super) fn samples() -> Vec<Sample> {
     let of =
         |repeat, shape: &[usize]| Sample::new(ColumnSum { repeat }, vec![(TensorType::f32(shape), Content::Fixed)]);
-    vec![of(1, &[131, 70]), of(1, &[131, 72]), of(16, &[2, 33, 48])]
+    let half = Sample::new(ColumnSum { repeat: 1 }, vec![(TensorType::f16(&[131, 72]), Content::Fixed)]);
+    vec![of(1, &[131, 70]), of(1, &[131, 72]), of(16, &[2, 33, 48]), half]
 }

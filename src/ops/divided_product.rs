@@ -49,8 +49,8 @@ impl Op for PartialProducts {
         vec![Array::new(&[k.div_ceil(part), x[0].cols(), x[1].cols()], data)]
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
-        self.product.launch(x, None, Some((self.tile, self.part(x[0].rows()))), tuning)
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        self.product.launch(x, y, None, Some((self.tile, self.part(x[0].rows()))), tuning)
     }
 
     fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {

@@ -18,13 +18,18 @@ fn density(x: f64) -> f64 {
     (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }
 
+/// The kernel for values stored as `x` is.
+fn pick(x: &TensorType, whole: &'static Kernel, half: &'static Kernel) -> &'static Kernel {
+    if x.dtype == DType::F16 { half } else { whole }
+}
+
 impl Op for Gelu {
     fn name(&self) -> &'static str {
         "gelu"
     }
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![x[0].clone()])
+        Ok(vec![TensorType::f32(&x[0].shape)])
     }
 
     fn gradient<'g>(&self, x: &[Tensor<'g>], _: &[Tensor<'g>], dy: Tensor<'g>) -> Vec<Option<Tensor<'g>>> {
@@ -35,9 +40,18 @@ impl Op for Gelu {
         vec![x[0].map(|v| v * cdf(v))]
     }
 
+    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+        1
+    }
+
+    fn halves_with_outputs(&self, _: usize) -> bool {
+        true
+    }
+
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let kernel = pick(&x[0], &kernels::gelu::FORWARD, &kernels::gelu_half::FORWARD);
         let params = kernels::gelu::Params { len: x[0].len() as u32 };
-        vec![dispatch(&kernels::gelu::FORWARD, params, &[Slot::In(0), Slot::Out(0)], groups(x[0].len().div_ceil(4)))]
+        vec![dispatch(kernel, params, &[Slot::In(0), Slot::Out(0)], groups(x[0].len().div_ceil(4)))]
     }
 }
 
@@ -48,7 +62,7 @@ impl Op for GeluBackward {
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         ensure_shape!(x[0] == x[1], "x and dy must have one shape");
-        Ok(vec![x[0].clone()])
+        Ok(vec![TensorType::f32(&x[0].shape)])
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
@@ -56,15 +70,30 @@ impl Op for GeluBackward {
         vec![Array::new(&x[0].shape, dx.collect())]
     }
 
+    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+        1
+    }
+
+    fn halves_with_outputs(&self, _: usize) -> bool {
+        true
+    }
+
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let kernel = pick(&x[0], &kernels::gelu::BACKWARD, &kernels::gelu_half::BACKWARD);
         let params = kernels::gelu::Params { len: x[0].len() as u32 };
         let slots = [Slot::In(0), Slot::In(1), Slot::Out(0)];
-        vec![dispatch(&kernels::gelu::BACKWARD, params, &slots, groups(x[0].len().div_ceil(4)))]
+        vec![dispatch(kernel, params, &slots, groups(x[0].len().div_ceil(4)))]
     }
 }
 
 pub(super) fn samples() -> Vec<Sample> {
     // From the flat tail through the polynomials' seam to the linear side.
     let sweep: Vec<f64> = (0..1001).map(|i| f64::from(((i - 500) as f32) * 0.02)).collect();
-    vec![Sample::random(Gelu, &[&[5, 77]]), Sample::new(Gelu, vec![(TensorType::f32(&[1001]), Content::Exact(sweep))])]
+    let half = || (TensorType::f16(&[5, 78]), Content::Fixed);
+    vec![
+        Sample::random(Gelu, &[&[5, 77]]),
+        Sample::new(Gelu, vec![(TensorType::f32(&[1001]), Content::Exact(sweep))]),
+        Sample::halved(Gelu, 1, vec![half()]),
+        Sample::halved(GeluBackward, 1, vec![half(), half()]),
+    ]
 }

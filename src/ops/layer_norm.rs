@@ -2,8 +2,9 @@
 
 use super::{column_sum, grid, prelude::*};
 use crate::kernels::{
-    layer_norm as invocation, layer_norm_pairs_subgroup as pairs, layer_norm_quads as quads,
-    layer_norm_workgroup as workgroup,
+    layer_norm as invocation, layer_norm_pairs_half_subgroup as pairs_half, layer_norm_pairs_subgroup as pairs,
+    layer_norm_quads as quads, layer_norm_quads_half as quads_half, layer_norm_workgroup as workgroup,
+    layer_norm_workgroup_half as workgroup_half,
 };
 
 /// `y = (x - mean) / sqrt(variance + eps) * gain + bias` over the last axis; inputs x, or x, gain and bias. The second
@@ -29,7 +30,8 @@ pub enum NormRows {
     /// As `Invocation`, loading four values at once, this many rows a workgroup. Rows whose length is no multiple of 4 are
     /// left to `Invocation`.
     Quads(u32),
-    /// A workgroup of this many invocations, a power of two, takes a row.
+    /// A workgroup of this many invocations, a power of two, takes a row, four values a load. Rows whose length is no
+    /// multiple of 4 are left to `Invocation`.
     Workgroup(u32),
     /// A subgroup of this many invocations takes chunks of rows and loads values in pairs; needs 64-bit integers. Rows
     /// of an odd length or beyond [`PAIRED_COLS`] are left to `Invocation`.
@@ -43,7 +45,7 @@ impl NormRows {
     fn fitting(self, cols: usize) -> NormRows {
         match self {
             NormRows::Pairs(_) if cols % 2 == 1 || cols > PAIRED_COLS => NormRows::Invocation,
-            NormRows::Quads(_) if !cols.is_multiple_of(4) => NormRows::Invocation,
+            NormRows::Quads(_) | NormRows::Workgroup(_) if !cols.is_multiple_of(4) => NormRows::Invocation,
             rows => rows,
         }
     }
@@ -139,15 +141,22 @@ impl Op for LayerNorm {
         (x.len() == 3).then(|| Work::LayerNorm { op: *self, input: x[0].clone() })
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        usize::from(tuning.norm.fitting(x[0].cols()) != NormRows::Invocation)
+    }
+
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let (gain, bias) = if x.len() == 3 { (1, 2) } else { (0, 0) };
         let slots = [Slot::In(0), Slot::In(gain), Slot::In(bias), Slot::Out(0), Slot::Out(1)];
         let rows = tuning.norm.fitting(x[0].cols());
-        let kernel = match rows {
-            NormRows::Invocation => &invocation::FORWARD,
-            NormRows::Quads(_) => &quads::FORWARD,
-            NormRows::Workgroup(_) => &workgroup::FORWARD,
-            NormRows::Pairs(_) => &pairs::FORWARD,
+        let kernel = match (rows, y[0].dtype == DType::F16) {
+            (NormRows::Invocation, _) => &invocation::FORWARD,
+            (NormRows::Quads(_), false) => &quads::FORWARD,
+            (NormRows::Quads(_), true) => &quads_half::FORWARD,
+            (NormRows::Workgroup(_), false) => &workgroup::FORWARD,
+            (NormRows::Workgroup(_), true) => &workgroup_half::FORWARD,
+            (NormRows::Pairs(_), false) => &pairs::FORWARD,
+            (NormRows::Pairs(_), true) => &pairs_half::FORWARD,
         };
         vec![self.launch(kernel, rows, &x[0], x.len() == 3, &slots)]
     }
@@ -159,7 +168,7 @@ impl Op for LayerNormBackward {
     }
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        ensure_shape!(x[0] == x[2], "x and dy must have one shape");
+        ensure_shape!(x[0].shape == x[2].shape, "x and dy must have one shape");
         let sums = TensorType::f32(&[x[0].rows().div_ceil(column_sum::CHUNK), x[0].cols()]);
         Ok(if x.len() == 4 { vec![x[0].clone(), sums.clone(), sums] } else { vec![x[0].clone()] })
     }
@@ -187,18 +196,30 @@ impl Op for LayerNormBackward {
         if x.len() == 4 { vec![dx, to_gain, to_bias] } else { vec![dx] }
     }
 
+    fn halves(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> Halves {
+        let takes = match tuning.norm.fitting(x[0].cols()) {
+            NormRows::Invocation => false,
+            NormRows::Quads(_) | NormRows::Workgroup(_) => true,
+            NormRows::Pairs(_) => x.len() == 4,
+        };
+        if operand == 2 && takes { Halves::Willing } else { Halves::Never }
+    }
+
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        let half = x[2].dtype == DType::F16;
+        let pick = |whole: &'static Kernel, other: &'static Kernel| if half { other } else { whole };
         let affine = x.len() == 4;
         let gain = Slot::In(if affine { 3 } else { 0 });
         let (x_in, saved, dy, dx, out) = (Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0), Slot::Out);
         let slots = [x_in, gain, saved, dy, dx];
         let (kernel, rows) = match tuning.norm.fitting(x[0].cols()) {
             rows @ NormRows::Pairs(_) if affine => {
-                let slots = [&slots[..], &[out(1), out(2)]].concat();
-                return vec![self.0.launch(&pairs::BACKWARD_AFFINE, rows, &x[0], true, &slots)];
+                let slots = [x_in, gain, saved, dy, out(1), out(2), dx];
+                let kernel = pick(&pairs::BACKWARD_AFFINE, &pairs_half::BACKWARD_AFFINE);
+                return vec![self.0.launch(kernel, rows, &x[0], true, &slots)];
             }
-            rows @ NormRows::Workgroup(_) => (&workgroup::BACKWARD, rows),
-            rows @ NormRows::Quads(_) => (&quads::BACKWARD, rows),
+            rows @ NormRows::Workgroup(_) => (pick(&workgroup::BACKWARD, &workgroup_half::BACKWARD), rows),
+            rows @ NormRows::Quads(_) => (pick(&quads::BACKWARD, &quads_half::BACKWARD), rows),
             _ => (&invocation::BACKWARD, NormRows::Invocation),
         };
         let mut list = vec![self.0.launch(kernel, rows, &x[0], affine, &slots)];
@@ -206,16 +227,36 @@ impl Op for LayerNormBackward {
             let slots = [x_in, saved, dy, out(1), out(2)];
             let params = self.0.params(&x[0]);
             list.push(match rows {
-                NormRows::Quads(group) => {
+                NormRows::Quads(group) | NormRows::Workgroup(group) => {
                     let constants = vec![Constant { name: "GROUP", value: group }];
                     let groups = grid(y[1].len().div_ceil(4 * group as usize));
-                    Dispatch { constants, ..dispatch(&quads::AFFINE_SUMS, params, &slots, groups) }
+                    let kernel = pick(&quads::AFFINE_SUMS, &quads_half::AFFINE_SUMS);
+                    Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }
                 }
                 _ => dispatch(&invocation::AFFINE_SUMS, params, &slots, groups(y[1].len())),
             });
         }
         list
     }
+}
+
+/// A forward pass that stores halves.
+fn halved(op: LayerNorm, shape: &[usize]) -> Sample {
+    let whole = |shape: &[usize]| (TensorType::f32(shape), Content::Fixed);
+    let cols = &shape[shape.len() - 1..];
+    let affine = if shape.len() == 3 { vec![whole(cols), whole(cols)] } else { Vec::new() };
+    Sample::halved(op, 1, [vec![whole(shape)], affine].concat())
+}
+
+/// A backward pass whose slope is in half precision.
+fn slope_in_halves(op: LayerNorm, shape: &[usize]) -> Sample {
+    let x = (TensorType::f32(shape), Content::Fixed);
+    let values = Sample::new(op, vec![x.clone()]).values(1);
+    let stats = op.eval(&[&values[0]]).remove(1);
+    let exact = |array: &Array| (TensorType::f32(&array.shape), Content::Exact(array.data.clone()));
+    let gain = (TensorType::f32(&shape[shape.len() - 1..]), Content::Fixed);
+    let dy = (TensorType::f16(shape), Content::Fixed);
+    Sample::new(LayerNormBackward(op), vec![exact(&values[0]), exact(&stats), dy, gain])
 }
 
 pub(super) fn samples() -> Vec<Sample> {
@@ -226,5 +267,8 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(1e-6, true), &[&[3, 75]]),
         Sample::random(op(1e-6, false), &[&[2, 67, 34], &[34], &[34]]),
         Sample::random(op(1e-6, false), &[&[65, 7], &[7], &[7]]),
+        halved(op(1e-6, false), &[2, 67, 36]),
+        halved(op(1e-6, false), &[67, 48]),
+        slope_in_halves(op(1e-6, false), &[2, 67, 36]),
     ]
 }

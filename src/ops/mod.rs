@@ -13,6 +13,7 @@ mod drift;
 mod elementwise;
 mod gather_rows;
 mod gelu;
+mod halved;
 mod layer_norm;
 mod loss_scale;
 mod masked_mse;
@@ -34,6 +35,7 @@ pub use drift::{Drift, drift};
 pub use elementwise::Elementwise;
 pub use gather_rows::{GatherRows, ScatterRows};
 pub use gelu::{Gelu, GeluBackward};
+pub use halved::Halved;
 pub use layer_norm::{LayerNorm, LayerNormBackward, NormRows};
 pub use loss_scale::LossScale;
 pub use masked_mse::{MaskedMse, MaskedMseBackward};
@@ -118,6 +120,11 @@ impl Sample {
         Sample { op: Rc::new(op), inputs }
     }
 
+    /// A sample of `op` with so many of its first outputs in half precision, on inputs that are if they are marked so.
+    pub fn halved(op: impl Op, outputs: usize, inputs: Vec<(TensorType, Content)>) -> Sample {
+        Sample::new(Halved::new(Rc::new(op), outputs), inputs)
+    }
+
     /// A sample whose inputs are all random f32 tensors of these shapes.
     pub fn random(op: impl Op, shapes: &[&[usize]]) -> Sample {
         Sample::new(op, shapes.iter().map(|s| (TensorType::f32(s), Content::Random)).collect())
@@ -182,7 +189,7 @@ pub(crate) mod prelude {
     pub(crate) use super::{Content, Sample, Tuning, Work, groups};
     pub(crate) use crate::{
         ensure_shape,
-        graph::{Array, Dispatch, Op, ShapeError, Slot, Tensor, TensorType},
+        graph::{Array, DType, Dispatch, Halves, Op, ShapeError, Slot, Tensor, TensorType},
         kernels::{self, Constant, Kernel},
     };
 

@@ -7,7 +7,6 @@ use super::{
     divided_product::{PartialProducts, SumOfParts},
     prelude::*,
 };
-use crate::graph::DType;
 
 /// Which sides of the product are read along their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -258,12 +257,21 @@ impl Op for Product {
         Some([Rc::new(PartialProducts { product: *self, tile, parts }), Rc::new(SumOfParts)])
     }
 
-    fn takes_halves(&self, operand: usize) -> bool {
-        operand < 2
+    fn halves(&self, operand: usize, _: &[TensorType], _: &Tuning) -> Halves {
+        if operand < 2 { Halves::Wanted } else { Halves::Never }
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
-        self.launch(x, None, None, tuning)
+    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        let e = self.extents(x).expect("checked when recorded");
+        match tuning.product(self.form, [e.m, e.n, e.k], DType::F16) {
+            Tile::Quads { .. } | Tile::Workgroup { .. } | Tile::Pairs { .. } | Tile::Matrix { .. } => 1,
+            // Two of these would share 32 bits.
+            Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. } => 0,
+        }
+    }
+
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        self.launch(x, y, None, None, tuning)
     }
 
     fn flops(&self, x: &[TensorType], _: &[TensorType]) -> f64 {
@@ -283,6 +291,7 @@ impl Product {
     pub(super) fn launch(
         &self,
         x: &[TensorType],
+        y: &[TensorType],
         epilogue: Option<Epilogue>,
         divided: Option<(Tile, usize)>,
         tuning: &Tuning,
@@ -314,7 +323,7 @@ impl Product {
         } else {
             constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
         }
-        let (kernel, size) = tile.kernel(self.form, both, x[0].dtype, &mut constants);
+        let (kernel, size) = tile.kernel(self.form, both, [x[0].dtype, y[0].dtype], &mut constants);
         let groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
         vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
     }
@@ -361,7 +370,7 @@ impl Op for FusedProduct {
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let y = self.product.infer(self.own(x))?.remove(0);
         if self.epilogue.has_extra() {
-            ensure_shape!(x[x.len() - 1] == y, "the epilogue's input must be {y}");
+            ensure_shape!(x[x.len() - 1].shape == y.shape, "the epilogue's input must be {y}");
         }
         Ok(if self.epilogue == Epilogue::SumAndGelu { vec![y.clone(), y] } else { vec![y] })
     }
@@ -380,8 +389,22 @@ impl Op for FusedProduct {
         }
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
-        self.product.launch(x, Some(self.epilogue), None, tuning)
+    fn halves(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> Halves {
+        self.product.halves(operand, self.own(x), tuning)
+    }
+
+    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        let outputs = if self.epilogue == Epilogue::SumAndGelu { 2 } else { 1 };
+        outputs * self.product.stores_halves(self.own(x), tuning)
+    }
+
+    fn halves_with_outputs(&self, operand: usize) -> bool {
+        // What GELU's slope is taken at.
+        self.epilogue == Epilogue::GeluSlope && operand > 1
+    }
+
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        self.product.launch(x, y, Some(self.epilogue), None, tuning)
     }
 
     fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
@@ -447,7 +470,7 @@ impl Tile {
         self,
         form: Form,
         both: bool,
-        operands: DType,
+        [operands, results]: [DType; 2],
         constants: &mut Vec<Constant>,
     ) -> (&'static Kernel, (usize, usize)) {
         let mut set = |list: &[(&'static str, u32)]| {
@@ -460,6 +483,9 @@ impl Tile {
             };
             ($file:ident, $half:ident) => {
                 if operands == DType::F16 { pick!($half) } else { pick!($file) }
+            };
+            ($file:ident, $half:ident, $halves:ident) => {
+                if results == DType::F16 { pick!($halves) } else { pick!($file, $half) }
             };
         }
         match self {
@@ -484,7 +510,7 @@ impl Tile {
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
                 let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
-                (pick!(product_workgroup, product_workgroup_half), size)
+                (pick!(product_workgroup, product_workgroup_half, product_workgroup_halves), size)
             }
             Tile::Quads { rows, cols, group_rows, group_cols } => {
                 set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
@@ -492,14 +518,18 @@ impl Tile {
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
-                (pick!(product_quads, product_quads_half), size)
+                (pick!(product_quads, product_quads_half, product_quads_halves), size)
             }
             Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes } => {
                 set(&[("ROWS", rows), ("COLUMNS", cols), ("BLOCKS", rows * cols)]);
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", group_rows * group_cols * lanes)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 let size = ((rows * group_rows * side) as usize, (cols * group_cols * side) as usize);
-                (if side == 8 { pick!(product_matrix8) } else { pick!(product_matrix16) }, size)
+                let kernel = match side {
+                    8 => pick!(product_matrix8, product_matrix8, product_matrix8_halves),
+                    _ => pick!(product_matrix16, product_matrix16, product_matrix16_halves),
+                };
+                (kernel, size)
             }
             Tile::Subgroup { lanes, rows, cols } => {
                 set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
@@ -513,7 +543,7 @@ impl Tile {
                 set(&[("ROW_LOADS", if a_along_k { rows } else { rows / 2 })]);
                 set(&[("COL_LOADS", if b_along_k { cols } else { cols / 2 })]);
                 let size = ((rows * lanes) as usize, (cols * lanes) as usize);
-                (pick!(product_pairs_subgroup, product_pairs_half_subgroup), size)
+                (pick!(product_pairs_subgroup, product_pairs_half_subgroup, product_pairs_halves_subgroup), size)
             }
         }
     }
@@ -522,14 +552,26 @@ impl Tile {
 pub(super) fn samples() -> Vec<Sample> {
     let op = |form| Product { form };
     let half = |form, epilogue: Option<Epilogue>, operands: [&[usize]; 2], rest: &[&[usize]]| {
-        let of = |shape: &[usize], dtype| (TensorType { dtype, ..TensorType::f32(shape) }, Content::Fixed);
-        let inputs = operands.map(|shape| of(shape, DType::F16)).into_iter();
-        let inputs = inputs.chain(rest.iter().map(|shape| of(shape, DType::F32))).collect();
+        let inputs = operands.map(|shape| (TensorType::f16(shape), Content::Fixed)).into_iter();
+        let inputs = inputs.chain(rest.iter().map(|shape| (TensorType::f32(shape), Content::Fixed))).collect();
         match epilogue {
             Some(epilogue) => Sample::new(FusedProduct { product: op(form), epilogue }, inputs),
             None => Sample::new(op(form), inputs),
         }
     };
+    let halves =
+        |form, epilogue: Option<Epilogue>, operands: [&[usize]; 2], bias: Option<usize>, extra: &[&[usize]]| {
+            let inputs = operands.map(|shape| (TensorType::f16(shape), Content::Fixed)).into_iter();
+            let inputs = inputs.chain(bias.map(|len| (TensorType::f32(&[len]), Content::Fixed)));
+            let inputs = inputs.chain(extra.iter().map(|shape| (TensorType::f16(shape), Content::Fixed))).collect();
+            match epilogue {
+                Some(Epilogue::SumAndGelu) => {
+                    Sample::halved(FusedProduct { product: op(form), epilogue: Epilogue::SumAndGelu }, 2, inputs)
+                }
+                Some(epilogue) => Sample::halved(FusedProduct { product: op(form), epilogue }, 1, inputs),
+                None => Sample::halved(op(form), 1, inputs),
+            }
+        };
     let fused = |form, epilogue, shapes: &[&[usize]]| {
         let inputs = shapes.iter().map(|s| (TensorType::f32(s), Content::Fixed)).collect();
         Sample::new(FusedProduct { product: Product { form }, epilogue }, inputs)
@@ -570,6 +612,11 @@ pub(super) fn samples() -> Vec<Sample> {
         half(Form::Nt, Some(Epilogue::SumAndGelu), [&[65, 32], &[40, 32]], &[&[40]]),
         half(Form::Nn, Some(Epilogue::GeluSlope), [&[66, 32], &[32, 40]], &[&[66, 40]]),
         half(Form::Tn, Some(Epilogue::Add), [&[32, 40], &[32, 24]], &[&[40, 24]]),
+        halves(Form::Nt, None, [&[2, 37, 20], &[68, 20]], Some(34), &[]),
+        halves(Form::Nn, None, [&[66, 32], &[32, 40]], None, &[]),
+        halves(Form::Nt, Some(Epilogue::Gelu), [&[33, 16], &[24, 16]], Some(24), &[]),
+        halves(Form::Nt, Some(Epilogue::SumAndGelu), [&[65, 32], &[40, 32]], Some(40), &[]),
+        halves(Form::Nn, Some(Epilogue::GeluSlope), [&[66, 32], &[32, 40]], None, &[&[66, 40]]),
         half(Form::Tn, None, [&[600, 36], &[600, 68]], &[]),
         half(Form::Nt, Some(Epilogue::SumAndGelu), [&[70, 12], &[36, 12]], &[&[36]]),
         half(Form::Nn, Some(Epilogue::Add), [&[66, 22], &[22, 34]], &[&[66, 34]]),

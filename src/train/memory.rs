@@ -147,9 +147,6 @@ mod tests {
             assert!(eight.work > one.work, "{preset}");
             let again = [Recompute::Attention, Recompute::Blocks].map(|what| estimate(&config, passes(8, what)).work);
             assert!(again[0] < eight.work && again[1] < again[0], "{preset}: {again:?} of {}", eight.work);
-            let half = Passes { precision: Precision::F16, ..passes(8, Recompute::None) };
-            let half = estimate(&config, half).work;
-            println!("{preset}: {half} of {}", eight.work);
         }
     }
 }

@@ -1,0 +1,27 @@
+// GELU with the exact error function, four values an invocation: y = x * Phi(x), dx = dy * (Phi(x) + x * phi(x)).
+//   x, y, dy, dx  [len]
+#include "common/grid.wgsl"
+#include "common/fours.wgsl"
+#include "common/gelu.wgsl"
+struct Params { len: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Four>;
+@group(0) @binding(2) var<storage, read> dy: array<Four>;
+@group(0) @binding(3) var<storage, read_write> y: array<Four>;
+
+@compute @workgroup_size(64)
+fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = grid_index(id, groups);
+    if i * 4u >= params.len { return; }
+    let v = loaded(x[i]);
+    y[i] = stored(up_to(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)), i, params.len));
+}
+
+@compute @workgroup_size(64)
+fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = grid_index(id, groups);
+    if i * 4u >= params.len { return; }
+    let v = loaded(x[i]);
+    let slope = vec4(gelu_slope(v.x), gelu_slope(v.y), gelu_slope(v.z), gelu_slope(v.w));
+    y[i] = stored(up_to(loaded(dy[i]) * slope, i, params.len));
+}
