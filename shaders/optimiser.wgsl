@@ -15,6 +15,7 @@ struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32 }
 @group(0) @binding(4) var<storage, read_write> weights: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> moment1: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> moment2: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> teacher: array<vec4<f32>>;
 
 fn refused() -> bool { return health[1] > 0.0 || health[0] > settings[10]; }
 
@@ -43,10 +44,8 @@ fn square_sum_of(chunk: u32) -> vec2<f32> {
     return vec2((sums.x + sums.y) + (sums.z + sums.w), (bad.x + bad.y) + (bad.z + bad.w));
 }
 
-@compute @workgroup_size(64)
-fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = grid_index(id, groups);
-    if i * 4u >= params.len || refused() { return; }
+// Returns the new weights.
+fn update(i: u32) -> vec4<f32> {
     let rate = settings[0];
     let decay = rate * settings[1];
     let keep1 = vec4(settings[2]);
@@ -62,18 +61,40 @@ fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     let w = held - up_to(decay * held, i, params.decayed);
     let m = fma(keep1, moment1[i], rest1 * g);
     let v = fma(keep2, moment2[i], rest2 * g * g);
-    weights[i] = up_to(w - step * m / (sqrt(v) * correction2 + eps), i, params.len);
+    let updated = up_to(w - step * m / (sqrt(v) * correction2 + eps), i, params.len);
+    weights[i] = updated;
     moment1[i] = up_to(m, i, params.len);
     moment2[i] = up_to(v, i, params.len);
+    return updated;
 }
 
-// teacher += (1 - decay) * (weights - teacher); the weights are bound as `gradient`, the teacher as `weights`.
+// teacher += (1 - decay) * (student - teacher)
+fn follow(student: vec4<f32>, i: u32) {
+    let held = teacher[i];
+    teacher[i] = up_to(fma(vec4(settings[9]), student - held, held), i, params.len);
+}
+
+@compute @workgroup_size(64)
+fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = grid_index(id, groups);
+    if i * 4u >= params.len || refused() { return; }
+    update(i);
+}
+
+// The weights are bound as `gradient`.
 @compute @workgroup_size(64)
 fn ema(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = grid_index(id, groups);
     if i * 4u >= params.len || refused() { return; }
-    let teacher = weights[i];
-    weights[i] = up_to(fma(vec4(settings[9]), gradient[i] - teacher, teacher), i, params.len);
+    follow(gradient[i], i);
+}
+
+// Both, so that the new weights are not read again.
+@compute @workgroup_size(64)
+fn adamw_ema(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = grid_index(id, groups);
+    if i * 4u >= params.len || refused() { return; }
+    follow(update(i), i);
 }
 
 // Gradients of micro-batches add up; the first one (settings[0] = 0) replaces what was there.

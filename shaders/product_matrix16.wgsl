@@ -5,8 +5,5 @@ alias OfA = coop_mat16x16<f16, A>;
 alias OfB = coop_mat16x16<f16, B>;
 alias Sum = coop_mat16x16<f32, C>;
 const SIDE: u32 = 16u;
-alias Result = f32;
-const DIRECT: bool = true;
-fn extra_block(at: u32, stride: u32) -> Sum { return coopLoadT<Sum>(&extra[at], stride); }
-fn store_block(found: Sum, to: u32, stride: u32) { coopStoreT(found, &y[to], stride); }
+#include "common/matrix_results.wgsl"
 #include "common/product_matrix.wgsl"

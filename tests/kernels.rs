@@ -4,29 +4,38 @@ mod common;
 
 use bootmae::{
     device::{Device, DeviceOptions},
-    graph::{DType, TensorType},
+    graph::{DType, Precision, TensorType},
     ops::{
         Attention, Form, LayerNorm, NormRows, Rows, Sample, Tile, Tuning, Work, candidates, matrix_tiles,
-        norm_candidates, row_candidates, samples, self_test::self_test_of,
+        norm_candidates, row_candidates, samples,
+        self_test::{Outcome, STORES_HALVES, self_test_of},
     },
     train::tune::{compare, tune},
 };
 
-fn check(device: &Device, tuning: Tuning, samples: Vec<Sample>) {
+/// Checks samples; those that store halves are among them exactly if a tuning's variants can.
+fn check_with_halves(device: &Device, tuning: Tuning, samples: Vec<Sample>, expected: bool) {
+    let outcomes = check(device, tuning, samples);
+    let found = outcomes.iter().any(|outcome| outcome.name.ends_with(STORES_HALVES));
+    assert_eq!(found, expected, "on {} with {tuning:?}", device.adapter());
+}
+
+fn check(device: &Device, tuning: Tuning, samples: Vec<Sample>) -> Vec<Outcome> {
     let outcomes = pollster::block_on(self_test_of(device, tuning, samples)).expect("the self-test runs");
     assert!(!outcomes.is_empty());
     let failed: Vec<_> = outcomes.iter().filter(|o| !o.pass).collect();
     assert!(failed.is_empty(), "on {} with {tuning:?}: {failed:#?}", device.adapter());
+    outcomes
 }
 
 #[test]
 fn every_operation_agrees_with_the_oracle() {
-    common::on_each_adapter(|device, tuning| check(&device, tuning, samples()));
+    common::on_each_adapter(|device, tuning| check_with_halves(&device, tuning, samples(), true));
 }
 
 #[test]
 fn the_web_safe_kernels_agree_with_the_oracle() {
-    common::on_each_adapter(|device, _| check(&device, Tuning::default(), samples()));
+    common::on_each_adapter(|device, _| check_with_halves(&device, Tuning::default(), samples(), true));
 }
 
 #[test]
@@ -59,9 +68,16 @@ fn every_product_tile_agrees_with_the_oracle() {
             );
             let takes = |name: &str| name.starts_with("product") && (fused || !name.contains('+'));
             let products = samples().into_iter().filter(|sample| takes(sample.op.name()));
-            check(&device, Tuning::uniform(tile, tuning.attention, tuning.norm), products.collect());
+            let stores = !matches!(tile, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. });
+            let tuning = Tuning::uniform(tile, tuning.attention, tuning.norm);
+            check_with_halves(&device, tuning, products.collect(), stores);
         }
     });
+}
+
+/// Whether a sample is of an operation or its gradient.
+fn is_of(sample: &Sample, op: &str) -> bool {
+    sample.op.name().strip_suffix("_backward").unwrap_or(sample.op.name()) == op
 }
 
 #[test]
@@ -73,10 +89,10 @@ fn every_attention_agrees_with_the_oracle() {
         }
         let others = [(8, 1), (4, 3)].map(|(group, rows)| Rows::Quads { group, rows });
         for attention in row_candidates(&device).into_iter().chain(others) {
-            let attended = samples().into_iter().filter(|sample| sample.op.name() == "attention");
+            let attended = samples().into_iter().filter(|sample| is_of(sample, "attention"));
             let mut other = tuning;
             other.attention = attention;
-            check(&device, other, attended.collect());
+            check_with_halves(&device, other, attended.collect(), !matches!(attention, Rows::Workgroup(_)));
         }
     });
 }
@@ -86,10 +102,10 @@ fn every_layer_norm_agrees_with_the_oracle() {
     common::on_each_adapter(|device, tuning| {
         let others = [NormRows::Workgroup(64), NormRows::Workgroup(8), NormRows::Quads(8)];
         for norm in norm_candidates(&device).into_iter().chain(others) {
-            let norms = samples().into_iter().filter(|sample| sample.op.name() == "layer_norm");
+            let norms = samples().into_iter().filter(|sample| is_of(sample, "layer_norm"));
             let mut other = tuning;
             other.norm = norm;
-            check(&device, other, norms.collect());
+            check_with_halves(&device, other, norms.collect(), norm != NormRows::Invocation);
         }
     });
 }
@@ -97,9 +113,9 @@ fn every_layer_norm_agrees_with_the_oracle() {
 #[test]
 fn the_built_in_and_the_web_safe_variants_are_among_the_candidates() {
     common::on_each_adapter(|device, tuning| {
-        assert!(tuning.runs_on(&device) && Tuning::default().runs_on(&device));
+        assert!(tuning.runs_on(&device, Precision::F16) && Tuning::default().runs_on(&device, Precision::F16));
         let unknown = Tile::Subgroup { lanes: 5, rows: 1, cols: 1 };
-        assert!(!Tuning::uniform(unknown, tuning.attention, tuning.norm).runs_on(&device));
+        assert!(!Tuning::uniform(unknown, tuning.attention, tuning.norm).runs_on(&device, Precision::F16));
     });
 }
 

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::io::Write;
+
 use bootmae::{
     graph::Precision,
     ops::{Tuning, matrix_tiles},
@@ -55,6 +57,17 @@ fn half_precision_stays_near_the_reference() {
     check("trajectory_tiny", Precision::F16);
 }
 
+#[test]
+fn half_precision_by_the_kernels_of_gpus_stays_near_the_reference() {
+    let file = fixture("step_wide");
+    common::on_each_adapter(|device, _| {
+        if !device.is_checked() {
+            let report = pollster::block_on(verify(device, Tuning::for_gpus(), Precision::F16, &file)).unwrap();
+            assert!(report.pass, "{report:#?}");
+        }
+    });
+}
+
 /// Says so where no adapter has matrix units; CONTRIBUTING names one that needs no GPU.
 #[test]
 fn half_precision_by_matrix_units_stays_near_the_reference() {
@@ -65,7 +78,7 @@ fn half_precision_by_matrix_units_stays_near_the_reference() {
         }
         let tiles = matrix_tiles(&device);
         if tiles.is_empty() {
-            println!("no matrix units");
+            writeln!(std::io::stderr(), "no matrix units: products in half precision run without").unwrap();
         }
         for tile in tiles {
             let device = pollster::block_on(device.reopen()).unwrap();

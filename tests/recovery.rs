@@ -12,6 +12,7 @@ use bootmae::{
     data,
     device::DeviceOptions,
     error::{Error, Result},
+    graph::Precision,
     ops::Tuning,
     train::{
         checkpoint,
@@ -19,7 +20,9 @@ use bootmae::{
         metrics::Metrics,
         pretrain::{Event, Run, Start},
         run_folder::{Entry, RunFolder},
+        snapshot::LOSS_SCALE,
         stop::{Ended, Stops},
+        training::{self, Training},
     },
 };
 
@@ -108,6 +111,46 @@ fn a_run_that_loses_its_device_ends_with_the_same_bits() {
     assert!(story.steps.len() as u64 == STEPS && story.steps.iter().all(|metrics| metrics.gradient_norm <= limit));
     let left_out = checkpoint::read_any(&spiked).unwrap().left_out;
     assert!(!left_out.is_empty() && left_out.len() <= 2 * story.recovered.len(), "{left_out:?}");
+}
+
+#[test]
+fn a_run_in_half_precision_goes_on_with_the_same_bits_and_over_overflows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let mut half = config(STEPS, None);
+    half.training.precision = Precision::F16;
+    let calm = run(&whole, half.clone(), None);
+    let lost = run(&parts, half.clone(), Some(5));
+    assert_eq!((calm.end.unwrap(), lost.end.unwrap()), (Ended::Finished, Ended::Finished));
+    assert!(calm.recovered.is_empty() && lost.recovered.len() == 1);
+    assert_eq!(losses(&calm.steps), losses(&lost.steps));
+    let read = |run: &Path| {
+        fs::read(run.join("checkpoints").join(format!("step-{STEPS}")).join("optimizer.safetensors")).unwrap()
+    };
+    assert!(read(&whole) == read(&parts), "the loss scale is part of the state");
+
+    // A scale that is far too high falls by half a step, and nothing is taken for a fault.
+    let mut state = checkpoint::read_any(&whole).unwrap();
+    assert_eq!(state.group(LOSS_SCALE)[0].data, [65536.0, STEPS as f32]);
+    state.groups.get_mut(LOSS_SCALE).unwrap()[0].data[0] = 2f32.powi(36);
+    half.training.steps = 40;
+    let device = common::one_device(DeviceOptions::default());
+    let tuning = Tuning::for_device(&device);
+    let start = training::Start::State(Box::new(state), whole.clone());
+    let training = Training::new(half, data::open(PHOTOS).unwrap(), device, tuning, start);
+    let mut training = pollster::block_on(training).unwrap();
+    let mut steps = Vec::new();
+    while steps.len() < 24 {
+        training.submit(40).unwrap();
+        steps.push(pollster::block_on(training.take()).unwrap().metrics);
+    }
+    let skipped = steps.iter().take_while(|metrics| !metrics.gradient_norm.is_finite()).count();
+    assert!((4..24).contains(&skipped), "{steps:#?}");
+    assert_eq!(steps[0].loss_scale, Some(2f64.powi(36)));
+    for pair in steps.windows(2) {
+        let falls = if pair[0].gradient_norm.is_finite() { 1.0 } else { 0.5 };
+        assert_eq!(pair[1].loss_scale, pair[0].loss_scale.map(|scale| scale * falls), "{steps:#?}");
+    }
 }
 
 #[test]

@@ -333,7 +333,7 @@ fn gradients_beyond_half_precision_lower_the_loss_scale_and_nothing_else() {
         skipped += 1;
     };
     assert!(skipped > 3, "{first:?}");
-    // What is made in the end is the update that a smaller scale would have made from the start.
+    // What is made in the end is the same update number 1 that a smaller scale makes. (A run counts on meanwhile.)
     let mut calm = half_trainer(&config, 2, 2);
     let want = step(&mut calm, &batch, 1, 2);
     assert!((first.loss - want.loss).abs() < 1e-9 && !want.refused, "{first:?} {want:?}");
@@ -399,6 +399,7 @@ fn fusion_changes_no_result_and_saves_dispatches() {
     let [mut fused, mut plain] = [false, true].map(|no_fusion| trainer_with(&config, 3, 1, no_fusion, None));
     let dispatches = |t: &Trainer| t.pass().plan().dispatches.len();
     assert!(dispatches(&fused) < dispatches(&plain), "{} of {}", dispatches(&fused), dispatches(&plain));
+    assert!(fused.update().plan().dispatches.iter().any(|d| d.op == "adamw+ema"));
     alike(&mut fused, &mut plain, &images(&config, 3, 11));
 }
 

@@ -15,9 +15,6 @@ const B_ALONG_K: u32 = 1u;
 
 @group(0) @binding(1) var<storage, read> a: array<f16>;
 @group(0) @binding(2) var<storage, read> b: array<f16>;
-@group(0) @binding(4) var<storage, read> extra: array<Result>;
-@group(0) @binding(5) var<storage, read_write> y: array<Result>;
-@group(0) @binding(6) var<storage, read_write> activated: array<Result>;
 
 var<private> acc: array<Sum, BLOCKS>;
 // A block of sums of each subgroup, on its way to bias and epilogue: a matrix unit's own blocks keep their places secret.
@@ -73,6 +70,11 @@ fn accumulate(at: vec2<u32>, part: u32) {
     }
 }
 
+// Two neighbouring sums with their biases.
+fn two_sums(at: u32, column: u32) -> vec2<f32> {
+    return vec2(block[at] + bias_of(column), block[at + 1u] + bias_of(column + 1u));
+}
+
 // What is stored, and where, has names: naga emits no code for an expression in that place.
 @compute @workgroup_size(THREADS)
 fn forward(
@@ -97,11 +99,12 @@ fn forward(
                 } else {
                     coopStoreT(found, &block[own], SIDE);
                     workgroupBarrier();
-                    for (var l = lane; l < SIDE * SIDE; l += lanes) {
+                    for (var l = lane * 2u; l < SIDE * SIDE; l += lanes * 2u) {
                         let to = (row + l / SIDE) * params.n + column + l % SIDE;
-                        var more = 0.0;
-                        if EPILOGUE == 3u { more = f32(extra[to]); }
-                        y[to] = Result(after(block[own + l] + bias_of(column + l % SIDE), more));
+                        let v = two_sums(own + l, column + l % SIDE);
+                        var more = vec2(0.0);
+                        if EPILOGUE == 3u { more = two_extra(to); }
+                        store_two(to, vec2(after(v.x, more.x), after(v.y, more.y)));
                     }
                     workgroupBarrier();
                 }
@@ -131,11 +134,11 @@ fn forward_gelu(
                 let found = acc[i * COLUMNS + j];
                 coopStoreT(found, &block[own], SIDE);
                 workgroupBarrier();
-                for (var l = lane; l < SIDE * SIDE; l += lanes) {
+                for (var l = lane * 2u; l < SIDE * SIDE; l += lanes * 2u) {
                     let to = (row + l / SIDE) * params.n + column + l % SIDE;
-                    let v = block[own + l] + bias_of(column + l % SIDE);
-                    y[to] = Result(v);
-                    activated[to] = Result(gelu(v));
+                    let v = two_sums(own + l, column + l % SIDE);
+                    store_two(to, v);
+                    activate_two(to, vec2(gelu(v.x), gelu(v.y)));
                 }
                 workgroupBarrier();
             }

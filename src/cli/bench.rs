@@ -70,17 +70,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let clock = || began.elapsed().as_secs_f64();
     let (batch, steps) = (arguments.batch_size as usize, arguments.steps as usize);
     let timed = arguments.profile || arguments.trace.is_some();
-    let tuning =
-        arguments.tuning.settle(&device, work(&device, &config, batch, arguments.precision), arguments.tune)?;
-    if arguments.candidates {
-        return pollster::block_on(compare(
-            &device,
-            work(&device, &config, batch, arguments.precision),
-            &tuning,
-            &clock,
-        ));
-    }
     let (recompute, precision) = (arguments.recompute, arguments.precision);
+    let work = work(&device, &config, batch, precision);
+    let tuning = arguments.tuning.settle(&device, work.clone(), precision, arguments.tune)?;
+    if arguments.candidates {
+        return pollster::block_on(compare(&device, work, &tuning, &clock));
+    }
     let options = TrainerOptions { recompute, precision, ..TrainerOptions::new(batch, 1, tuning) };
     let result = pollster::block_on(bench(device, &config, options, steps, timed, &clock))?;
     if arguments.json {

@@ -200,7 +200,7 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
     told.say(&format!("{} images, {steps} steps of {batch} images", source.len()));
     let kept = match &begun.start {
         Start::Resumed(from) => {
-            let runs = |tuning: &Tuning| tuning.runs_on(&device);
+            let runs = |tuning: &Tuning| tuning.runs_on(&device, config.training.precision);
             let kept = kept_tuning(&from.snapshot, &device.adapter().name, Tuning::for_device(&device), runs);
             if kept.is_none() {
                 told.say("the checkpoint's kernel variants are for another adapter or program; its bits will differ");
@@ -212,8 +212,9 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
     let tuning = match kept {
         Some(tuning) => tuning,
         None => {
-            let work = work(&device, &config.model, config.training.micro_batch_size(), config.training.precision);
-            arguments.tuning.settle(&device, work, false)?
+            let (micro_batch, precision) = (config.training.micro_batch_size(), config.training.precision);
+            let work = work(&device, &config.model, micro_batch, precision);
+            arguments.tuning.settle(&device, work, precision, false)?
         }
     };
     let mut run = pollster::block_on(Run::new(config, folder, source, device, tuning, begun.start))?;

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::{
     device::Device,
     error::Result,
+    graph::Precision,
     ops::{Tuning, Work},
     train::tune::{self, cache, cache::Cache},
 };
@@ -22,9 +23,14 @@ pub struct TuningArguments {
 }
 
 impl TuningArguments {
-    /// The variants for a step that computes `work`. Choices that are missing from the cache, or all of them if `afresh`,
-    /// are measured, printed on standard error and kept.
-    pub fn settle(&self, device: &Device, work: Vec<Work>, afresh: bool) -> Result<Tuning> {
+    /// The variants for a step of this precision that computes `work`. Choices that are missing from the cache, or all of
+    /// them if `afresh`, are measured, printed on standard error and kept.
+    pub fn settle(&self, device: &Device, work: Vec<Work>, precision: Precision, afresh: bool) -> Result<Tuning> {
+        let (tuning, built_in) = (self.measured(device, work, afresh)?, Tuning::for_device(device));
+        Ok(if precision == Precision::F16 { tuning.storing_halves(&built_in) } else { tuning })
+    }
+
+    fn measured(&self, device: &Device, work: Vec<Work>, afresh: bool) -> Result<Tuning> {
         let mut tuning = Tuning::for_device(device);
         let forbidden = std::env::var_os(NO_TUNE).is_some_and(|value| !value.is_empty() && value != "0");
         if self.no_tune || (forbidden && !afresh) {

@@ -163,12 +163,14 @@ fn memory_bytes(_: &wgpu::Adapter) -> Option<u64> {
 }
 
 /// The side of the blocks that matrix units multiply, the larger one where there are two: half precision in, f32 out, a
-/// subgroup at a time. None where subgroups vary so much that four of the smallest may be less than one.
+/// subgroup at a time. Through Vulkan alone: Metal's were never tried. None where subgroups vary so much that four of the
+/// smallest may be less than one, or are of fewer than 8: lavapipe then lists units that it does not have.
 pub(super) fn matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
     use wgpu::CooperativeScalarType::{F16, F32};
     let info = adapter.get_info();
-    let usable = adapter.features().contains(super::MATRIX_UNITS)
-        && info.subgroup_min_size > 0
+    let usable = info.backend == wgpu::Backend::Vulkan
+        && adapter.features().contains(super::MATRIX_UNITS)
+        && info.subgroup_min_size >= 8
         && (4 * info.subgroup_min_size).is_multiple_of(info.subgroup_max_size);
     let properties = adapter.cooperative_matrix_properties();
     let has = |side: &u32| {

@@ -98,15 +98,7 @@ impl Device {
     /// Opens an adapter. [`Error::Gpu`] says which adapters there are and how to install a driver when there is none.
     pub async fn open(options: &DeviceOptions) -> Result<Device> {
         let (adapter, summary) = adapter::choose(options.adapter.as_deref()).await?;
-        let mut wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
-        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
-        let matrix_side = adapter::matrix_side(&adapter);
-        if matrix_side.is_some() {
-            wanted |= MATRIX_UNITS;
-            // SAFETY: what is experimental is how shaders use matrix units; they are tested like all others, and the tuner
-            // compares each of their variants with the web-safe one before it is used.
-            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
-        }
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
         let limits = if options.web_limits { wgpu::Limits::default() } else { adapter.limits() };
         adapter::check_limits(&limits, &summary.name)?;
         let descriptor = wgpu::DeviceDescriptor {
@@ -114,13 +106,26 @@ impl Device {
             required_features: adapter.features() & wanted,
             required_limits: limits,
             memory_hints: wgpu::MemoryHints::MemoryUsage,
-            experimental_features,
             ..Default::default()
         };
-        let (raw, queue) = adapter
-            .request_device(&descriptor)
-            .await
-            .map_err(|e| Error::Gpu(format!("{} refused to open: {e}", summary.name)))?;
+        let mut matrix_side = adapter::matrix_side(&adapter);
+        let mut opened = None;
+        if matrix_side.is_some() {
+            let mut with_units = descriptor.clone();
+            with_units.required_features |= MATRIX_UNITS;
+            // SAFETY: what is experimental is how shaders use matrix units. Those that do are tested like all others.
+            with_units.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+            opened = adapter.request_device(&with_units).await.ok();
+            // Some drivers list what their units multiply, and have them not.
+            matrix_side = matrix_side.filter(|_| opened.is_some());
+        }
+        let (raw, queue) = match opened {
+            Some(opened) => opened,
+            None => adapter
+                .request_device(&descriptor)
+                .await
+                .map_err(|e| Error::Gpu(format!("{} refused to open: {e}", summary.name)))?,
+        };
         let fault = Fault::default();
         let lost = fault.clone();
         raw.set_device_lost_callback(move |reason, message| {

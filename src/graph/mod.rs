@@ -98,7 +98,7 @@ pub trait Op: Debug + Any {
         let _ = (operand, x, tuning);
         Halves::Never
     }
-    /// How many of the first outputs can be stored in half precision, all of them or none.
+    /// How many of the first outputs can be stored in half precision. They are all stored so, or none is.
     fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
         let _ = (x, tuning);
         0

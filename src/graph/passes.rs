@@ -58,9 +58,11 @@ fn fuse_one(nodes: &mut [Option<Node>], index: usize, wanted: &[ValueId], tuning
         let Some(op) = node.op.absorb(&*next.op, operand, only, tuning) else { continue };
         let rest: Vec<_> = next.inputs.iter().enumerate().filter(|(i, _)| *i != operand).map(|(_, id)| *id).collect();
         // What stays is the later of the two where only the result matters, so that its other inputs are there; else
-        // the earlier, whose output others may read before.
+        // the earlier, whose output others may read before. Then the later must have no others, or nothing in between
+        // that could make them.
         let here = if only { at } else { index };
-        if only && moves_past_update(&nodes[index..at]) || !only && !rest.is_empty() {
+        let next_to_it = nodes[index + 1..at].iter().all(Option::is_none);
+        if only && moves_past_update(&nodes[index..at]) || !only && !rest.is_empty() && !next_to_it {
             continue;
         }
         let inputs = node.inputs.iter().copied().chain(rest).collect();

@@ -30,16 +30,26 @@ impl Op for Cast {
 }
 
 pub(super) fn samples() -> Vec<Sample> {
-    // Ties, halves below 2^-14, the ends of the range; the rest as it comes. Copies move 4 bytes, so both are even.
-    let near = [0.0, 1.0, -1.0, 1.0 + 4.8828125e-4, 1.0 + 14.6484375e-4, 65504.0, -65519.9, 6.1035156e-5, 5.9e-8];
-    let small = [2.98e-8, 2.99e-8, -8.9e-8, 1.49e-7, 3.0e-5, -6.0976e-5, 1.0e-30, 0.1, -3.3333333, 1234.567, -0.7];
-    let exact: Vec<f64> = near.into_iter().chain(small).map(|v: f64| f64::from(v as f32)).collect();
+    // Each list is compared as a whole, so that its numbers must be of one size. Copies move 4 bytes: all lists are even.
+    let exact = |values: &[f64]| {
+        let values: Vec<f64> = values.iter().map(|v| f64::from(*v as f32)).collect();
+        Sample::new(Cast, vec![(TensorType::f32(&[values.len()]), Content::Exact(values))])
+    };
+    let unit = 2f64.powi(-24);
     vec![
-        Sample::new(Cast, vec![(TensorType::f32(&[exact.len()]), Content::Exact(exact))]),
-        Sample::new(
-            Cast,
-            vec![(TensorType::f32(&[4]), Content::Exact(vec![65520.0, -65536.0, 7e9, f64::NEG_INFINITY]))],
-        ),
+        exact(&[65504.0, -65519.9, 65488.0, -65487.9]),
+        exact(&[65520.0, -65536.0, 7e9, f64::NEG_INFINITY]),
+        // Halfway between two halves, and a little beside it; the next halves after 1 are 2^-10 apart.
+        exact(&[
+            1.0 + 2f64.powi(-11),
+            1.0 + 3.0 * 2f64.powi(-11),
+            -1.0 - 2f64.powi(-11) - 1e-6,
+            1.0 + 2f64.powi(-11) - 1e-6,
+        ]),
+        // The same among multiples of 2^-24, and where these meet the others.
+        exact(&[0.5 * unit, 1.5 * unit, -2.5 * unit, 0.51 * unit, -3.4 * unit, 0.49 * unit]),
+        exact(&[1022.5 * unit, -1023.5 * unit, 1023.4 * unit, 1024.0 * unit, -1024.5 * unit, 1025.6 * unit]),
+        exact(&[1e-30, -1e-40, 0.0, -0.0]),
         Sample::new(Cast, vec![(TensorType::f32(&[5, 266]), Content::Fixed)]),
     ]
 }

@@ -7,7 +7,8 @@ use super::prelude::*;
 /// outputs the health of the gradients themselves with 1 / scale, `[3]`, and the state in place.
 ///
 /// The rule and its numbers are those of dynamic loss scaling (Micikevicius et al., Mixed Precision Training, 2018) as
-/// PyTorch's `GradScaler` has them.
+/// PyTorch's `GradScaler` has them. Unlike there, steps whose gradients overflowed count for AdamW's bias correction: the
+/// host, which computes it, hears of them later.
 #[derive(Debug, Clone, Copy)]
 pub struct LossScale;
 

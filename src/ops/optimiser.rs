@@ -1,6 +1,8 @@
 //! What happens to a shard of weights after the backward pass: gradient norm and health, AdamW, the momentum encoder's
 //! moving average, and the sum of micro-batches' gradients.
 
+use std::{any::Any, rc::Rc};
+
 use super::{column_sum, prelude::*};
 
 /// Values that one invocation of [`SquareSum`] adds up.
@@ -73,6 +75,11 @@ pub struct AdamW {
 #[derive(Debug, Clone, Copy)]
 pub struct Ema;
 
+/// [`AdamW`] and the [`Ema`] that reads its weights, in one; inputs of the first, then teacher, settings and health of the
+/// second, outputs weights, moments and teacher. Recorded by the fusion pass, not by models.
+#[derive(Debug, Clone, Copy)]
+struct AdamWEma(AdamW);
+
 /// Adds a micro-batch's gradient in place; inputs sum, gradient and `[1]`: 0 to start anew.
 #[derive(Debug, Clone, Copy)]
 pub struct Accumulate;
@@ -116,6 +123,42 @@ impl Op for SquareSum {
     }
 }
 
+impl AdamW {
+    fn params(&self, x: &[TensorType]) -> kernels::optimiser::Params {
+        let scaled = u32::from(x[5].len() == 3);
+        kernels::optimiser::Params { decayed: self.decayed as u32, scaled, ..params(x[0].len()) }
+    }
+}
+
+impl Op for AdamWEma {
+    fn name(&self) -> &'static str {
+        "adamw+ema"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let updated = self.0.infer(&x[..6])?;
+        Ok(updated.into_iter().chain([x[6].clone()]).collect())
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        let mut y = self.0.eval(&x[..6]);
+        let teacher = Ema.eval(&[x[6], &y[0], x[7], x[8]]);
+        y.extend(teacher);
+        y
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let state = [Slot::Out(0), Slot::Out(1), Slot::Out(2), Slot::Out(3)];
+        let slots = [&[Slot::In(1), Slot::In(4), Slot::In(5)][..], &state].concat();
+        let grid = groups(x[0].len().div_ceil(4));
+        vec![dispatch(&kernels::optimiser::ADAMW_EMA, self.0.params(x), &slots, grid)]
+    }
+
+    fn overwrites(&self) -> &[(usize, usize)] {
+        &[(0, 0), (1, 2), (2, 3), (3, 6)]
+    }
+}
+
 impl Op for AdamW {
     fn name(&self) -> &'static str {
         "adamw"
@@ -150,9 +193,11 @@ impl Op for AdamW {
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(4), Slot::In(5), Slot::Out(0), Slot::Out(1), Slot::Out(2)];
         let grid = groups(x[0].len().div_ceil(4));
-        let scaled = u32::from(x[5].len() == 3);
-        let params = kernels::optimiser::Params { decayed: self.decayed as u32, scaled, ..params(x[0].len()) };
-        vec![dispatch(&kernels::optimiser::ADAMW, params, &slots, grid)]
+        vec![dispatch(&kernels::optimiser::ADAMW, self.params(x), &slots, grid)]
+    }
+
+    fn absorb(&self, next: &dyn Op, operand: usize, _: bool, _: &Tuning) -> Option<Rc<dyn Op>> {
+        (operand == 1 && (next as &dyn Any).is::<Ema>()).then(|| Rc::new(AdamWEma(*self)) as Rc<dyn Op>)
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -235,6 +280,10 @@ pub(super) fn samples() -> Vec<Sample> {
         update(0.0, 0.5),
         update_of(health_of(&[1.0, 0.0, 0.125]), 1.5),
         update_of(health_of(&[1.0, 1.0, 0.125]), 1.5),
+        Sample::new(
+            AdamWEma(AdamW { decayed: 500 }),
+            update(0.0, 1.5).inputs.into_iter().chain([vector(Content::Fixed), settings(1.5), health(0.0)]).collect(),
+        ),
         Sample::new(Ema, pair().into_iter().chain([settings(1.5), health(0.0)]).collect()),
         Sample::new(Ema, pair().into_iter().chain([settings(0.5), health(0.0)]).collect()),
         Sample::new(Accumulate, pair().into_iter().chain([sum(0.0)]).collect()),

@@ -6,6 +6,7 @@ use super::{
     Elementwise, Gelu, GeluBackward, column_sum,
     divided_product::{PartialProducts, SumOfParts},
     prelude::*,
+    tuning::NARROW,
 };
 
 /// Which sides of the product are read along their rows.
@@ -263,11 +264,7 @@ impl Op for Product {
 
     fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
         let e = self.extents(x).expect("checked when recorded");
-        match tuning.product(self.form, [e.m, e.n, e.k], DType::F16) {
-            Tile::Quads { .. } | Tile::Workgroup { .. } | Tile::Pairs { .. } | Tile::Matrix { .. } => 1,
-            // Two of these would share 32 bits.
-            Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. } => 0,
-        }
+        tuning.product(self.form, [e.m, e.n, e.k], DType::F16).stores_halves().into()
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
@@ -394,7 +391,12 @@ impl Op for FusedProduct {
     }
 
     fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
-        let outputs = if self.epilogue == Epilogue::SumAndGelu { 2 } else { 1 };
+        let outputs = match self.epilogue {
+            Epilogue::SumAndGelu => 2,
+            Epilogue::Gelu | Epilogue::GeluSlope => 1,
+            // Sums of the residual stream and of weights' gradients stay f32.
+            Epilogue::Add => 0,
+        };
         outputs * self.product.stores_halves(self.own(x), tuning)
     }
 
@@ -435,7 +437,7 @@ impl Tile {
             }
             Tile::Quads { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
             Tile::Matrix { side, .. } if !by(8) || !k.is_multiple_of(side as usize) || m.min(n) < side as usize => {
-                Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 }.fitting(form, [m, n, k])
+                NARROW.fitting(form, [m, n, k])
             }
             tile => tile,
         }
@@ -453,6 +455,14 @@ impl Tile {
         let groups = m.div_ceil(rows as usize) * n.div_ceil(cols as usize);
         let most = (k / LEAST_TERMS).min(MOST_PARTIAL / (m * n)).min(column_sum::CHUNK);
         Some((BUSY_GROUPS / groups).min(most)).filter(|parts| *parts > 1)
+    }
+
+    /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.
+    pub(super) fn stores_halves(self) -> bool {
+        match self {
+            Tile::Quads { .. } | Tile::Workgroup { .. } | Tile::Pairs { .. } | Tile::Matrix { .. } => true,
+            Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. } => false,
+        }
     }
 
     /// This tile, or the nearest that reads operands of this type.
@@ -551,27 +561,28 @@ impl Tile {
 
 pub(super) fn samples() -> Vec<Sample> {
     let op = |form| Product { form };
+    let halves_of = |shapes: &[&[usize]]| -> Vec<_> {
+        shapes.iter().map(|shape| (TensorType::f16(shape), Content::Fixed)).collect()
+    };
     let half = |form, epilogue: Option<Epilogue>, operands: [&[usize]; 2], rest: &[&[usize]]| {
-        let inputs = operands.map(|shape| (TensorType::f16(shape), Content::Fixed)).into_iter();
-        let inputs = inputs.chain(rest.iter().map(|shape| (TensorType::f32(shape), Content::Fixed))).collect();
+        let rest = rest.iter().map(|shape| (TensorType::f32(shape), Content::Fixed)).collect();
+        let inputs = [halves_of(&operands), rest].concat();
         match epilogue {
             Some(epilogue) => Sample::new(FusedProduct { product: op(form), epilogue }, inputs),
             None => Sample::new(op(form), inputs),
         }
     };
-    let halves =
-        |form, epilogue: Option<Epilogue>, operands: [&[usize]; 2], bias: Option<usize>, extra: &[&[usize]]| {
-            let inputs = operands.map(|shape| (TensorType::f16(shape), Content::Fixed)).into_iter();
-            let inputs = inputs.chain(bias.map(|len| (TensorType::f32(&[len]), Content::Fixed)));
-            let inputs = inputs.chain(extra.iter().map(|shape| (TensorType::f16(shape), Content::Fixed))).collect();
-            match epilogue {
-                Some(Epilogue::SumAndGelu) => {
-                    Sample::halved(FusedProduct { product: op(form), epilogue: Epilogue::SumAndGelu }, 2, inputs)
-                }
-                Some(epilogue) => Sample::halved(FusedProduct { product: op(form), epilogue }, 1, inputs),
-                None => Sample::halved(op(form), 1, inputs),
+    let halves = |form, epilogue: Option<Epilogue>, operands: [&[usize]; 2], bias: &[usize], extra: &[&[usize]]| {
+        let bias = bias.iter().map(|len| (TensorType::f32(&[*len]), Content::Fixed)).collect();
+        let inputs = [halves_of(&operands), bias, halves_of(extra)].concat();
+        match epilogue {
+            Some(epilogue) => {
+                let outputs = if epilogue == Epilogue::SumAndGelu { 2 } else { 1 };
+                Sample::halved(FusedProduct { product: op(form), epilogue }, outputs, inputs)
             }
-        };
+            None => Sample::halved(op(form), 1, inputs),
+        }
+    };
     let fused = |form, epilogue, shapes: &[&[usize]]| {
         let inputs = shapes.iter().map(|s| (TensorType::f32(s), Content::Fixed)).collect();
         Sample::new(FusedProduct { product: Product { form }, epilogue }, inputs)
@@ -612,11 +623,11 @@ pub(super) fn samples() -> Vec<Sample> {
         half(Form::Nt, Some(Epilogue::SumAndGelu), [&[65, 32], &[40, 32]], &[&[40]]),
         half(Form::Nn, Some(Epilogue::GeluSlope), [&[66, 32], &[32, 40]], &[&[66, 40]]),
         half(Form::Tn, Some(Epilogue::Add), [&[32, 40], &[32, 24]], &[&[40, 24]]),
-        halves(Form::Nt, None, [&[2, 37, 20], &[68, 20]], Some(34), &[]),
-        halves(Form::Nn, None, [&[66, 32], &[32, 40]], None, &[]),
-        halves(Form::Nt, Some(Epilogue::Gelu), [&[33, 16], &[24, 16]], Some(24), &[]),
-        halves(Form::Nt, Some(Epilogue::SumAndGelu), [&[65, 32], &[40, 32]], Some(40), &[]),
-        halves(Form::Nn, Some(Epilogue::GeluSlope), [&[66, 32], &[32, 40]], None, &[&[66, 40]]),
+        halves(Form::Nt, None, [&[2, 37, 20], &[68, 20]], &[34], &[]),
+        halves(Form::Nn, None, [&[66, 32], &[32, 40]], &[], &[]),
+        halves(Form::Nt, Some(Epilogue::Gelu), [&[33, 16], &[24, 16]], &[24], &[]),
+        halves(Form::Nt, Some(Epilogue::SumAndGelu), [&[65, 32], &[40, 32]], &[40], &[]),
+        halves(Form::Nn, Some(Epilogue::GeluSlope), [&[66, 32], &[32, 40]], &[], &[&[66, 40]]),
         half(Form::Tn, None, [&[600, 36], &[600, 68]], &[]),
         half(Form::Nt, Some(Epilogue::SumAndGelu), [&[70, 12], &[36, 12]], &[&[36]]),
         half(Form::Nn, Some(Epilogue::Add), [&[66, 22], &[22, 34]], &[&[66, 34]]),

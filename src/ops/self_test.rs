@@ -19,6 +19,9 @@ pub const TOLERANCE: f64 = 1e-10;
 /// each by 4.9e-4 of itself.
 const HALF_TOLERANCE: f64 = 1e-8;
 
+/// How the name of a sample ends that stores halves. A tuning whose variants cannot store them does without those.
+pub const STORES_HALVES: &str = " to f16";
+
 /// How one sample fared.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Outcome {
@@ -103,7 +106,8 @@ async fn run(device: &Device, tuning: Tuning, sample: &Sample) -> Result<Outcome
     }
     executor.run(device);
     let shapes: Vec<_> = sample.inputs.iter().map(|(ty, _)| ty.to_string()).collect();
-    let name = format!("{} {}", sample.op.name(), shapes.join(" "));
+    let halved = (&*sample.op as &dyn Any).is::<Halved>();
+    let name = format!("{} {}{}", sample.op.name(), shapes.join(" "), if halved { STORES_HALVES } else { "" });
     let mut outcome = Outcome { name, pass: true, worst: 0.0, tensor: String::new() };
     for ((name, tensor), want) in recording.results.iter().zip(&want) {
         let got = executor.read_as(device, name, tensor.ty().dtype).await?;

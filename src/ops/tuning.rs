@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use super::{Attention, Form, LayerNorm, NormRows, Product, Rows, Tile};
 use crate::{
     device::Device,
-    graph::{DType, Op, TensorType},
+    graph::{DType, Op, Precision, TensorType},
 };
 
 /// Outputs below which a product is tiny: it is over before a large tile is compiled for it.
@@ -177,10 +177,30 @@ impl Tuning {
         }
     }
 
-    /// Whether `device` has every variant: those of its candidates, its built-in table and the web-safe ones.
-    pub fn runs_on(&self, device: &Device) -> bool {
-        let tiles = candidates(device);
-        self.products.iter().all(|tile| tiles.contains(tile))
+    /// The same, but for variants that cannot store halves those of `other`: what they store in f32 takes the memory that
+    /// half precision was to save, and an operation to round it.
+    pub fn storing_halves(mut self, other: &Tuning) -> Tuning {
+        for class in Class::all().filter(|class| class.half) {
+            let tile = &mut self.products[class.index()];
+            if !tile.stores_halves() {
+                *tile = other.products[class.index()];
+            }
+        }
+        if matches!(self.attention, Rows::Workgroup(_)) {
+            self.attention = other.attention;
+        }
+        if self.norm == NormRows::Invocation {
+            self.norm = other.norm;
+        }
+        self
+    }
+
+    /// Whether `device` has every variant that a step in this precision may ask for: those of its candidates, its built-in
+    /// table and the web-safe ones.
+    pub fn runs_on(&self, device: &Device, precision: Precision) -> bool {
+        let tiles: Vec<_> = candidates(device).into_iter().chain(matrix_tiles(device)).collect();
+        let asked = |class: &Class| precision == Precision::F16 || !class.half;
+        Class::all().filter(asked).all(|class| tiles.contains(&self.products[class.index()]))
             && row_candidates(device).contains(&self.attention)
             && norm_candidates(device).contains(&self.norm)
     }
@@ -195,7 +215,7 @@ impl Default for Tuning {
 
 /// The built-in tiles of a GPU: 64 × 64 outputs a workgroup, and 32 × 32 where there are few.
 const WIDE: Tile = Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 };
-const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 };
+pub(super) const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 };
 
 /// The built-in tile of a software adapter that lacks 64-bit integers or narrow subgroups. A workgroup is as wide as
 /// SwiftShader's SIMD: it runs a wider one in turns.
@@ -249,8 +269,8 @@ impl TryFrom<BTreeMap<String, String>> for Tuning {
     }
 }
 
-/// The product tiles worth measuring on a device, its built-in one and the web-safe one among them. Software adapters
-/// compile a large tile for seconds, so their list is short.
+/// The product tiles worth measuring on a device, its built-in one and the web-safe one among them, the most promising
+/// last. Software adapters compile a large tile for seconds, so their list is short.
 pub fn candidates(device: &Device) -> Vec<Tile> {
     let register = |rows, cols, group_rows, group_cols| Tile::Register { rows, cols, group_rows, group_cols };
     let mut tiles = vec![Tile::default()];
@@ -270,8 +290,6 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
             group_cols,
             depth,
         }));
-    }
-    if !device.is_software() {
         tiles.extend(matrix_tiles(device));
     }
     tiles
@@ -368,16 +386,18 @@ impl Work {
         }
     }
 
-    /// The variants worth measuring on a device.
+    /// The variants worth measuring on a device, the most promising first: time may run out.
     pub fn candidates(&self, device: &Device) -> Vec<Variant> {
-        match self {
+        let mut variants: Vec<_> = match self {
             Work::Product { form, shape, operands } => {
                 let fits = |tile: &Tile| tile.fitting(*form, *shape).of(*operands) == *tile;
                 candidates(device).into_iter().filter(fits).map(Variant::Product).collect()
             }
             Work::Attention { .. } => row_candidates(device).into_iter().map(Variant::Attention).collect(),
             Work::LayerNorm { .. } => norm_candidates(device).into_iter().map(Variant::LayerNorm).collect(),
-        }
+        };
+        variants.reverse();
+        variants
     }
 }
 

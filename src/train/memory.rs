@@ -90,7 +90,7 @@ pub fn footprint(device: &Device, config: &ModelConfig, passes: Passes) -> Resul
 
 /// What a step needs, as far as it can be known without a device.
 pub fn estimate(config: &ModelConfig, passes: Passes) -> Footprint {
-    of(&trainer::planned(None, config, &passes.options(Tuning::default())))
+    of(&trainer::planned(None, config, &passes.options(Tuning::for_gpus())))
 }
 
 fn of(planned: &PlannedStep) -> Footprint {

@@ -307,7 +307,11 @@ impl Trainer {
         if let Some(group) = self.loss_scale_group() {
             let needed = loss_scale_tensor(&LossScale::START);
             check_matches(group, held(group), [(&needed.name[..], &needed.shape[..])])?;
-            self.write_loss_scale(&held(group)[0].data);
+            let state = &held(group)[0].data;
+            if !(state[0].is_finite() && state[0] >= LossScale::LEAST && state[1] >= 0.0) {
+                return Err(format!("`{group}` holds {state:?}, which is no scale and number of steps"));
+            }
+            self.write_loss_scale(state);
         }
         for (group, arena) in self.groups() {
             held(group).iter().for_each(|tensor| self.write(arena, &tensor.name, &tensor.data));
@@ -536,4 +540,21 @@ fn shard<'g>(graph: &'g Graph, layout: &Layout, arena: &'static str, index: usiz
 
 fn shards<'g>(graph: &'g Graph, layout: &Layout, arena: &'static str) -> Vec<Tensor<'g>> {
     (0..layout.shards.len()).map(|index| shard(graph, layout, arena, index)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overflow_is_no_fault_as_long_as_the_scale_can_fall() {
+        let overflow = |loss_scale, not_finite, loss| {
+            StepResult { loss_scale, not_finite, loss, ..StepResult::default() }.is_overflow()
+        };
+        assert!(overflow(Some(2.0), 1, 1.0));
+        assert!(!overflow(Some(1.0), 1, 1.0), "the smallest scale");
+        assert!(!overflow(None, 1, 1.0), "f32 has none");
+        assert!(!overflow(Some(2.0), 0, 1.0), "all gradients are finite");
+        assert!(!overflow(Some(2.0), 1, f64::NAN), "the loss itself is at fault");
+    }
 }

@@ -96,11 +96,18 @@ pub async fn tune(
         if expired() {
             break;
         }
-        let before = tuning.variant(work);
+        let mut before = tuning.variant(work);
+        let mut subject = Subject::sized(device, work, before, clock).await;
+        if subject.is_err() && matches!(before, Variant::Product(Tile::Matrix { .. })) {
+            tracing::warn!("the variant `{before}` is left out: the adapter refuses it");
+            before = Tuning::for_gpus().variant(work);
+            tuning.choose(work, before);
+            subject = Subject::sized(device, work, before, clock).await;
+        }
         let mut candidates = work.candidates(device);
         candidates.retain(|candidate| *candidate != before);
         candidates.insert(0, before);
-        let subject = match Subject::sized(device, work, before, clock).await {
+        let subject = match subject {
             Ok(subject) => subject,
             Err(error) => {
                 tracing::warn!("{work} is not tuned: {error}");
@@ -250,7 +257,9 @@ fn sample(work: &Work) -> Work {
     match work {
         Work::Product { form, shape, operands } => {
             let odd = |extent: usize, small: usize| {
-                let unit = [16, 8, 4, 1].into_iter().find(|unit| extent.is_multiple_of(*unit)).expect("1 divides it");
+                // Matrix units take whole blocks.
+                let units: &[usize] = if *operands == DType::F16 { &[16, 8, 4] } else { &[4] };
+                let unit = units.iter().copied().find(|unit| extent.is_multiple_of(*unit)).unwrap_or(1);
                 small.next_multiple_of(unit)
             };
             let [m, n, k] = *shape;

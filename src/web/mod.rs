@@ -141,17 +141,18 @@ fn clock() -> f64 {
 /// adapter compiles candidates for longer than they would save.
 async fn tuned(device: &Device, config: &RunConfig) -> Result<Tuning, Error> {
     let built_in = Tuning::for_device(device);
-    if let Some(tuning) = MEASURED.get().filter(|tuning| tuning.runs_on(device)) {
-        return Ok(tuning);
+    let (micro_batch, precision) = (config.training.micro_batch_size(), config.training.precision);
+    let stored = |tuning: Tuning| if precision == Precision::F16 { tuning.storing_halves(&built_in) } else { tuning };
+    if let Some(tuning) = MEASURED.get().filter(|tuning| tuning.runs_on(device, precision)) {
+        return Ok(stored(tuning));
     }
     if device.is_software() {
         return Ok(built_in);
     }
-    let (micro_batch, precision) = (config.training.micro_batch_size(), config.training.precision);
     let (mut tuning, needs) = (built_in, tune::needs(work(device, &config.model, micro_batch, precision)));
     tune::tune(device, &needs, &mut tuning, TUNING_S.1, &clock, |_| {}).await?;
     MEASURED.set(Some(tuning));
-    Ok(tuning)
+    Ok(stored(tuning))
 }
 
 async fn open() -> Result<(Device, Tuning), Error> {
