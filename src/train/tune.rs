@@ -28,8 +28,9 @@ const REPEATS: f64 = 64.0;
 const TRIAL_FLOPS: f64 = 32e6;
 /// A candidate this many times slower than the best is not run again.
 const HOPELESS: f64 = 2.0;
-/// Candidates at most this many times slower than the best are timed in turn again, since machines are noisy.
-const NEAR: f64 = 1.3;
+/// Candidates at most this many times slower than the best are timed in turn again, since machines are noisy: for a
+/// moment, one may be half as fast.
+const NEAR: f64 = 1.7;
 /// How often they are.
 const ROUNDS: usize = 3;
 /// Rows of a product are cut to a multiple of this.
