@@ -8,11 +8,8 @@ fn half_bits(v: vec4<f32>) -> vec4<u32> {
     let size = bits & vec4(0x7fffffffu);
     // Halves from 2^-14 on: another bias of the exponent, and 13 bits less.
     let normal = (size - vec4(0x38000000u) + vec4(0xfffu) + ((size >> vec4(13u)) & vec4(1u))) >> vec4(13u);
-    // Below, whole multiples of 2^-24.
-    let digits = (size & vec4(0x007fffffu)) | vec4(0x00800000u);
-    let shift = min(vec4(126u) - min(size >> vec4(23u), vec4(112u)), vec4(25u));
-    let half_a_unit = vec4(1u) << (shift - vec4(1u));
-    let small = (digits + half_a_unit - vec4(1u) + ((digits >> shift) & vec4(1u))) >> shift;
+    // Below, whole multiples of 2^-24; `round` takes the even of two equally near ones.
+    let small = vec4<u32>(round(min(abs(v), vec4(1.0)) * 16777216.0));
     var found = select(normal, small, size < vec4(0x38800000u));
     found = select(found, vec4(0x7c00u), size >= vec4(0x47800000u));
     found = select(found, vec4(0x7e00u), size > vec4(0x7f800000u));

@@ -259,6 +259,9 @@ impl Op for Accumulate {
 pub(super) fn samples() -> Vec<Sample> {
     let n = 1031;
     let vector = |content| (TensorType::f32(&[n]), content);
+    // Infinities in the first two chunks, one in each place of a four.
+    let infinite = |i: usize| [1, 6, 300, 511].contains(&i);
+    let overflown = (0..600).map(|i| if infinite(i) { f64::INFINITY } else { (i % 7) as f64 / 8.0 }).collect();
     let settings = |limit: f64| {
         let settings = Settings::new(3, 1e-3, 0.05, (0.9, 0.95), 1e-8, 0.99).with_norm_limit(limit);
         let values = bytemuck::cast::<Settings, [f32; Settings::LEN]>(settings).map(f64::from);
@@ -275,6 +278,7 @@ pub(super) fn samples() -> Vec<Sample> {
     let pair = || vec![vector(Content::Fixed), vector(Content::Fixed)];
     vec![
         Sample::new(SquareSum, vec![vector(Content::Fixed)]),
+        Sample::new(SquareSum, vec![(TensorType::f32(&[600]), Content::Exact(overflown))]),
         update(0.0, 1.5),
         update(1.0, 1.5),
         update(0.0, 0.5),

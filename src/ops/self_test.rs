@@ -80,7 +80,7 @@ pub async fn self_test_of(device: &Device, tuning: Tuning, samples: Vec<Sample>)
 }
 
 /// Whether the variants of a tuning read and store halves as a sample has them.
-fn runs_with(sample: &Sample, tuning: &Tuning) -> bool {
+pub fn runs_with(sample: &Sample, tuning: &Tuning) -> bool {
     let x: Vec<_> = sample.inputs.iter().map(|(ty, _)| ty.clone()).collect();
     let reads = |(operand, ty): (usize, &TensorType)| {
         ty.dtype != DType::F16 || sample.op.halves(operand, &x, tuning) != Halves::Never
@@ -129,12 +129,18 @@ pub fn bytes(ty: &TensorType, value: &Array) -> Vec<u8> {
     }
 }
 
-/// ‖got − want‖² / ‖want‖², or ‖got‖² where nothing is wanted; NaN never passes a comparison.
+/// ‖got − want‖² / ‖want‖², or ‖got‖² where nothing is wanted; NaN never passes a comparison. Infinities that are wanted must
+/// be there, and count no further.
 pub fn normalised_square_error(got: &[f32], want: &[f64]) -> f64 {
     assert_eq!(got.len(), want.len(), "as many values as wanted");
-    // Of equal infinities the difference is no number.
-    let difference = |g: f64, w: f64| if g == w { 0.0 } else { g - w };
-    let error: f64 = got.iter().zip(want).map(|(g, w)| difference(f64::from(*g), *w).powi(2)).sum();
-    let norm: f64 = want.iter().map(|w| w * w).sum();
+    let pairs = || got.iter().map(|g| f64::from(*g)).zip(want.iter().copied());
+    if pairs().any(|(g, w)| w.is_infinite() && g != w) {
+        return f64::INFINITY;
+    }
+    let (mut error, mut norm) = (0.0, 0.0);
+    for (g, w) in pairs().filter(|(_, w)| !w.is_infinite()) {
+        error += (g - w).powi(2);
+        norm += w * w;
+    }
     if norm == 0.0 { error } else { error / norm }
 }
