@@ -23,6 +23,7 @@ mod product;
 mod reshape;
 pub mod self_test;
 mod slice_rows;
+mod tile;
 mod tuning;
 
 pub use assemble_tokens::AssembleTokens;
@@ -41,9 +42,10 @@ pub use loss_scale::LossScale;
 pub use masked_mse::{MaskedMse, MaskedMseBackward};
 pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, health};
 pub use patchify::Patchify;
-pub use product::{Epilogue, Form, FusedProduct, Product, Tile};
+pub use product::{Epilogue, Form, FusedProduct, Product};
 pub use reshape::Reshape;
 pub use slice_rows::{PadRows, SliceRows};
+pub use tile::Tile;
 pub use tuning::{Class, Size, Tuning, Variant, Work, candidates, matrix_tiles, norm_candidates, row_candidates};
 
 use std::rc::Rc;

@@ -1,0 +1,234 @@
+//! The kernel variants of matrix products: how an output is tiled, what a tile asks of the extents, and which kernel that is.
+
+use super::{Form, column_sum, prelude::*, tuning::NARROW};
+
+/// The kernel variant of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tile {
+    /// One output an invocation: the yardstick.
+    Plain,
+    /// A register tile of `rows × cols` an invocation, `group_rows × group_cols` invocations a workgroup.
+    Register {
+        /// Rows of an invocation.
+        rows: u32,
+        /// Columns of an invocation.
+        cols: u32,
+        /// Invocations of a workgroup along the rows.
+        group_rows: u32,
+        /// Invocations of a workgroup along the columns.
+        group_cols: u32,
+    },
+    /// As `Register`, four values a load and four terms a time; needs `k` and what lies side by side to be multiples of 4.
+    Quads {
+        /// Rows of an invocation, a multiple of 4.
+        rows: u32,
+        /// Columns of an invocation, a multiple of 4.
+        cols: u32,
+        /// Invocations of a workgroup along the rows.
+        group_rows: u32,
+        /// Invocations of a workgroup along the columns.
+        group_cols: u32,
+    },
+    /// As `Register`, but from slabs of `depth` terms in the workgroup's shared memory; needs extents that are multiples
+    /// of 4 where values lie side by side.
+    Workgroup {
+        /// Rows of an invocation, a multiple of 4.
+        rows: u32,
+        /// Columns of an invocation, a multiple of 4.
+        cols: u32,
+        /// Invocations of a workgroup along the rows.
+        group_rows: u32,
+        /// Invocations of a workgroup along the columns.
+        group_cols: u32,
+        /// Terms of a slab, a multiple of 4.
+        depth: u32,
+    },
+    /// One subgroup of `lanes` invocations a workgroup; each lane loads `rows` rows and `cols` columns.
+    Subgroup {
+        /// Invocations of a subgroup.
+        lanes: u32,
+        /// Rows that a lane loads.
+        rows: u32,
+        /// Columns that a lane computes.
+        cols: u32,
+    },
+    /// Blocks of `side × side` by matrix units, for operands in half precision: `rows × cols` of them a subgroup,
+    /// `group_rows × group_cols` subgroups of `lanes` a workgroup. `side` divides `k`.
+    Matrix {
+        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
+        side: u32,
+        /// Blocks of a subgroup along the rows.
+        rows: u32,
+        /// Blocks of a subgroup along the columns.
+        cols: u32,
+        /// Subgroups along the rows.
+        group_rows: u32,
+        /// Subgroups along the columns.
+        group_cols: u32,
+        /// The fewest invocations of a subgroup.
+        lanes: u32,
+    },
+    /// As `Subgroup`, but values are loaded and stored in pairs; needs 64-bit integers and even extents.
+    Pairs {
+        /// Invocations of a subgroup.
+        lanes: u32,
+        /// Rows of a lane.
+        rows: u32,
+        /// Columns of a lane, an even number.
+        cols: u32,
+    },
+}
+
+/// Workgroups that keep a large GPU busy.
+const BUSY_GROUPS: usize = 512;
+/// Terms below which a sum is not divided: a partial sum is stored and read once more.
+const LEAST_TERMS: usize = 256;
+/// Values that the parts of one product take at most, 64 MiB.
+const MOST_PARTIAL: usize = 1 << 24;
+
+impl Default for Tile {
+    fn default() -> Tile {
+        Tile::Register { rows: 8, cols: 8, group_rows: 1, group_cols: 8 }
+    }
+}
+
+impl Tile {
+    /// The `Subgroup` tile for extents that are not even. SwiftShader compiles it in a quarter of a second, one of 64 rows
+    /// by 16 columns in six.
+    pub(super) fn subgroup(lanes: u32) -> Tile {
+        Tile::Subgroup { lanes, rows: 2, cols: 6 }
+    }
+
+    /// This tile where an `m × n` product's extents allow it, otherwise the nearest that takes any.
+    pub(super) fn fitting(self, form: Form, [m, n, k]: [usize; 3]) -> Tile {
+        // What lies side by side in memory.
+        let side = if form == Form::Tn { m } else { k };
+        let by = |unit: usize| n.is_multiple_of(unit) && side.is_multiple_of(unit);
+        match self {
+            Tile::Pairs { lanes, .. } if !by(2) => Tile::subgroup(lanes),
+            Tile::Workgroup { rows, cols, group_rows, group_cols, .. } if !by(4) => {
+                Tile::Register { rows, cols, group_rows, group_cols }
+            }
+            Tile::Quads { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
+            Tile::Matrix { side, .. } if !by(8) || !k.is_multiple_of(side as usize) || m.min(n) < side as usize => {
+                NARROW.fitting(form, [m, n, k])
+            }
+            tile => tile,
+        }
+    }
+
+    /// Into how many parts a sum is to be divided so that an `m × n` product occupies a GPU; none where it does without.
+    pub(super) fn parts(self, [m, n, k]: [usize; 3]) -> Option<usize> {
+        let (rows, cols) = match self {
+            Tile::Workgroup { rows, cols, group_rows, group_cols, .. } => (rows * group_rows, cols * group_cols),
+            Tile::Matrix { side, rows, cols, group_rows, group_cols, .. } => {
+                (side * rows * group_rows, side * cols * group_cols)
+            }
+            _ => return None,
+        };
+        let groups = m.div_ceil(rows as usize) * n.div_ceil(cols as usize);
+        let most = (k / LEAST_TERMS).min(MOST_PARTIAL / (m * n)).min(column_sum::CHUNK);
+        Some((BUSY_GROUPS / groups).min(most)).filter(|parts| *parts > 1)
+    }
+
+    /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.
+    pub(super) fn stores_halves(self) -> bool {
+        match self {
+            Tile::Quads { .. } | Tile::Workgroup { .. } | Tile::Pairs { .. } | Tile::Matrix { .. } => true,
+            Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. } => false,
+        }
+    }
+
+    /// This tile, or the nearest that reads operands of this type.
+    pub(super) fn of(self, operands: DType) -> Tile {
+        match self {
+            Tile::Plain | Tile::Subgroup { .. } if operands == DType::F16 => Tile::default(),
+            Tile::Matrix { .. } if operands == DType::F32 => Tile::default(),
+            tile => tile,
+        }
+    }
+
+    /// The kernel and the rows and columns that one workgroup computes; adds the shader's constants. `both` asks for the
+    /// entry point that also stores the GELU.
+    pub(super) fn kernel(
+        self,
+        form: Form,
+        both: bool,
+        [operands, results]: [DType; 2],
+        constants: &mut Vec<Constant>,
+    ) -> (&'static Kernel, (usize, usize)) {
+        let mut set = |list: &[(&'static str, u32)]| {
+            constants.extend(list.iter().map(|(name, value)| Constant { name, value: *value }));
+        };
+        /// The entry points of a shader.
+        macro_rules! pick {
+            ($file:ident) => {
+                if both { &kernels::$file::FORWARD_GELU } else { &kernels::$file::FORWARD }
+            };
+            ($file:ident, $half:ident) => {
+                if operands == DType::F16 { pick!($half) } else { pick!($file) }
+            };
+            ($file:ident, $half:ident, $halves:ident) => {
+                if results == DType::F16 { pick!($halves) } else { pick!($file, $half) }
+            };
+        }
+        match self {
+            Tile::Plain => (pick!(product_plain), (8, 8)),
+            Tile::Register { rows, cols, group_rows, group_cols } => {
+                set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
+                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
+                let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
+                (pick!(product, product_half), size)
+            }
+            Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
+                let (row_quads, col_quads, threads) = (rows / 4, cols / 4, group_rows * group_cols);
+                // Blocks of 4x4 values an invocation.
+                let loads = |quads: u32, group: u32| (quads * group * depth / 4).div_ceil(threads);
+                set(&[
+                    ("TILE_M", rows),
+                    ("ROW_QUADS", row_quads),
+                    ("COL_QUADS", col_quads),
+                    ("TILE", rows * col_quads),
+                ]);
+                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("DEPTH", depth)]);
+                set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
+                set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
+                let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
+                (pick!(product_workgroup, product_workgroup_half, product_workgroup_halves), size)
+            }
+            Tile::Quads { rows, cols, group_rows, group_cols } => {
+                set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
+                set(&[("ROW_QUADS", rows / 4), ("COL_QUADS", cols / 4)]);
+                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
+                set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
+                let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
+                (pick!(product_quads, product_quads_half, product_quads_halves), size)
+            }
+            Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes } => {
+                set(&[("ROWS", rows), ("COLUMNS", cols), ("BLOCKS", rows * cols)]);
+                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", group_rows * group_cols * lanes)]);
+                set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
+                let size = ((rows * group_rows * side) as usize, (cols * group_cols * side) as usize);
+                let kernel = match side {
+                    8 => pick!(product_matrix8, product_matrix8, product_matrix8_halves),
+                    _ => pick!(product_matrix16, product_matrix16, product_matrix16_halves),
+                };
+                (kernel, size)
+            }
+            Tile::Subgroup { lanes, rows, cols } => {
+                set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
+                let size = ((rows * lanes) as usize, (cols * lanes) as usize);
+                (pick!(product_subgroup), size)
+            }
+            Tile::Pairs { lanes, rows, cols } => {
+                let (a_along_k, b_along_k) = (form != Form::Tn, form == Form::Nt);
+                set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
+                set(&[("A_ALONG_K", a_along_k.into()), ("B_ALONG_K", b_along_k.into()), ("COL_PAIRS", cols / 2)]);
+                set(&[("ROW_LOADS", if a_along_k { rows } else { rows / 2 })]);
+                set(&[("COL_LOADS", if b_along_k { cols } else { cols / 2 })]);
+                let size = ((rows * lanes) as usize, (cols * lanes) as usize);
+                (pick!(product_pairs_subgroup, product_pairs_half_subgroup, product_pairs_halves_subgroup), size)
+            }
+        }
+    }
+}
