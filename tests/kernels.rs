@@ -10,17 +10,17 @@ use bootmae::{
         norm_candidates, row_candidates, samples,
         self_test::{Outcome, STORES_HALVES, self_test_of},
     },
-    train::tune::{compare, tune},
+    train::tune::{Need, compare, tune},
 };
 
 /// Checks samples; those that store halves are among them exactly if a tuning's variants can.
-fn check_with_halves(device: &Device, tuning: Tuning, samples: Vec<Sample>, expected: bool) {
+fn check_with_halves(device: &Device, tuning: &Tuning, samples: Vec<Sample>, expected: bool) {
     let outcomes = check(device, tuning, samples);
     let found = outcomes.iter().any(|outcome| outcome.name.ends_with(STORES_HALVES));
     assert_eq!(found, expected, "on {} with {tuning:?}", device.adapter());
 }
 
-fn check(device: &Device, tuning: Tuning, samples: Vec<Sample>) -> Vec<Outcome> {
+fn check(device: &Device, tuning: &Tuning, samples: Vec<Sample>) -> Vec<Outcome> {
     let outcomes = pollster::block_on(self_test_of(device, tuning, samples)).expect("the self-test runs");
     assert!(!outcomes.is_empty());
     let failed: Vec<_> = outcomes.iter().filter(|o| !o.pass).collect();
@@ -30,12 +30,12 @@ fn check(device: &Device, tuning: Tuning, samples: Vec<Sample>) -> Vec<Outcome> 
 
 #[test]
 fn every_operation_agrees_with_the_oracle() {
-    common::on_each_adapter(|device, tuning| check_with_halves(&device, tuning, samples(), true));
+    common::on_each_adapter(|device, tuning| check_with_halves(&device, &tuning, samples(), true));
 }
 
 #[test]
 fn the_web_safe_kernels_agree_with_the_oracle() {
-    common::on_each_adapter(|device, _| check_with_halves(&device, Tuning::default(), samples(), true));
+    common::on_each_adapter(|device, _| check_with_halves(&device, &Tuning::default(), samples(), true));
 }
 
 #[test]
@@ -68,9 +68,13 @@ fn every_product_tile_agrees_with_the_oracle() {
             );
             let takes = |name: &str| name.starts_with("product") && (fused || !name.contains('+'));
             let products = samples().into_iter().filter(|sample| takes(sample.op.name()));
-            let stores = !matches!(tile, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. });
+            // What differs in half precision, loads and stores, the smaller tiles in pairs show.
+            let large = matches!(tile, Tile::Pairs { rows, cols, .. } if rows * cols > 40);
+            let halves = |sample: &Sample| sample.inputs.iter().any(|(ty, _)| ty.dtype == DType::F16);
+            let products = products.filter(|sample| !large || !halves(sample));
+            let stores = !large && !matches!(tile, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. });
             let tuning = Tuning::uniform(tile, tuning.attention, tuning.norm);
-            check_with_halves(&device, tuning, products.collect(), stores);
+            check_with_halves(&device, &tuning, products.collect(), stores);
         }
     });
 }
@@ -90,9 +94,9 @@ fn every_attention_agrees_with_the_oracle() {
         let others = [(8, 1), (4, 3)].map(|(group, rows)| Rows::Quads { group, rows });
         for attention in row_candidates(&device).into_iter().chain(others) {
             let attended = samples().into_iter().filter(|sample| is_of(sample, "attention"));
-            let mut other = tuning;
+            let mut other = tuning.clone();
             other.attention = attention;
-            check_with_halves(&device, other, attended.collect(), !matches!(attention, Rows::Workgroup(_)));
+            check_with_halves(&device, &other, attended.collect(), !matches!(attention, Rows::Workgroup(_)));
         }
     });
 }
@@ -103,9 +107,9 @@ fn every_layer_norm_agrees_with_the_oracle() {
         let others = [NormRows::Workgroup(64), NormRows::Workgroup(8), NormRows::Quads(8)];
         for norm in norm_candidates(&device).into_iter().chain(others) {
             let norms = samples().into_iter().filter(|sample| is_of(sample, "layer_norm"));
-            let mut other = tuning;
+            let mut other = tuning.clone();
             other.norm = norm;
-            check_with_halves(&device, other, norms.collect(), norm != NormRows::Invocation);
+            check_with_halves(&device, &other, norms.collect(), norm != NormRows::Invocation);
         }
     });
 }
@@ -127,29 +131,35 @@ fn the_tuner_chooses_from_its_list_and_keeps_to_its_budget() {
         Work::Attention { op: Attention { heads: 2, first_query: 1 }, inputs: vec![TensorType::f32(&[2, 9, 96])] },
         Work::LayerNorm { op: LayerNorm { eps: 1e-6, unbiased: false }, input: TensorType::f32(&[2, 9, 34]) },
     ];
+    let mut needs: Vec<_> = needs.into_iter().map(|work| Need { work, of_class: true }).collect();
+    // Another shape of the first one's class.
+    let alone = Work::Product { form: Form::Tn, shape: [66, 30, 64], operands: DType::F32 };
+    needs.push(Need { work: alone, of_class: false });
     let built_in = Tuning::for_device(&device);
     let began = std::time::Instant::now();
     let clock = || began.elapsed().as_secs_f64();
     let run = |budget: f64| {
-        let (mut tuning, mut choices) = (built_in, Vec::new());
+        let (mut tuning, mut choices) = (built_in.clone(), Vec::new());
         let tuned = tune(&device, &needs, &mut tuning, budget, &clock, |choice| choices.push(choice.clone()));
         pollster::block_on(tuned).unwrap();
         (tuning, choices)
     };
     let (tuning, choices) = run(f64::INFINITY);
     assert_eq!(choices.len(), needs.len());
-    for (choice, work) in choices.iter().zip(&needs) {
+    for (choice, Need { work, of_class }) in choices.iter().zip(&needs) {
         let candidates = work.candidates(&device);
-        assert!(candidates.contains(&choice.variant) && choice.measured == candidates.len(), "{choice:?}");
+        assert!(candidates.contains(&choice.variant) && choice.measured <= candidates.len(), "{choice:?}");
+        assert!(choice.measured == candidates.len() || !of_class, "{choice:?}");
         assert_eq!(tuning.variant(work), choice.variant);
-        assert!(choice.gflops > 0.0 && choice.gflops >= choice.before_gflops.unwrap(), "{choice}");
+        assert!(choice.gflops > 0.0 && choice.gflops >= choice.before_gflops.unwrap_or(0.0), "{choice}");
     }
     let mut compared = Vec::new();
-    let product = vec![needs[0].clone(), needs[0].clone()];
+    let need = &needs[0];
+    let product = vec![need.work.clone(), need.work.clone()];
     pollster::block_on(compare(&device, product, &tuning, &clock, |one| compared.push(one.clone()))).unwrap();
     let [one] = &compared[..] else { panic!("the same computation is compared once: {compared:?}") };
     assert!(
-        one.chosen == tuning.variant(&needs[0]) && one.rates.len() == needs[0].candidates(&device).len(),
+        one.chosen == tuning.variant(&need.work) && one.rates.len() == need.work.candidates(&device).len(),
         "{one:?}"
     );
     assert!(one.share() > 0.0 && one.share() <= 1.0, "{one:?}");

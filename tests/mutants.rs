@@ -95,7 +95,7 @@ fn survives(mutant: &Mutant, samples: Vec<Sample>) -> Option<bool> {
     let rewrite = move |kernel: &Kernel| if kernel.file == file { source.clone() } else { kernel.source.to_string() };
     let options = DeviceOptions { checked: true, rewrite: Some(Rewrite(Arc::new(rewrite))), ..Default::default() };
     let device: Device = common::one_device(options);
-    let outcomes = pollster::block_on(self_test_of(&device, Tuning::default(), samples)).ok()?;
+    let outcomes = pollster::block_on(self_test_of(&device, &Tuning::default(), samples)).ok()?;
     Some(outcomes.iter().all(|outcome| outcome.pass))
 }
 

@@ -73,7 +73,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
                     let b = subgroupShuffle(high(own[s]), l);
                     // unroll
                     for (var r = 0u; r < ROWS; r++) {
-                        let at = r * PADDED + (t * LANES + l) * 2u;
+                        const at = r * PADDED + (t * LANES + l) * 2u;
                         score[r * TURN + s] = fma(query[at + 1u], b, fma(query[at], a, score[r * TURN + s]));
                     }
                 }
@@ -107,7 +107,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
             for (var l = 0u; l < LANES; l++) {
                 // unroll
                 for (var r = 0u; r < ROWS; r++) {
-                    let at = r * PADDED + (t * LANES + l) * 2u;
+                    const at = r * PADDED + (t * LANES + l) * 2u;
                     sum[at] *= keep[r];
                     sum[at + 1u] *= keep[r];
                     // unroll
@@ -188,7 +188,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
                     let e = subgroupShuffle(high(value[s]), l);
                     // unroll
                     for (var r = 0u; r < ROWS; r++) {
-                        let at = r * PADDED + (t * LANES + l) * 2u;
+                        const at = r * PADDED + (t * LANES + l) * 2u;
                         score[r * TURN + s] = fma(query[at + 1u], b, fma(query[at], a, score[r * TURN + s]));
                         change[r * TURN + s] = fma(slope[at + 1u], e, fma(slope[at], c, change[r * TURN + s]));
                     }
@@ -210,7 +210,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
             for (var l = 0u; l < LANES; l++) {
                 // unroll
                 for (var r = 0u; r < ROWS; r++) {
-                    let at = r * PADDED + (t * LANES + l) * 2u;
+                    const at = r * PADDED + (t * LANES + l) * 2u;
                     // unroll
                     for (var s = 0u; s < TURN; s++) {
                         sum[at] = fma(d[r * TURN + s], subgroupShuffle(low(key[s * LOADS + t]), l), sum[at]);
@@ -228,7 +228,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
             let asks = row >= params.q_first;
             // unroll
             for (var c = 0u; c < HALF; c++) {
-                let at = r * PADDED + 2u * c;
+                const at = r * PADDED + 2u * c;
                 dq[to + c] = stored(select(vec2(0.0), vec2(sum[at], sum[at + 1u]) * params.scale, asks));
             }
             if asks { delta[(group.z * params.heads + group.y) * params.lq + row - params.q_first] = dots[r]; }
@@ -280,7 +280,7 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
                     let e = subgroupShuffle(high(slope[s * LOADS + t]), l);
                     // unroll
                     for (var r = 0u; r < ROWS; r++) {
-                        let at = r * PADDED + (t * LANES + l) * 2u;
+                        const at = r * PADDED + (t * LANES + l) * 2u;
                         score[r * TURN + s] = fma(b, key[at + 1u], fma(a, key[at], score[r * TURN + s]));
                         change[r * TURN + s] = fma(e, value[at + 1u], fma(c, value[at], change[r * TURN + s]));
                     }
@@ -308,7 +308,7 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             for (var l = 0u; l < LANES; l++) {
                 // unroll
                 for (var r = 0u; r < ROWS; r++) {
-                    let at = r * PADDED + (t * LANES + l) * 2u;
+                    const at = r * PADDED + (t * LANES + l) * 2u;
                     // unroll
                     for (var s = 0u; s < TURN; s++) {
                         let own = query[s * LOADS + t];
@@ -330,7 +330,7 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             let v = k + (params.v_first - params.k_first) / 2u;
             // unroll
             for (var c = 0u; c < HALF; c++) {
-                let at = r * PADDED + 2u * c;
+                const at = r * PADDED + 2u * c;
                 dkv[k + c] = stored(vec2(key_sum[at], key_sum[at + 1u]));
                 dkv[v + c] = stored(vec2(value_sum[at], value_sum[at + 1u]));
             }

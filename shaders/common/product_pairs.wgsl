@@ -12,6 +12,10 @@ const ROW_LOADS: u32 = 8u;  // ROWS, or half of it where pairs of a lie along m
 const COL_LOADS: u32 = 4u;  // COLS, or half of it where pairs of b lie along n
 const COL_PAIRS: u32 = 2u;  // COLS / 2
 const TILE: u32 = 256u;     // LANES * ROWS * COLS
+const TERMS: u32 = 2u;      // terms that a sum takes between two visits of memory, an even number
+const TERM_PAIRS: u32 = 1u; // TERMS / 2
+const A_VALUES: u32 = 16u;  // TERMS * ROWS
+const B_VALUES: u32 = 8u;   // TERMS * COLS
 const A_ALONG_K: u32 = 1u;
 const B_ALONG_K: u32 = 1u;
 
@@ -53,51 +57,58 @@ fn accumulate(row: u32, column: u32, lane: u32) {
             for (var l = 0u; l < LANES; l++) { acc[(i * LANES + l) * COLS + j] = start; }
         }
     }
-    for (var k = 0u; k < params.k; k += 2u) {
-        let next = min(k + 1u, params.k - 1u);
-        var b0 = array<f32, COLS>();
-        var b1 = array<f32, COLS>();
+    for (var k = 0u; k < params.k; k += TERMS) {
+        // Of term t, row vector i at t * ROWS + i and column vector j at t * COLS + j. Terms beyond k are 0.
+        var rows = array<f32, A_VALUES>();
+        var columns = array<f32, B_VALUES>();
         // unroll
-        for (var j = 0u; j < COL_LOADS; j++) {
-            if B_ALONG_K == 1u {
-                let v = b_at(from_b[j] + k / 2u);
-                b0[j] = v.x;
-                b1[j] = v.y;
-            } else {
-                let v = b_at(from_b[j] + k * (params.b_k / 2u));
-                let w = b_at(from_b[j] + next * (params.b_k / 2u));
-                b0[(2u * j) % COLS] = v.x;
-                b0[(2u * j + 1u) % COLS] = v.y;
-                b1[(2u * j) % COLS] = w.x;
-                b1[(2u * j + 1u) % COLS] = w.y;
+        for (var t = 0u; t < TERM_PAIRS; t++) {
+            let first = min(k + 2u * t, params.k - 1u);
+            let second = min(k + 2u * t + 1u, params.k - 1u);
+            // unroll
+            for (var j = 0u; j < COL_LOADS; j++) {
+                if B_ALONG_K == 1u {
+                    let v = b_at(from_b[j] + first / 2u);
+                    columns[2u * t * COLS + j] = v.x;
+                    columns[(2u * t + 1u) * COLS + j] = v.y;
+                } else {
+                    let v = b_at(from_b[j] + first * (params.b_k / 2u));
+                    let w = b_at(from_b[j] + second * (params.b_k / 2u));
+                    columns[2u * t * COLS + (2u * j) % COLS] = v.x;
+                    columns[2u * t * COLS + (2u * j + 1u) % COLS] = v.y;
+                    columns[(2u * t + 1u) * COLS + (2u * j) % COLS] = w.x;
+                    columns[(2u * t + 1u) * COLS + (2u * j + 1u) % COLS] = w.y;
+                }
             }
-        }
-        var a0 = array<f32, ROWS>();
-        var a1 = array<f32, ROWS>();
-        // unroll
-        for (var i = 0u; i < ROW_LOADS; i++) {
-            if A_ALONG_K == 1u {
-                let v = a_at(from_a[i] + k / 2u);
-                a0[i] = v.x;
-                a1[i] = v.y;
-            } else {
-                let v = a_at(from_a[i] + k * (params.a_k / 2u));
-                let w = a_at(from_a[i] + next * (params.a_k / 2u));
-                a0[(2u * i) % ROWS] = v.x;
-                a0[(2u * i + 1u) % ROWS] = v.y;
-                a1[(2u * i) % ROWS] = select(0.0, w.x, k + 1u < params.k);
-                a1[(2u * i + 1u) % ROWS] = select(0.0, w.y, k + 1u < params.k);
+            // unroll
+            for (var i = 0u; i < ROW_LOADS; i++) {
+                if A_ALONG_K == 1u {
+                    let v = a_at(from_a[i] + first / 2u);
+                    rows[2u * t * ROWS + i] = select(0.0, v.x, k + 2u * t < params.k);
+                    rows[(2u * t + 1u) * ROWS + i] = select(0.0, v.y, k + 2u * t < params.k);
+                } else {
+                    let v = a_at(from_a[i] + first * (params.a_k / 2u));
+                    let w = a_at(from_a[i] + second * (params.a_k / 2u));
+                    rows[2u * t * ROWS + (2u * i) % ROWS] = select(0.0, v.x, k + 2u * t < params.k);
+                    rows[2u * t * ROWS + (2u * i + 1u) % ROWS] = select(0.0, v.y, k + 2u * t < params.k);
+                    rows[(2u * t + 1u) * ROWS + (2u * i) % ROWS] = select(0.0, w.x, k + 2u * t + 1u < params.k);
+                    rows[(2u * t + 1u) * ROWS + (2u * i + 1u) % ROWS] = select(0.0, w.y, k + 2u * t + 1u < params.k);
+                }
             }
         }
         // unroll
         for (var i = 0u; i < ROWS; i++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                let v = subgroupShuffle(a0[i], l);
-                let w = subgroupShuffle(a1[i], l);
+                const first = (i * LANES + l) * COLS;
                 // unroll
-                for (var j = 0u; j < COLS; j++) {
-                    acc[(i * LANES + l) * COLS + j] = fma(w, b1[j], fma(v, b0[j], acc[(i * LANES + l) * COLS + j]));
+                for (var t = 0u; t < TERMS; t++) {
+                    const of_term = t * COLS;
+                    let v = subgroupShuffle(rows[t * ROWS + i], l);
+                    // unroll
+                    for (var j = 0u; j < COLS; j++) {
+                        acc[first + j] = fma(v, columns[of_term + j], acc[first + j]);
+                    }
                 }
             }
         }
@@ -110,20 +121,19 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     let column = group.x * COLS * LANES;
     accumulate(row, column, local.x);
     // unroll
-    for (var i = 0u; i < ROWS; i++) {
+    for (var j = 0u; j < COL_PAIRS; j++) {
+        let c = column + column_of(2u * j, local.x);
         // unroll
-        for (var l = 0u; l < LANES; l++) {
+        for (var i = 0u; i < ROWS; i++) {
             // unroll
-            for (var j = 0u; j < COL_PAIRS; j++) {
+            for (var l = 0u; l < LANES; l++) {
+                const first = (i * LANES + l) * COLS + 2u * j;
                 let r = row + row_of(i, l);
-                let c = column + column_of(2u * j, local.x);
                 if r < params.m && c < params.n {
                     let at = (r * params.n + c) / 2u;
-                    let first = acc[(i * LANES + l) * COLS + 2u * j];
-                    let second = acc[(i * LANES + l) * COLS + 2u * j + 1u];
                     var more = vec2(0.0);
                     if HAS_EXTRA { more = vec2(low(extra[at]), high(extra[at])); }
-                    y[at] = stored(vec2(after(first, more.x), after(second, more.y)));
+                    y[at] = stored(vec2(after(acc[first], more.x), after(acc[first + 1u], more.y)));
                 }
             }
         }
@@ -136,19 +146,18 @@ fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
     let column = group.x * COLS * LANES;
     accumulate(row, column, local.x);
     // unroll
-    for (var i = 0u; i < ROWS; i++) {
+    for (var j = 0u; j < COL_PAIRS; j++) {
+        let c = column + column_of(2u * j, local.x);
         // unroll
-        for (var l = 0u; l < LANES; l++) {
+        for (var i = 0u; i < ROWS; i++) {
             // unroll
-            for (var j = 0u; j < COL_PAIRS; j++) {
+            for (var l = 0u; l < LANES; l++) {
+                const first = (i * LANES + l) * COLS + 2u * j;
                 let r = row + row_of(i, l);
-                let c = column + column_of(2u * j, local.x);
                 if r < params.m && c < params.n {
                     let at = (r * params.n + c) / 2u;
-                    let first = acc[(i * LANES + l) * COLS + 2u * j];
-                    let second = acc[(i * LANES + l) * COLS + 2u * j + 1u];
-                    y[at] = stored(vec2(first, second));
-                    activated[at] = stored(vec2(gelu(first), gelu(second)));
+                    y[at] = stored(vec2(acc[first], acc[first + 1u]));
+                    activated[at] = stored(vec2(gelu(acc[first]), gelu(acc[first + 1u])));
                 }
             }
         }

@@ -67,7 +67,7 @@ fn test(index: usize, summary: &AdapterSummary) -> Tested {
     let options = DeviceOptions { adapter: Some(index.to_string()), ..Default::default() };
     let outcome = pollster::block_on(async {
         let device = Device::open(&options).await?;
-        self_test(&device, Tuning::for_device(&device)).await
+        self_test(&device, &Tuning::for_device(&device)).await
     });
     let (operations, error) = match outcome {
         Ok(operations) => (operations, None),

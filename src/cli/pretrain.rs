@@ -201,7 +201,7 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
     let kept = match &begun.start {
         Start::Resumed(from) => {
             let runs = |tuning: &Tuning| tuning.runs_on(&device, config.training.precision);
-            let kept = kept_tuning(&from.snapshot, &device.adapter().name, Tuning::for_device(&device), runs);
+            let kept = kept_tuning(&from.snapshot, &device.adapter().name, &Tuning::for_device(&device), runs);
             if kept.is_none() {
                 told.say("the checkpoint's kernel variants are for another adapter or program; its bits will differ");
             }

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     graph::Precision,
     ops::{Tuning, Work},
-    train::tune::{self, cache, cache::Cache},
+    train::tune::{self, Need, cache, cache::Cache},
 };
 
 /// Switches measuring off, as `--no-tune` does, when it is set to anything but nothing or 0.
@@ -40,9 +40,13 @@ impl TuningArguments {
         let mut cache = path.as_ref().map(|path| Cache::load(path, cache::key(device))).unwrap_or_default();
         let mut needs = tune::needs(work);
         if !afresh {
-            needs.retain(|one| match cache.get(one, &one.candidates(device)) {
+            needs.retain(|Need { work, of_class }| match cache.get(work, &work.candidates(device)) {
+                Some(variant) if *of_class => {
+                    tuning.choose(work, variant);
+                    false
+                }
                 Some(variant) => {
-                    tuning.choose(one, variant);
+                    tuning.choose_for_shape(work, variant);
                     false
                 }
                 None => true,
@@ -56,14 +60,16 @@ impl TuningArguments {
         let clock = || began.elapsed().as_secs_f64();
         let mut chosen = 0;
         pollster::block_on(tune::tune(device, &needs, &mut tuning, tune::BUDGET_S, &clock, |choice| {
-            eprintln!("tuned {choice}");
+            if choice.of_class || choice.variant != choice.before {
+                eprintln!("tuned {choice}");
+            }
             chosen += 1;
-            if choice.measured > 1 {
+            if choice.measured != 1 {
                 cache.put(&choice.work, choice.variant);
             }
         }))?;
         if chosen < needs.len() {
-            eprintln!("{} of {} choices keep the built-in table's variant", needs.len() - chosen, needs.len());
+            eprintln!("{} of {} choices rest on no measurement: time was up", needs.len() - chosen, needs.len());
         }
         if let Some(path) = path
             && let Err(error) = cache.save(&path)

@@ -102,7 +102,11 @@ pub(super) fn check_limits(limits: &wgpu::Limits, name: &str) -> Result<()> {
 }
 
 async fn enumerate() -> Vec<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // Line numbers in compiled shaders: naga counts lines anew for each statement, which takes seconds where loops are
+    // unrolled.
+    descriptor.flags.remove(wgpu::InstanceFlags::DEBUG);
+    let instance = wgpu::Instance::new(descriptor);
     #[cfg(not(target_arch = "wasm32"))]
     {
         instance.enumerate_adapters(wgpu::Backends::PRIMARY).await

@@ -50,11 +50,12 @@ impl Kernel {
         format!("{}.{}", self.file, self.entry)
     }
 
-    /// The text for the driver, from this kernel's source or what was made of it: constants set, loops unrolled.
+    /// The text for the driver, from this kernel's source or what was made of it: this entry point alone, constants set,
+    /// loops unrolled.
     pub fn text(&self, source: &str, constants: &[Constant]) -> String {
-        let text = constants
-            .iter()
-            .fold(source.to_string(), |text, c| specialise::constant(&text, c.name, &format!("{}u", c.value)));
+        let text = constants.iter().fold(specialise::entry(source, self.entry), |text, c| {
+            specialise::constant(&text, c.name, &format!("{}u", c.value))
+        });
         specialise::unroll(&text)
     }
 }

@@ -1,5 +1,6 @@
-//! The three textual steps between a shader file and the driver: includes, constants, unrolled loops. Nothing else is
-//! ever done to WGSL text, and a file is valid WGSL before and after each step. `build.rs` uses this same module.
+//! The four textual steps between a shader file and the driver: includes, one entry point, constants, unrolled loops.
+//! Nothing else is ever done to WGSL text, and a file is valid WGSL before and after each step, or once its loops are
+//! unrolled. `build.rs` uses this same module.
 
 /// Replaces every `#include "common/name.wgsl"` line by the text that `read` returns for `common/name.wgsl`.
 pub fn include(source: &str, read: &dyn Fn(&str) -> String) -> String {
@@ -32,11 +33,26 @@ pub fn constant(source: &str, name: &str, value: &str) -> String {
     text
 }
 
+/// Leaves out all entry points but `name`, which compilers need not read.
+pub fn entry(source: &str, name: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find("\n@compute") {
+        let head = at + rest[at..].find("\nfn ").expect("a function under `@compute`") + "\nfn ".len();
+        let close = matching_brace(rest, head + rest[head..].find('{').expect("a function's body"));
+        let wanted = rest[head..].strip_prefix(name).is_some_and(|after| after.starts_with('('));
+        text.push_str(if wanted { &rest[..=close] } else { &rest[..at] });
+        rest = &rest[close + 1..];
+    }
+    text + rest
+}
+
 /// Expands every loop under a line `// unroll`. The loop must read `for (var i = 0u; i < LIMIT; i++) {`, where LIMIT is
-/// a literal or a module-scope `const LIMIT: u32`; it becomes blocks `{ const i = 0u; … }`, `{ const i = 1u; … }`.
+/// a literal or a module-scope `const LIMIT: u32`; it becomes blocks `{ const i = 0u; … }`, `{ const i = 1u; … }`. The last
+/// loop of the text comes first, since no other lies in it: what is searched stays short until the outermost are expanded.
 pub fn unroll(source: &str) -> String {
     let mut text = source.to_string();
-    while let Some(at) = text.find("// unroll") {
+    while let Some(at) = text.rfind("// unroll") {
         let start = at + text[at..].find("for (var ").expect("a `for` loop under `// unroll`");
         let open = start + text[start..].find('{').expect("an opening brace");
         let close = matching_brace(&text, open);
@@ -86,6 +102,24 @@ mod tests {
     fn constants_are_replaced_by_name_only() {
         let text = "const TILE: u32 = 8u;\nconst TILE_K: u32 = 2u;\n";
         assert_eq!(constant(text, "TILE", "4u"), "const TILE: u32 = 4u;\nconst TILE_K: u32 = 2u;\n");
+    }
+
+    #[test]
+    fn the_other_entry_points_are_left_out() {
+        let text = |names: &[&str]| {
+            let entry =
+                |name: &&str| format!("\n@compute @workgroup_size(1)\nfn {name}(x: u32) {{ if true {{ f(); }} }}\n");
+            let entries: String = names.iter().map(entry).collect();
+            format!("fn f() {{}}\n{entries}fn g() {{}}\n")
+        };
+        let whole = text(&["forward", "forward_gelu", "backward"]);
+        for name in ["forward", "forward_gelu", "backward"] {
+            let alone = entry(&whole, name);
+            assert_eq!(
+                alone.split_whitespace().collect::<Vec<_>>(),
+                text(&[name]).split_whitespace().collect::<Vec<_>>()
+            );
+        }
     }
 
     #[test]

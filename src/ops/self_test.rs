@@ -66,14 +66,14 @@ pub fn record<'g>(graph: &'g Graph, sample: &Sample) -> Recording<'g> {
 }
 
 /// Runs every sample on `device` and compares with the oracle.
-pub async fn self_test(device: &Device, tuning: Tuning) -> Result<Vec<Outcome>> {
+pub async fn self_test(device: &Device, tuning: &Tuning) -> Result<Vec<Outcome>> {
     self_test_of(device, tuning, samples()).await
 }
 
 /// Runs these samples on `device` and compares with the oracle.
-pub async fn self_test_of(device: &Device, tuning: Tuning, samples: Vec<Sample>) -> Result<Vec<Outcome>> {
+pub async fn self_test_of(device: &Device, tuning: &Tuning, samples: Vec<Sample>) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
-    for sample in samples.iter().filter(|sample| runs_with(sample, &tuning)) {
+    for sample in samples.iter().filter(|sample| runs_with(sample, tuning)) {
         outcomes.push(run(device, tuning, sample).await?);
     }
     Ok(outcomes)
@@ -89,13 +89,13 @@ pub fn runs_with(sample: &Sample, tuning: &Tuning) -> bool {
     x.iter().enumerate().all(reads) && stores
 }
 
-async fn run(device: &Device, tuning: Tuning, sample: &Sample) -> Result<Outcome> {
+async fn run(device: &Device, tuning: &Tuning, sample: &Sample) -> Result<Outcome> {
     let graph = Graph::new();
     let recording = record(&graph, sample);
     let tensors: Vec<_> = recording.results.iter().map(|(_, t)| *t).collect();
     let want = interpret(&graph, &recording.leaves, &tensors);
     let fetch: Vec<_> = recording.results.iter().map(|(name, t)| Fetch::new(name, *t)).collect();
-    let plan = Plan::new(&graph, &fetch, &PlanOptions { tuning, ..Default::default() });
+    let plan = Plan::new(&graph, &fetch, &PlanOptions { tuning: tuning.clone(), ..Default::default() });
     let executor = Executor::new(device, plan, &Arenas::default()).await?;
     executor.spoil(device);
     for (tensor, value) in &recording.leaves {

@@ -76,6 +76,8 @@ pub enum Tile {
         rows: u32,
         /// Columns of a lane, an even number.
         cols: u32,
+        /// Terms that sums take before they go back to memory, an even number.
+        terms: u32,
     },
 }
 
@@ -106,6 +108,10 @@ impl Tile {
         let by = |unit: usize| n.is_multiple_of(unit) && side.is_multiple_of(unit);
         match self {
             Tile::Pairs { lanes, .. } if !by(2) => Tile::subgroup(lanes),
+            // Rows come in pairs there.
+            Tile::Pairs { lanes, rows, cols, terms } if form == Form::Tn => {
+                Tile::Pairs { lanes, rows: rows & !1, cols, terms }
+            }
             Tile::Workgroup { rows, cols, group_rows, group_cols, .. } if !by(4) => {
                 Tile::Register { rows, cols, group_rows, group_cols }
             }
@@ -119,16 +125,36 @@ impl Tile {
 
     /// Into how many parts a sum is to be divided so that an `m × n` product occupies a GPU; none where it does without.
     pub(super) fn parts(self, [m, n, k]: [usize; 3]) -> Option<usize> {
+        if !matches!(self, Tile::Workgroup { .. } | Tile::Matrix { .. }) {
+            return None;
+        }
+        let (rows, cols) = self.size();
+        let groups = m.div_ceil(rows) * n.div_ceil(cols);
+        let most = (k / LEAST_TERMS).min(MOST_PARTIAL / (m * n)).min(column_sum::CHUNK);
+        Some((BUSY_GROUPS / groups).min(most)).filter(|parts| *parts > 1)
+    }
+
+    /// The rows and columns that one workgroup computes.
+    fn size(self) -> (usize, usize) {
         let (rows, cols) = match self {
-            Tile::Workgroup { rows, cols, group_rows, group_cols, .. } => (rows * group_rows, cols * group_cols),
+            Tile::Plain => (8, 8),
+            Tile::Register { rows, cols, group_rows, group_cols }
+            | Tile::Quads { rows, cols, group_rows, group_cols }
+            | Tile::Workgroup { rows, cols, group_rows, group_cols, .. } => (rows * group_rows, cols * group_cols),
             Tile::Matrix { side, rows, cols, group_rows, group_cols, .. } => {
                 (side * rows * group_rows, side * cols * group_cols)
             }
-            _ => return None,
+            Tile::Subgroup { lanes, rows, cols } | Tile::Pairs { lanes, rows, cols, .. } => {
+                (lanes * rows, lanes * cols)
+            }
         };
-        let groups = m.div_ceil(rows as usize) * n.div_ceil(cols as usize);
-        let most = (k / LEAST_TERMS).min(MOST_PARTIAL / (m * n)).min(column_sum::CHUNK);
-        Some((BUSY_GROUPS / groups).min(most)).filter(|parts| *parts > 1)
+        (rows as usize, cols as usize)
+    }
+
+    /// The share of an `m × n` product in what the workgroups compute for it: the last ones reach over its edges.
+    pub(crate) fn fill(self, [m, n, _]: [usize; 3]) -> f64 {
+        let (rows, cols) = self.size();
+        (m * n) as f64 / (m.next_multiple_of(rows) * n.next_multiple_of(cols)) as f64
     }
 
     /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.
@@ -172,13 +198,12 @@ impl Tile {
                 if results == DType::F16 { pick!($halves) } else { pick!($file, $half) }
             };
         }
-        match self {
-            Tile::Plain => (pick!(product_plain), (8, 8)),
+        let kernel = match self {
+            Tile::Plain => pick!(product_plain),
             Tile::Register { rows, cols, group_rows, group_cols } => {
                 set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
-                let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
-                (pick!(product, product_half), size)
+                pick!(product, product_half)
             }
             Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
                 let (row_quads, col_quads, threads) = (rows / 4, cols / 4, group_rows * group_cols);
@@ -193,42 +218,43 @@ impl Tile {
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("DEPTH", depth)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
-                let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
-                (pick!(product_workgroup, product_workgroup_half, product_workgroup_halves), size)
+                pick!(product_workgroup, product_workgroup_half, product_workgroup_halves)
             }
             Tile::Quads { rows, cols, group_rows, group_cols } => {
                 set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
                 set(&[("ROW_QUADS", rows / 4), ("COL_QUADS", cols / 4)]);
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
-                let size = ((rows * group_rows) as usize, (cols * group_cols) as usize);
-                (pick!(product_quads, product_quads_half, product_quads_halves), size)
+                pick!(product_quads, product_quads_half, product_quads_halves)
             }
             Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes } => {
                 set(&[("ROWS", rows), ("COLUMNS", cols), ("BLOCKS", rows * cols)]);
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", group_rows * group_cols * lanes)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
-                let size = ((rows * group_rows * side) as usize, (cols * group_cols * side) as usize);
-                let kernel = match side {
+                match side {
                     8 => pick!(product_matrix8, product_matrix8, product_matrix8_halves),
                     _ => pick!(product_matrix16, product_matrix16, product_matrix16_halves),
-                };
-                (kernel, size)
+                }
             }
             Tile::Subgroup { lanes, rows, cols } => {
                 set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
-                let size = ((rows * lanes) as usize, (cols * lanes) as usize);
-                (pick!(product_subgroup), size)
+                pick!(product_subgroup)
             }
-            Tile::Pairs { lanes, rows, cols } => {
+            Tile::Pairs { lanes, rows, cols, terms } => {
                 let (a_along_k, b_along_k) = (form != Form::Tn, form == Form::Nt);
                 set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
                 set(&[("A_ALONG_K", a_along_k.into()), ("B_ALONG_K", b_along_k.into()), ("COL_PAIRS", cols / 2)]);
+                set(&[
+                    ("TERMS", terms),
+                    ("TERM_PAIRS", terms / 2),
+                    ("A_VALUES", terms * rows),
+                    ("B_VALUES", terms * cols),
+                ]);
                 set(&[("ROW_LOADS", if a_along_k { rows } else { rows / 2 })]);
                 set(&[("COL_LOADS", if b_along_k { cols } else { cols / 2 })]);
-                let size = ((rows * lanes) as usize, (cols * lanes) as usize);
-                (pick!(product_pairs_subgroup, product_pairs_half_subgroup, product_pairs_halves_subgroup), size)
+                pick!(product_pairs_subgroup, product_pairs_half_subgroup, product_pairs_halves_subgroup)
             }
-        }
+        };
+        (kernel, self.size())
     }
 }

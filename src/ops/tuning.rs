@@ -1,4 +1,5 @@
-//! Which variant of a kernel runs: one product tile for each class of products, and how attention shares its rows.
+//! Which variant of a kernel runs: a product tile for each class of products and for single shapes, and how attention and
+//! layer norm share their rows.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -82,11 +83,13 @@ impl fmt::Display for Class {
 }
 
 /// The kernel variants of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(into = "BTreeMap<String, String>", try_from = "BTreeMap<String, String>")]
 pub struct Tuning {
     /// A product's tile, by its class's index.
     products: [Tile; Class::COUNT],
+    /// The tiles of products that do not take their class's, by the text of their [`Work`].
+    shapes: BTreeMap<String, Tile>,
     /// How attention shares its rows.
     pub attention: Rows,
     /// How layer normalisation shares its rows.
@@ -99,7 +102,8 @@ pub struct Tuning {
 impl Tuning {
     /// These variants, one tile for all products.
     pub fn uniform(product: Tile, attention: Rows, norm: NormRows) -> Tuning {
-        Tuning { products: [product; Class::COUNT], attention, norm, fuse_gelu: true }
+        let products = [product; Class::COUNT];
+        Tuning { products, shapes: BTreeMap::new(), attention, norm, fuse_gelu: true }
     }
 
     /// The built-in choice for an adapter: software rasterizers, whose loads are dear, share each load across a subgroup
@@ -109,7 +113,7 @@ impl Tuning {
         let tuning = match paired_lanes(device) {
             _ if !device.is_software() => return Tuning::for_gpus().with_matrix_units(device),
             Some(lanes) => {
-                let tile = Tile::Pairs { lanes, rows: 32 / lanes, cols: 8 };
+                let [.., tile] = pair_tiles(Form::Nt, lanes);
                 Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes))
             }
             None => Tuning::uniform(FOURS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4))
@@ -151,9 +155,11 @@ impl Tuning {
         self
     }
 
-    /// The tile of an `m × n` product that sums over `k`: its class's, or the nearest one that takes its extents.
+    /// The tile of an `m × n` product that sums over `k`: its own or its class's, or the nearest one that takes its extents.
     pub fn product(&self, form: Form, shape: [usize; 3], operands: DType) -> Tile {
-        self.products[Class::of(form, shape, operands).index()].fitting(form, shape).of(operands)
+        let own = self.shapes.get(&Work::Product { form, shape, operands }.to_string()).copied();
+        let tile = own.unwrap_or_else(|| self.products[Class::of(form, shape, operands).index()]);
+        tile.fitting(form, shape).of(operands)
     }
 
     /// The variant that `work` runs with.
@@ -177,6 +183,15 @@ impl Tuning {
         }
     }
 
+    /// Gives `variant` to products of the shape of `work` alone.
+    pub fn choose_for_shape(&mut self, work: &Work, variant: Variant) {
+        let Variant::Product(tile) = variant else { return };
+        self.shapes.remove(&work.to_string());
+        if self.variant(work) != variant {
+            self.shapes.insert(work.to_string(), tile);
+        }
+    }
+
     /// The same, but for variants that cannot store halves those of `other`: what they store in f32 takes the memory that
     /// half precision was to save, and an operation to round it.
     pub fn storing_halves(mut self, other: &Tuning) -> Tuning {
@@ -186,6 +201,7 @@ impl Tuning {
                 *tile = other.products[class.index()];
             }
         }
+        self.shapes.retain(|_, tile| tile.stores_halves());
         if matches!(self.attention, Rows::Workgroup(_)) {
             self.attention = other.attention;
         }
@@ -201,6 +217,7 @@ impl Tuning {
         let tiles: Vec<_> = candidates(device).into_iter().chain(matrix_tiles(device)).collect();
         let asked = |class: &Class| precision == Precision::F16 || !class.half;
         Class::all().filter(asked).all(|class| tiles.contains(&self.products[class.index()]))
+            && self.shapes.values().all(|tile| tiles.contains(tile))
             && row_candidates(device).contains(&self.attention)
             && norm_candidates(device).contains(&self.norm)
     }
@@ -235,7 +252,8 @@ impl From<Tuning> for BTreeMap<String, String> {
             (LAYER_NORM.into(), tuning.norm.to_string()),
             (GELU.into(), GELU_IS[usize::from(tuning.fuse_gelu)].into()),
         ];
-        products.chain(others).collect()
+        let shapes = tuning.shapes.into_iter().map(|(shape, tile)| (shape, tile.to_string()));
+        products.chain(others).chain(shapes).collect()
     }
 }
 
@@ -257,6 +275,12 @@ impl TryFrom<BTreeMap<String, String>> for Tuning {
                 other => return Err(format!("{class} cannot run with {other}")),
             }
         }
+        for key in map.keys().filter(|key| names_a_product(key)) {
+            match held(key)? {
+                Variant::Product(tile) => tuning.shapes.insert(key.clone(), tile),
+                other => return Err(format!("{key} cannot run with {other}")),
+            };
+        }
         match held(ATTENTION)? {
             Variant::Attention(rows) => tuning.attention = rows,
             other => return Err(format!("{ATTENTION} cannot run with {other}")),
@@ -269,6 +293,15 @@ impl TryFrom<BTreeMap<String, String>> for Tuning {
     }
 }
 
+/// Whether a text is that of a product's [`Work`].
+fn names_a_product(text: &str) -> bool {
+    let forms = [Form::Nt, Form::Nn, Form::Tn].map(|form| Product { form }.name());
+    forms.iter().any(|form| {
+        let shape = text.strip_prefix(form).and_then(|rest| rest.strip_prefix(' '));
+        shape.is_some_and(|shape| shape.starts_with(|c: char| c.is_ascii_digit()))
+    })
+}
+
 /// The product tiles worth measuring on a device, its built-in one and the web-safe one among them, the most promising
 /// last. Software adapters compile a large tile for seconds, so their list is short.
 pub fn candidates(device: &Device) -> Vec<Tile> {
@@ -276,7 +309,7 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     let mut tiles = vec![Tile::default()];
     tiles.extend(narrow_lanes(device).map(Tile::subgroup));
     if let Some(lanes) = paired_lanes(device) {
-        tiles.extend([(64, 4), (32, 8), (64, 8)].map(|(rows, cols)| Tile::Pairs { lanes, rows: rows / lanes, cols }));
+        tiles.extend(pair_tiles(Form::Tn, lanes).into_iter().chain(pair_tiles(Form::Nt, lanes)));
     } else if device.is_software() {
         tiles.push(FOURS);
     }
@@ -301,6 +334,16 @@ pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
     let Some((side, lanes)) = device.matrix_units() else { return Vec::new() };
     let tile = |(rows, cols)| Tile::Matrix { side, rows, cols, group_rows: 2, group_cols: 2, lanes };
     [(2, 2), (4, 4), (4, 2)].map(tile).to_vec()
+}
+
+/// The tiles in pairs worth measuring for a form, the built-in one last. Where rows are features their number is mostly a
+/// multiple of 32, where they are tokens it rarely is.
+fn pair_tiles(form: Form, lanes: u32) -> [Tile; 3] {
+    let sizes = match form {
+        Form::Tn => [(64, 8, 2), (96, 6, 2), (32, 8, 4)],
+        Form::Nt | Form::Nn => [(80, 8, 2), (104, 6, 2), (40, 8, 4)],
+    };
+    sizes.map(|(rows, cols, terms)| Tile::Pairs { lanes, rows: rows / lanes, cols, terms })
 }
 
 /// Lanes of a subgroup, where all have the same few.
@@ -386,11 +429,25 @@ impl Work {
         }
     }
 
+    /// The share of this product in what `variant` computes for it, see [`Tile::fill`]; none for others.
+    pub fn fill(&self, variant: Variant) -> Option<f64> {
+        match (self, variant) {
+            (Work::Product { form, shape, operands }, Variant::Product(tile)) => {
+                Some(tile.fitting(*form, *shape).of(*operands)).filter(|fitting| *fitting == tile)?;
+                Some(tile.fill(*shape))
+            }
+            _ => None,
+        }
+    }
+
     /// The variants worth measuring on a device, the most promising first: time may run out.
     pub fn candidates(&self, device: &Device) -> Vec<Variant> {
         let mut variants: Vec<_> = match self {
             Work::Product { form, shape, operands } => {
-                let fits = |tile: &Tile| tile.fitting(*form, *shape).of(*operands) == *tile;
+                let fits = |tile: &Tile| match tile {
+                    Tile::Pairs { lanes, .. } if !pair_tiles(*form, *lanes).contains(tile) => false,
+                    tile => tile.fitting(*form, *shape).of(*operands) == *tile,
+                };
                 candidates(device).into_iter().filter(fits).map(Variant::Product).collect()
             }
             Work::Attention { .. } => row_candidates(device).into_iter().map(Variant::Attention).collect(),
@@ -448,7 +505,9 @@ impl fmt::Display for Tile {
                 write!(f, "matrix {side}x{side} by {rows}x{cols} group {group_rows}x{group_cols} of {lanes} lanes")
             }
             Tile::Subgroup { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols}"),
-            Tile::Pairs { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols} in pairs"),
+            Tile::Pairs { lanes, rows, cols, terms } => {
+                write!(f, "subgroup {lanes} lanes {rows}x{cols} in pairs, {terms} terms")
+            }
         }
     }
 }
@@ -519,7 +578,10 @@ impl FromStr for Variant {
             }
             ("subgroup # lanes #x#", &[lanes, rows, cols]) => Variant::Product(Tile::Subgroup { lanes, rows, cols }),
             ("subgroup # lanes #x# in pairs", &[lanes, rows, cols]) => {
-                Variant::Product(Tile::Pairs { lanes, rows, cols })
+                Variant::Product(Tile::Pairs { lanes, rows, cols, terms: 2 })
+            }
+            ("subgroup # lanes #x# in pairs, # terms", &[lanes, rows, cols, terms]) => {
+                Variant::Product(Tile::Pairs { lanes, rows, cols, terms })
             }
             ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
             ("workgroup of # by # rows in fours", &[group, rows]) => Variant::Attention(Rows::Quads { group, rows }),
@@ -545,7 +607,7 @@ mod tests {
             Tile::Register { rows: 4, cols: 8, group_rows: 16, group_cols: 2 },
             WIDE,
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
-            Tile::Pairs { lanes: 8, rows: 8, cols: 4 },
+            Tile::Pairs { lanes: 8, rows: 8, cols: 4, terms: 4 },
             Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
         ];
         let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Pairs(8)];
@@ -574,7 +636,7 @@ mod tests {
         assert_eq!(tuning.attention, Tuning::default().attention, "a product's work does not take rows");
         assert!(serde_json::from_str::<Tuning>("{}").is_err());
         assert!(serde_json::from_str::<Tuning>(&text.replace("in the product", "in two")).is_err());
-        let apart = Tuning { fuse_gelu: false, ..tuning };
+        let apart = Tuning { fuse_gelu: false, ..tuning.clone() };
         let read: Tuning = serde_json::from_str(&serde_json::to_string(&apart).unwrap()).unwrap();
         assert_eq!(read, apart);
         assert!(serde_json::from_str::<Tuning>(&text.replace("workgroup of 64 rows", "plain")).is_err());

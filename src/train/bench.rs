@@ -67,7 +67,7 @@ pub async fn bench(
     profile: bool,
     clock: Clock<'_>,
 ) -> Result<Bench> {
-    let TrainerOptions { micro_batch: batch, tuning, recompute, precision, .. } = options;
+    let TrainerOptions { micro_batch: batch, tuning, recompute, precision, .. } = options.clone();
     let mut trainer = Trainer::new(device, config, options).await?;
     trainer.initialise(0);
     let mut rng = Rng::new(0, Stream::Augment, 0, 0);
@@ -125,7 +125,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// The best rate over all candidates at the step's largest product of each class, GFLOP/s.
 async fn best_product(device: &Device, work: Vec<Work>, clock: Clock<'_>) -> Result<f64> {
     let products = |one: &Work| matches!(one, Work::Product { .. });
-    let needs = tune::needs(work.into_iter().filter(products).collect());
+    let needs = tune::classes(work.into_iter().filter(products).collect());
     let mut best: f64 = 0.0;
     let mut tuning = Tuning::for_device(device);
     tune::tune(device, &needs, &mut tuning, f64::INFINITY, clock, |choice| best = best.max(choice.gflops)).await?;

@@ -65,8 +65,8 @@ impl TrainerOptions {
     }
 
     fn plan(&self) -> PlanOptions {
-        let TrainerOptions { tuning, no_fusion, recompute, precision, .. } = *self;
-        PlanOptions { tuning, no_fusion, recompute, precision, ..Default::default() }
+        let TrainerOptions { no_fusion, recompute, precision, .. } = *self;
+        PlanOptions { tuning: self.tuning.clone(), no_fusion, recompute, precision, ..Default::default() }
     }
 }
 

@@ -39,13 +39,13 @@ const RECOVERIES: u32 = 3;
 pub fn kept_tuning(
     snapshot: &Snapshot,
     adapter: &str,
-    built_in: Tuning,
+    built_in: &Tuning,
     runs: impl FnOnce(&Tuning) -> bool,
 ) -> Option<Tuning> {
     if snapshot.adapter != adapter {
         return None;
     }
-    let Some(text) = &snapshot.tuning else { return Some(built_in) };
+    let Some(text) = &snapshot.tuning else { return Some(built_in.clone()) };
     serde_json::from_str(text).ok().filter(runs)
 }
 
@@ -443,12 +443,12 @@ mod tests {
         let built_in = Tuning::default();
         let tuning = Some(serde_json::to_string(&own).unwrap());
         let mut snapshot = Snapshot { adapter: "a".into(), tuning, ..snapshot::sample(1) };
-        assert_eq!(kept_tuning(&snapshot, "a", built_in, |_| true), Some(own));
-        assert_eq!(kept_tuning(&snapshot, "b", built_in, |_| true), None);
-        assert_eq!(kept_tuning(&snapshot, "a", built_in, |tuning| *tuning != own), None, "no longer offered");
+        assert_eq!(kept_tuning(&snapshot, "a", &built_in, |_| true), Some(own.clone()));
+        assert_eq!(kept_tuning(&snapshot, "b", &built_in, |_| true), None);
+        assert_eq!(kept_tuning(&snapshot, "a", &built_in, |tuning| *tuning != own), None, "no longer offered");
         snapshot.tuning = Some("damaged".into());
-        assert_eq!(kept_tuning(&snapshot, "a", built_in, |_| true), None);
+        assert_eq!(kept_tuning(&snapshot, "a", &built_in, |_| true), None);
         snapshot.tuning = None;
-        assert_eq!(kept_tuning(&snapshot, "a", built_in, |_| true), Some(built_in));
+        assert_eq!(kept_tuning(&snapshot, "a", &built_in, |_| true), Some(built_in));
     }
 }

@@ -1,5 +1,5 @@
-//! Chooses kernel variants by measuring them on the adapter: for each class of products that a training step has, and
-//! for attention. Knows neither files nor the system's clock, so that it works in a browser too.
+//! Chooses kernel variants by measuring them on the adapter: for each class of products that a training step has, for each
+//! shape of product, and for attention and layer norm. Knows neither files nor the system's clock, so that it works in a browser too.
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cache;
@@ -31,39 +31,79 @@ const HOPELESS: f64 = 2.0;
 /// Candidates at most this many times slower than the best are timed in turn again, since machines are noisy: for a
 /// moment, one may be half as fast.
 const NEAR: f64 = 1.7;
-/// How often they are.
-const ROUNDS: usize = 3;
+/// How often they are, for a class and for a shape.
+const ROUNDS: (usize, usize) = (3, 1);
+/// A variant expected to be this many times slower than the best at a shape is not measured there.
+const UNLIKELY: f64 = 1.2;
 /// Rows of a product are cut to a multiple of this.
 const ROWS: usize = 64;
 
 /// Holds the inputs of what is measured.
 const ARENA: &str = "tuning";
 
-/// What was chosen for one class of products, or for attention.
+/// Something that a step needs variants for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Need {
+    /// A computation of the step.
+    pub work: Work,
+    /// Whether all computations like it take its variant, or products of its shape alone.
+    pub of_class: bool,
+}
+
+/// What was chosen for one class of products or one shape, for attention or layer norm.
 #[derive(Clone, Debug)]
 pub struct Choice {
-    /// The largest of the step's computations that the choice is for.
+    /// The shape that the choice is for, or the largest computation of the class.
     pub work: Work,
+    /// Whether it is a class's.
+    pub of_class: bool,
     /// The fastest variant.
     pub variant: Variant,
-    /// Its rate, GFLOP/s.
+    /// Its rate, GFLOP/s, measured or expected.
     pub gflops: f64,
-    /// The rate of the variant that the tuning had before, unless it failed its test.
+    /// The variant that the tuning had before.
+    pub before: Variant,
+    /// Its rate, if it was measured and passed its test.
     pub before_gflops: Option<f64>,
-    /// How many variants were measured; with one there was nothing to choose from.
+    /// How many variants were measured: with one there was nothing to choose from; none where its class's measurements left
+    /// no doubt.
     pub measured: usize,
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let before = self.before_gflops.map_or("failed".into(), |rate| format!("{rate:.1}"));
-        write!(f, "{}: {}, {:.1} GFLOP/s (built-in {before})", self.work, self.variant, self.gflops)
+        write!(f, "{}: {}, {:.1} GFLOP/s", self.work, self.variant, self.gflops)?;
+        match self.before_gflops {
+            Some(rate) if self.of_class => write!(f, " (built-in {rate:.1})"),
+            Some(rate) => write!(f, " (its class's {rate:.1})"),
+            None if self.measured == 0 => write!(f, " expected"),
+            None if self.of_class => write!(f, " (built-in failed)"),
+            None => Ok(()),
+        }
     }
 }
 
 /// What has to be tuned for a step that computes `work`: the largest computation of each class, the class that the step
-/// spends most operations on first.
-pub fn needs(work: Vec<Work>) -> Vec<Work> {
+/// spends most operations on first; then the other shapes of products, in the same order.
+pub fn needs(work: Vec<Work>) -> Vec<Need> {
+    let mut needs = classes(work.clone());
+    let mut shapes: Vec<(Work, f64)> = Vec::new();
+    for one in work {
+        let flops = one.flops();
+        match shapes.iter_mut().find(|(held, _)| *held == one) {
+            Some((_, sum)) => *sum += flops,
+            None => shapes.push((one, flops)),
+        }
+    }
+    shapes.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let alone = |work: &Work| matches!(work, Work::Product { .. }) && !needs.iter().any(|need| need.work == *work);
+    let alone: Vec<_> = shapes.into_iter().map(|(work, _)| work).filter(alone).collect();
+    needs.extend(alone.into_iter().map(|work| Need { work, of_class: false }));
+    needs
+}
+
+/// The [`needs`] of classes alone.
+pub fn classes(work: Vec<Work>) -> Vec<Need> {
     let mut classes: Vec<(Work, f64)> = Vec::new();
     for one in work {
         let flops = one.flops();
@@ -78,14 +118,15 @@ pub fn needs(work: Vec<Work>) -> Vec<Work> {
         }
     }
     classes.sort_by(|a, b| b.1.total_cmp(&a.1));
-    classes.into_iter().map(|(work, _)| work).collect()
+    classes.into_iter().map(|(work, _)| Need { work, of_class: true }).collect()
 }
 
-/// Measures the candidates for each of `needs` and writes the fastest into `tuning`. What `budget_s` seconds do not
-/// suffice for stays as it is. `on` hears of each choice.
+/// Measures the candidates for each of `needs` and writes the fastest into `tuning`; for a shape those alone that may be
+/// the fastest by what its class's took. What `budget_s` seconds do not suffice for stays as it is, or takes what is
+/// expected to be the fastest. `on` hears of each choice but those that lack of time made.
 pub async fn tune(
     device: &Device,
-    needs: &[Work],
+    needs: &[Need],
     tuning: &mut Tuning,
     budget_s: f64,
     clock: Clock<'_>,
@@ -93,21 +134,36 @@ pub async fn tune(
 ) -> Result<()> {
     let began = clock();
     let expired = || clock() - began >= budget_s;
-    for work in needs {
-        if expired() {
-            break;
-        }
+    let mut classes: Vec<Measured> = Vec::new();
+    for Need { work, of_class } in needs {
         let mut before = tuning.variant(work);
-        let mut subject = Subject::sized(device, work, before, clock).await;
+        let expected = if *of_class { Vec::new() } else { expected(&classes, work) };
+        if let Some(&(variant, gflops)) = expected.first()
+            && (expired() || expected.len() == 1)
+        {
+            tuning.choose_for_shape(work, variant);
+            if !expired() {
+                let work = work.clone();
+                on(&Choice { work, of_class: false, variant, gflops, before, before_gflops: None, measured: 0 });
+            }
+            continue;
+        }
+        if expired() {
+            continue;
+        }
+        let mut subject = Subject::sized(device, work, before, *of_class, clock).await;
         if subject.is_err() && matches!(before, Variant::Product(Tile::Matrix { .. })) {
             tracing::warn!("the variant `{before}` is left out: the adapter refuses it");
             before = Tuning::for_gpus().variant(work);
             tuning.choose(work, before);
-            subject = Subject::sized(device, work, before, clock).await;
+            subject = Subject::sized(device, work, before, *of_class, clock).await;
         }
-        let mut candidates = work.candidates(device);
-        candidates.retain(|candidate| *candidate != before);
-        candidates.insert(0, before);
+        let mut candidates: Vec<_> = expected.into_iter().map(|(variant, _)| variant).collect();
+        if candidates.is_empty() {
+            candidates = work.candidates(device);
+            candidates.retain(|candidate| *candidate != before);
+            candidates.insert(0, before);
+        }
         let subject = match subject {
             Ok(subject) => subject,
             Err(error) => {
@@ -119,26 +175,60 @@ pub async fn tune(
         let want = sample.outputs(device, web_safe(work)).await?;
         let agrees = async |variant| Ok(agree(&sample.outputs(device, variant).await?, &want));
         let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
-        let measured = measure(&candidates, &expired, agrees, seconds).await;
+        let rounds = if *of_class { ROUNDS.0 } else { ROUNDS.1 };
+        let measured = measure(&candidates, rounds, &expired, agrees, seconds).await;
         device.check()?;
-        let Some((variant, best)) = measured.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
-        tuning.choose(work, variant);
-        let rate = |seconds: f64| subject.work.flops() / seconds / 1e9;
+        let rates: Vec<_> = measured.iter().map(|(variant, s)| (*variant, subject.work.flops() / s / 1e9)).collect();
+        let Some((variant, gflops)) = rates.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
+        if *of_class {
+            tuning.choose(work, variant);
+        } else {
+            tuning.choose_for_shape(work, variant);
+        }
         on(&Choice {
             work: work.clone(),
+            of_class: *of_class,
             variant,
-            gflops: rate(best),
-            before_gflops: measured.iter().find(|(variant, _)| *variant == before).map(|(_, seconds)| rate(*seconds)),
-            measured: measured.len(),
+            gflops,
+            before,
+            before_gflops: rates.iter().find(|(variant, _)| *variant == before).map(|(_, rate)| *rate),
+            measured: rates.len(),
         });
+        if *of_class {
+            classes.push(Measured { class: work.clone(), work: subject.work, rates });
+        }
     }
     Ok(())
 }
 
+/// What was measured for a class.
+struct Measured {
+    /// Its largest computation.
+    class: Work,
+    /// What of it was measured.
+    work: Work,
+    /// GFLOP/s of each variant.
+    rates: Vec<(Variant, f64)>,
+}
+
+/// The variants that may be the fastest for a product, the likeliest first, with their rates as the measurements of its
+/// class let expect: they differ in what they waste at the edges. Empty where its class was not measured.
+fn expected(classes: &[Measured], work: &Work) -> Vec<(Variant, f64)> {
+    let Some(measured) = classes.iter().find(|held| held.class.is_like(work)) else { return Vec::new() };
+    let there = |(variant, rate): &(Variant, f64)| {
+        Some((*variant, rate * work.fill(*variant)? / measured.work.fill(*variant)?))
+    };
+    let mut expected: Vec<_> = measured.rates.iter().filter_map(there).collect();
+    expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let best = expected.first().map_or(0.0, |(_, rate)| *rate);
+    expected.retain(|(_, rate)| *rate * UNLIKELY >= best);
+    expected
+}
 /// Tests and times candidates until `expired`: those that passed, each with its best time in seconds; the nearest in
-/// several rounds. `seconds` is told beyond which time a second run is in vain.
+/// `rounds` again. `seconds` is told beyond which time a second run is in vain.
 async fn measure(
     candidates: &[Variant],
+    rounds: usize,
     expired: &dyn Fn() -> bool,
     agrees: impl AsyncFn(Variant) -> Result<bool>,
     seconds: impl AsyncFn(Variant, f64) -> Result<f64>,
@@ -165,7 +255,7 @@ async fn measure(
             Err(error) => tracing::warn!("the variant `{variant}` is left out: {error}"),
         }
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let limit = fastest(&measured) * NEAR;
         let near: Vec<_> = measured.iter_mut().filter(|(_, seconds)| *seconds <= limit).collect();
         if near.len() < 2 {
@@ -222,7 +312,7 @@ pub async fn compare(
     }
     for work in different {
         let chosen = tuning.variant(&work);
-        let subject = Subject::sized(device, &work, chosen, clock).await?;
+        let subject = Subject::sized(device, &work, chosen, true, clock).await?;
         let mut best: Vec<_> = work.candidates(device).into_iter().map(|variant| (variant, f64::INFINITY)).collect();
         if !best.iter().any(|(variant, _)| *variant == chosen) {
             best.push((chosen, f64::INFINITY));
@@ -312,11 +402,13 @@ struct Subject {
 }
 
 impl Subject {
-    /// `work` cut to what the adapter does within [`RUN_S`], judged by `variant`.
-    async fn sized(device: &Device, work: &Work, variant: Variant, clock: Clock<'_>) -> Result<Subject> {
+    /// `work` cut to what the adapter does within [`RUN_S`], or its
+    /// lower end unless `long`, judged by `variant`.
+    async fn sized(device: &Device, work: &Work, variant: Variant, long: bool, clock: Clock<'_>) -> Result<Subject> {
         let trial = Subject::new(device, cut(work, TRIAL_FLOPS), 1)?;
         let rate = trial.work.flops() / trial.seconds(device, variant, f64::INFINITY, clock).await?;
-        let mut subject = Subject::new(device, cut(work, rate * RUN_S.0), 1)?;
+        let most = if long { RUN_S.0 } else { RUN_S.1 };
+        let mut subject = Subject::new(device, cut(work, rate * most), 1)?;
         if subject.work.flops() / rate < RUN_S.1 {
             // Shorter than the way to the adapter and back may be: repeat it.
             let seconds = subject.seconds(device, variant, f64::INFINITY, clock).await?;
@@ -469,7 +561,7 @@ mod tests {
             assert_eq!(variant, GOOD, "a wrong candidate was timed");
             Ok(1.0)
         };
-        let measured = pollster::block_on(measure(&[FAST, SLOW, GOOD], &|| false, agrees, seconds));
+        let measured = pollster::block_on(measure(&[FAST, SLOW, GOOD], 3, &|| false, agrees, seconds));
         assert_eq!(measured, [(GOOD, 1.0)]);
     }
 
@@ -478,6 +570,7 @@ mod tests {
         let refuse = |variant| if variant == FAST { Err(crate::error::Error::Gpu("no".into())) } else { Ok(()) };
         let measured = pollster::block_on(measure(
             &[SLOW, FAST, GOOD],
+            3,
             &|| false,
             async |_| Ok(true),
             async |variant, _| refuse(variant).map(|()| 1.0),
@@ -492,7 +585,7 @@ mod tests {
             limits.borrow_mut().push(limit);
             Ok(if variant == FAST { 1.0 } else { 3.0 })
         };
-        pollster::block_on(measure(&[GOOD, FAST, SLOW], &|| false, async |_| Ok(true), seconds));
+        pollster::block_on(measure(&[GOOD, FAST, SLOW], 3, &|| false, async |_| Ok(true), seconds));
         assert_eq!(*limits.borrow(), [f64::INFINITY, 6.0, 2.0]);
     }
 
@@ -515,9 +608,9 @@ mod tests {
                 }
             })
         };
-        let measured = pollster::block_on(measure(&[FAST, GOOD, SLOW], &|| false, async |_| Ok(true), seconds));
+        let measured = pollster::block_on(measure(&[FAST, GOOD, SLOW], 3, &|| false, async |_| Ok(true), seconds));
         assert_eq!(measured, [(FAST, 1.0), (GOOD, 0.9), (SLOW, 1.9)]);
-        assert_eq!(asked.borrow()[3..], [FAST, GOOD].repeat(ROUNDS));
+        assert_eq!(asked.borrow()[3..], [FAST, GOOD].repeat(3));
     }
 
     #[test]
@@ -531,16 +624,33 @@ mod tests {
 
     #[test]
     fn an_expired_budget_ends_the_measuring() {
-        let measured = pollster::block_on(measure(&[GOOD, FAST], &|| true, async |_| Ok(true), async |_, _| Ok(1.0)));
+        let measured =
+            pollster::block_on(measure(&[GOOD, FAST], 3, &|| true, async |_| Ok(true), async |_, _| Ok(1.0)));
         assert_eq!(measured, [(GOOD, 1.0)]);
     }
 
     #[test]
-    fn a_step_needs_the_largest_of_each_class_and_its_heaviest_class_first() {
+    fn a_step_needs_the_largest_of_each_class_first_and_then_the_other_shapes() {
         let (small, large) = (product(Form::Nt, 64, 64, 64), product(Form::Nt, 64, 128, 64));
         let other = product(Form::Tn, 64, 90, 64);
-        let list = vec![small.clone(), other.clone(), large.clone(), small];
-        assert_eq!(needs(list), [large, other]);
+        let list = vec![small.clone(), other.clone(), large.clone(), small.clone()];
+        let need = |work: &Work, of_class| Need { work: work.clone(), of_class };
+        assert_eq!(classes(list.clone()), [need(&large, true), need(&other, true)]);
+        assert_eq!(needs(list), [need(&large, true), need(&other, true), need(&small, false)]);
+    }
+
+    #[test]
+    fn what_a_shape_may_take_follows_from_its_class_and_its_edges() {
+        let pairs = |rows| Variant::Product(Tile::Pairs { lanes: 8, rows, cols: 8, terms: 2 });
+        let class = product(Form::Nt, 640, 128, 64);
+        // At 640 rows both tiles are full; at 130 the taller one computes 160 rows for them, the other 192.
+        let rates = vec![(pairs(10), 44.0), (pairs(8), 43.0), (pairs(1), 20.0)];
+        let measured = [Measured { class: class.clone(), work: class, rates }];
+        let of = |work| expected(&measured, &work);
+        assert_eq!(of(product(Form::Nt, 320, 128, 64)), [(pairs(10), 44.0), (pairs(8), 43.0)]);
+        let [(first, rate)] = of(product(Form::Nt, 130, 128, 64))[..] else { panic!("one is enough") };
+        assert!(first == pairs(10) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
+        assert_eq!(of(product(Form::Nn, 100, 128, 64)), [], "another class");
     }
 
     #[test]

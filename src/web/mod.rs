@@ -12,7 +12,7 @@
 mod learn;
 mod look;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use wasm_bindgen::prelude::*;
 
@@ -36,7 +36,7 @@ const TUNING_S: (f64, f64) = (10.0, 4.0);
 
 thread_local! {
     /// The kernel variants that were measured, while the page is open.
-    static MEASURED: Cell<Option<Tuning>> = const { Cell::new(None) };
+    static MEASURED: RefCell<Option<Tuning>> = const { RefCell::new(None) };
 }
 
 #[wasm_bindgen]
@@ -90,14 +90,14 @@ pub async fn verify(bytes: Vec<u8>) -> Result<String, JsError> {
 #[wasm_bindgen]
 pub async fn self_test() -> Result<String, JsError> {
     let (device, tuning) = open().await?;
-    let mut operations = self_test::self_test(&device, tuning).await?;
+    let mut operations = self_test::self_test(&device, &tuning).await?;
     let gpus = Tuning::for_gpus();
     if gpus != tuning {
         // A browser without a GPU still shows that these compile in it.
         let varied =
             |name: &str| matches!(name, "product_nt" | "product_nn" | "product_tn" | "attention" | "layer_norm");
         let varied = samples().into_iter().filter(|sample| varied(sample.op.name())).collect();
-        for mut outcome in self_test::self_test_of(&device, gpus, varied).await? {
+        for mut outcome in self_test::self_test_of(&device, &gpus, varied).await? {
             outcome.name += ", kernel for GPUs";
             operations.push(outcome);
         }
@@ -110,14 +110,14 @@ pub async fn self_test() -> Result<String, JsError> {
 #[wasm_bindgen]
 pub async fn check() -> Result<String, JsError> {
     let (device, mut tuning) = open().await?;
-    let needs = tune::needs(work(&device, &ModelConfig::preset("nano")?, 8, Precision::F32));
+    let needs = tune::classes(work(&device, &ModelConfig::preset("nano")?, 8, Precision::F32));
     let (mut tuned, mut best) = (Vec::new(), 0.0f64);
     tune::tune(&device, &needs, &mut tuning, TUNING_S.0, &clock, |choice| {
         best = best.max(choice.gflops);
         tuned.push(choice.to_string());
     })
     .await?;
-    MEASURED.set(Some(tuning));
+    MEASURED.replace(Some(tuning));
     let copy = profile::copy_rate(&device, &clock).await?;
     let limits = device.adapter().clone();
     json(&Check { adapter: limits.to_string(), limits, tuned, product_gflops: best, copy_gb_s: copy })
@@ -143,15 +143,15 @@ async fn tuned(device: &Device, config: &RunConfig) -> Result<Tuning, Error> {
     let built_in = Tuning::for_device(device);
     let (micro_batch, precision) = (config.training.micro_batch_size(), config.training.precision);
     let stored = |tuning: Tuning| if precision == Precision::F16 { tuning.storing_halves(&built_in) } else { tuning };
-    if let Some(tuning) = MEASURED.get().filter(|tuning| tuning.runs_on(device, precision)) {
+    if let Some(tuning) = MEASURED.with_borrow(Clone::clone).filter(|tuning| tuning.runs_on(device, precision)) {
         return Ok(stored(tuning));
     }
     if device.is_software() {
         return Ok(built_in);
     }
-    let (mut tuning, needs) = (built_in, tune::needs(work(device, &config.model, micro_batch, precision)));
+    let (mut tuning, needs) = (built_in.clone(), tune::classes(work(device, &config.model, micro_batch, precision)));
     tune::tune(device, &needs, &mut tuning, TUNING_S.1, &clock, |_| {}).await?;
-    MEASURED.set(Some(tuning));
+    MEASURED.replace(Some(tuning.clone()));
     Ok(stored(tuning))
 }
 
