@@ -48,7 +48,9 @@ fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     for (var c = 0u; c < params.cols; c++) {
         var g = dy[at + c];
         if AFFINE == 1u { g *= gain[c]; }
-        y[at + c] = scale * (g - sum - (x[at + c] - mean) * scale * dot);
+        var d = scale * (g - sum - (x[at + c] - mean) * scale * dot);
+        if ADDS == 1u { d += residual[at + c]; }
+        y[at + c] = d;
     }
 }
 

@@ -5,9 +5,15 @@
 //                  1/sqrt(1 - beta2^t), 1 - EMA decay, most sum of squares (see `Settings` in ops/optimiser.rs)
 //   health    [2]  sum of squared gradients, number of values that are not finite; or [3], then 1 / loss scale
 //   partial   [ceil(len / chunk), 2], chunk a multiple of 4
+//   apart     [.., 2]  sums of (teacher - student)^2 and of student^2 after the update, a row an invocation, over two runs
+//                  of values
 #include "common/grid.wgsl"
 #include "common/fours.wgsl"
-struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32 }
+struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32, first: u32, end: u32, more_first: u32, more_end: u32 }
+// Fours of an invocation where distances are summed. ACROSS invocations side by side move fours side by side, again and
+// again.
+const FOURS: u32 = 16u;
+const ACROSS: u32 = 8u;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> settings: array<f32>;
@@ -16,6 +22,10 @@ struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32 }
 @group(0) @binding(5) var<storage, read_write> moment1: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> moment2: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> teacher: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> apart: array<vec2<f32>>;
+
+var<private> between: vec4<f32>;
+var<private> long: vec4<f32>;
 
 fn refused() -> bool { return health[1] > 0.0 || health[0] > settings[10]; }
 
@@ -71,7 +81,22 @@ fn update(i: u32) -> vec4<f32> {
 // teacher += (1 - decay) * (student - teacher)
 fn follow(student: vec4<f32>, i: u32) {
     let held = teacher[i];
-    teacher[i] = up_to(fma(vec4(settings[9]), student - held, held), i, params.len);
+    let moved = up_to(fma(vec4(settings[9]), student - held, held), i, params.len);
+    teacher[i] = moved;
+    measure(moved, student, i);
+}
+
+fn measure(moved: vec4<f32>, student: vec4<f32>, i: u32) {
+    let at = i * 4u;
+    if (at >= params.first && at < params.end) || (at >= params.more_first && at < params.more_end) {
+        let distance = moved - student;
+        between = fma(distance, distance, between);
+        long = fma(student, student, long);
+    }
+}
+
+fn store_distance(row: u32) {
+    apart[row] = vec2((between.x + between.y) + (between.z + between.w), (long.x + long.y) + (long.z + long.w));
 }
 
 @compute @workgroup_size(64)
@@ -83,18 +108,46 @@ fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
 
 // The weights are bound as `gradient`.
 @compute @workgroup_size(64)
-fn ema(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = grid_index(id, groups);
-    if i * 4u >= params.len || refused() { return; }
-    follow(gradient[i], i);
+fn ema(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let index = group.y * groups.x + group.x;
+    let first = (index * 64u + local.x / ACROSS * ACROSS) * FOURS + local.x % ACROSS;
+    if index * 256u * FOURS >= params.len { return; }
+    let refuses = refused();
+    for (var n = 0u; n < FOURS; n++) {
+        let i = first + n * ACROSS;
+        if i * 4u < params.len {
+            if refuses { measure(teacher[i], gradient[i], i); } else { follow(gradient[i], i); }
+        }
+    }
+    store_distance(index * 64u + local.x);
 }
 
 // Both, so that the new weights are not read again.
 @compute @workgroup_size(64)
-fn adamw_ema(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = grid_index(id, groups);
-    if i * 4u >= params.len || refused() { return; }
-    follow(update(i), i);
+fn adamw_ema(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let index = group.y * groups.x + group.x;
+    let first = (index * 64u + local.x / ACROSS * ACROSS) * FOURS + local.x % ACROSS;
+    if index * 256u * FOURS >= params.len { return; }
+    if refused() {
+        for (var n = 0u; n < FOURS; n++) {
+            let i = first + n * ACROSS;
+            if i * 4u < params.len { measure(teacher[i], weights[i], i); }
+        }
+    } else {
+        for (var n = 0u; n < FOURS; n++) {
+            let i = first + n * ACROSS;
+            if i * 4u < params.len { follow(update(i), i); }
+        }
+    }
+    store_distance(index * 64u + local.x);
 }
 
 // Gradients of micro-batches add up; the first one (settings[0] = 0) replaces what was there.

@@ -16,6 +16,7 @@ const LOADS: u32 = 12u;     // ceil(cols / 2 / LANES): pairs of a row in a lane
 @group(0) @binding(8) var<storage, read_write> gain_sum: array<vec2<f32>>;
 @group(0) @binding(9) var<storage, read_write> bias_sum: array<vec2<f32>>;
 @group(0) @binding(10) var<storage, read_write> dx: array<vec2<f32>>;
+@group(0) @binding(11) var<storage, read> residual: array<u64>;
 
 fn pair(v: u64) -> vec2<f32> { return vec2(bitcast<f32>(u32(v)), bitcast<f32>(u32(v >> 32u))); }
 
@@ -114,7 +115,11 @@ fn backward_affine(
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             let c = t * LANES + local.x;
-            if c < pairs { dx[row * pairs + c] = scale * (g[t] - sum - n[t] * dots); }
+            if c < pairs {
+                var d = scale * (g[t] - sum - n[t] * dots);
+                if ADDS == 1u { d += pair(residual[row * pairs + c]); }
+                dx[row * pairs + c] = d;
+            }
         }
     }
     // unroll

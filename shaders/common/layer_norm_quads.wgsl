@@ -10,6 +10,7 @@
 @group(0) @binding(8) var<storage, read_write> gain_sum: array<vec4<f32>>;
 @group(0) @binding(9) var<storage, read_write> bias_sum: array<vec4<f32>>;
 @group(0) @binding(10) var<storage, read_write> dx: array<vec4<f32>>;
+@group(0) @binding(11) var<storage, read> residual: array<vec4<f32>>;
 const GROUP: u32 = 4u;
 
 fn total_of(v: vec4<f32>) -> f32 {
@@ -65,7 +66,9 @@ fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     for (var c = 0u; c < fours; c++) {
         var g = loaded(dy[at + c]);
         if AFFINE == 1u { g *= gain[c]; }
-        dx[at + c] = scale * (g - sum - (x[at + c] - mean) * scale * dot);
+        var d = scale * (g - sum - (x[at + c] - mean) * scale * dot);
+        if ADDS == 1u { d += residual[at + c]; }
+        dx[at + c] = d;
     }
 }
 

@@ -8,3 +8,4 @@
 @group(0) @binding(5) var<storage, read> dy: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>;
+@group(0) @binding(11) var<storage, read> residual: array<f32>;

@@ -9,6 +9,7 @@
 @group(0) @binding(6) var<storage, read_write> y: array<Four>;
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(10) var<storage, read_write> dx: array<vec4<f32>>;
+@group(0) @binding(11) var<storage, read> residual: array<vec4<f32>>;
 const GROUP: u32 = 64u;
 
 var<workgroup> held: array<vec2<f32>, GROUP>;
@@ -82,6 +83,8 @@ fn backward(
     for (var c = local.x; c < fours; c += GROUP) {
         var g = loaded(dy[at + c]);
         if AFFINE == 1u { g *= gain[c]; }
-        dx[at + c] = scale * (g - sums.x - (x[at + c] - mean) * scale * sums.y);
+        var d = scale * (g - sums.x - (x[at + c] - mean) * scale * sums.y);
+        if ADDS == 1u { d += residual[at + c]; }
+        dx[at + c] = d;
     }
 }

@@ -58,15 +58,22 @@ fn fuse_one(nodes: &mut [Option<Node>], index: usize, wanted: &[ValueId], tuning
         let Some(op) = node.op.absorb(&*next.op, operand, only, tuning) else { continue };
         let rest: Vec<_> = next.inputs.iter().enumerate().filter(|(i, _)| *i != operand).map(|(_, id)| *id).collect();
         // What stays is the later of the two where only the result matters, so that its other inputs are there; else
-        // the earlier, whose output others may read before. Then the later must have no others, or nothing in between
-        // that could make them.
-        let here = if only { at } else { index };
-        let next_to_it = nodes[index + 1..at].iter().all(Option::is_none);
-        if only && moves_past_update(&nodes[index..at]) || !only && !rest.is_empty() && !next_to_it {
+        // the earlier, whose outputs others may read before. Then those inputs must be there.
+        let later = only && node.outputs.len() == 1;
+        let mut between = nodes[index + 1..at].iter().flatten();
+        let ready = match only {
+            true => later || !between.any(|node| node.outputs.iter().any(|id| rest.contains(id))),
+            false => rest.is_empty() || between.next().is_none(),
+        };
+        if only && moves_past_update(&nodes[index..at]) || !ready {
             continue;
         }
+        let here = if later { at } else { index };
         let inputs = node.inputs.iter().copied().chain(rest).collect();
-        let outputs = if only { next.outputs } else { node.outputs.iter().copied().chain(next.outputs).collect() };
+        let outputs = match only {
+            true => next.outputs.into_iter().chain(node.outputs[1..].iter().copied()).collect(),
+            false => node.outputs.iter().copied().chain(next.outputs).collect(),
+        };
         nodes[at] = None;
         nodes[index] = None;
         nodes[here] = Some(Node { op, inputs, outputs, path: node.path, backward: node.backward || next.backward });
@@ -82,8 +89,8 @@ fn moves_past_update(between: &[Option<Node>]) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::{
-        graph::{Fetch, Graph, Plan, PlanOptions, TensorType},
-        ops::{Form, Gelu, Product, Tuning},
+        graph::{Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
+        ops::{Form, Gelu, LayerNorm, Product, Tuning},
     };
 
     #[test]
@@ -122,6 +129,22 @@ mod tests {
     fn a_wanted_sum_is_stored_beside_its_gelu() {
         let fused = kernels(true, &PlanOptions::default());
         assert_eq!(fused, ["product_nt+gelu forward_gelu", "product_nt+add forward"]);
+    }
+
+    #[test]
+    fn the_gradient_of_a_norm_is_added_where_it_is_made() {
+        let graph = Graph::new();
+        let x = graph.input("x", TensorType::f32(&[8, 8]));
+        let [gain, bias] = ["gain", "bias"].map(|name| graph.input(name, TensorType::f32(&[8])));
+        let y = x.then(LayerNorm { eps: 1e-6, unbiased: false }, &[gain, bias]) + x;
+        let found = gradients(y, graph.input("dy", TensorType::f32(&[8, 8])), &[x, gain]);
+        let fetch = [Fetch::new("dx", found[0]), Fetch::new("dgain", found[1])];
+        let ops = |no_fusion| {
+            let plan = Plan::new(&graph, &fetch, &PlanOptions { no_fusion, ..Default::default() });
+            plan.dispatches.iter().map(|d| d.op).collect::<Vec<_>>()
+        };
+        assert!(ops(true).contains(&"add") && !ops(false).contains(&"add"), "{:?}", ops(false));
+        assert!(ops(false).contains(&"layer_norm_backward+add"), "{:?}", ops(false));
     }
 
     #[test]

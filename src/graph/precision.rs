@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(of("product_nt+gelu"), ["product_workgroup_halves"], "{plan}");
         assert_eq!(of("product_nt+add"), ["product_workgroup_half"], "the residual stream stays f32");
         assert_eq!(of("product_nn+gelu_backward"), ["product_workgroup_halves"]);
-        assert_eq!(of("layer_norm_backward")[0], "layer_norm_workgroup_half", "a slope between products");
+        assert_eq!(of("layer_norm_backward+add")[0], "layer_norm_workgroup_half", "a slope between products");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Layer normalisation over the last axis (Ba et al., 2016), with and without gain and bias.
 
-use super::{column_sum, grid, prelude::*};
+use std::{any::Any, rc::Rc};
+
+use super::{Elementwise, column_sum, grid, prelude::*};
 use crate::kernels::{
     layer_norm as invocation, layer_norm_pairs_half_subgroup as pairs_half, layer_norm_pairs_subgroup as pairs,
     layer_norm_quads as quads, layer_norm_quads_half as quads_half, layer_norm_workgroup as workgroup,
@@ -20,7 +22,11 @@ pub struct LayerNorm {
 /// `dx` of [`LayerNorm`]; inputs x, statistics, dy and the gain if there is one. With a gain two more outputs, both
 /// `[chunks, cols]`: sums over chunks of rows of `dy * normalised x`, and of `dy`.
 #[derive(Debug, Clone, Copy)]
-pub struct LayerNormBackward(LayerNorm);
+pub struct LayerNormBackward {
+    norm: LayerNorm,
+    /// Whether `dx` is added to one more input, the last. Recorded by the fusion pass, not by models.
+    adds: bool,
+}
 
 /// How layer normalisation shares its rows among invocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,10 +78,11 @@ impl LayerNorm {
         kernel: &'static Kernel,
         rows: NormRows,
         x: &TensorType,
-        affine: bool,
+        [affine, adds]: [bool; 2],
         slots: &[Slot],
     ) -> Dispatch {
-        let mut constants = vec![Constant { name: "AFFINE", value: affine.into() }];
+        let switches = [("AFFINE", affine), ("ADDS", adds)];
+        let mut constants = switches.map(|(name, on)| Constant { name, value: on.into() }).to_vec();
         let groups = match rows {
             NormRows::Invocation => groups(x.rows()),
             NormRows::Quads(group) => {
@@ -110,7 +117,7 @@ impl Op for LayerNorm {
     }
 
     fn gradient<'g>(&self, x: &[Tensor<'g>], y: &[Tensor<'g>], dy: Tensor<'g>) -> Vec<Option<Tensor<'g>>> {
-        let backward = LayerNormBackward(*self);
+        let backward = LayerNormBackward { norm: *self, adds: false };
         if x.len() == 1 {
             return vec![Some(x[0].then(backward, &[y[1], dy]))];
         }
@@ -158,22 +165,32 @@ impl Op for LayerNorm {
             (NormRows::Pairs(_), false) => &pairs::FORWARD,
             (NormRows::Pairs(_), true) => &pairs_half::FORWARD,
         };
-        vec![self.launch(kernel, rows, &x[0], x.len() == 3, &slots)]
+        vec![self.launch(kernel, rows, &x[0], [x.len() == 3, false], &slots)]
+    }
+}
+
+impl LayerNormBackward {
+    /// The inputs without what is added.
+    fn own<'a, T>(&self, x: &'a [T]) -> &'a [T] {
+        &x[..x.len() - usize::from(self.adds)]
     }
 }
 
 impl Op for LayerNormBackward {
     fn name(&self) -> &'static str {
-        "layer_norm_backward"
+        if self.adds { "layer_norm_backward+add" } else { "layer_norm_backward" }
     }
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        ensure_shape!(!self.adds || x[x.len() - 1] == x[0], "adds to what has the shape of x");
+        let x = self.own(x);
         ensure_shape!(x[0].shape == x[2].shape, "x and dy must have one shape");
         let sums = TensorType::f32(&[x[0].rows().div_ceil(column_sum::CHUNK), x[0].cols()]);
         Ok(if x.len() == 4 { vec![x[0].clone(), sums.clone(), sums] } else { vec![x[0].clone()] })
     }
 
-    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+    fn eval(&self, all: &[&Array]) -> Vec<Array> {
+        let x = self.own(all);
         let mut dx = x[2].clone();
         let cols = x[0].cols() as f64;
         let mut to_gain = Array::zeros(&[x[0].rows().div_ceil(column_sum::CHUNK), x[0].cols()]);
@@ -190,17 +207,25 @@ impl Op for LayerNormBackward {
                 row.iter_mut().zip(&gain.data).for_each(|(g, w)| *g *= w);
             }
             let sum = row.iter().sum::<f64>() / cols;
-            let dot = row.iter().zip(&n).map(|(g, n)| g * n).sum::<f64>() / self.0.divisor(n.len());
+            let dot = row.iter().zip(&n).map(|(g, n)| g * n).sum::<f64>() / self.norm.divisor(n.len());
             row.iter_mut().zip(&n).for_each(|(g, n)| *g = scale * (*g - sum - n * dot));
         }
+        if self.adds {
+            dx = Elementwise::Add.eval(&[&dx, all[x.len()]]).remove(0);
+        }
         if x.len() == 4 { vec![dx, to_gain, to_bias] } else { vec![dx] }
+    }
+
+    fn absorb(&self, next: &dyn Op, _: usize, only: bool, _: &Tuning) -> Option<Rc<dyn Op>> {
+        let add = matches!((next as &dyn Any).downcast_ref::<Elementwise>(), Some(Elementwise::Add));
+        (add && only && !self.adds).then(|| Rc::new(LayerNormBackward { adds: true, ..*self }) as Rc<dyn Op>)
     }
 
     fn halves(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> Halves {
         let takes = match tuning.norm.fitting(x[0].cols()) {
             NormRows::Invocation => false,
             NormRows::Quads(_) | NormRows::Workgroup(_) => true,
-            NormRows::Pairs(_) => x.len() == 4,
+            NormRows::Pairs(_) => self.own(x).len() == 4,
         };
         if operand == 2 && takes { Halves::Willing } else { Halves::Never }
     }
@@ -208,24 +233,26 @@ impl Op for LayerNormBackward {
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let half = x[2].dtype == DType::F16;
         let pick = |whole: &'static Kernel, other: &'static Kernel| if half { other } else { whole };
-        let affine = x.len() == 4;
+        let affine = self.own(x).len() == 4;
+        let switches = [affine, self.adds];
+        let residual = Slot::In(if self.adds { x.len() - 1 } else { 0 });
         let gain = Slot::In(if affine { 3 } else { 0 });
         let (x_in, saved, dy, dx, out) = (Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0), Slot::Out);
-        let slots = [x_in, gain, saved, dy, dx];
+        let slots = [x_in, gain, saved, dy, dx, residual];
         let (kernel, rows) = match tuning.norm.fitting(x[0].cols()) {
             rows @ NormRows::Pairs(_) if affine => {
-                let slots = [x_in, gain, saved, dy, out(1), out(2), dx];
+                let slots = [x_in, gain, saved, dy, out(1), out(2), dx, residual];
                 let kernel = pick(&pairs::BACKWARD_AFFINE, &pairs_half::BACKWARD_AFFINE);
-                return vec![self.0.launch(kernel, rows, &x[0], true, &slots)];
+                return vec![self.norm.launch(kernel, rows, &x[0], switches, &slots)];
             }
             rows @ NormRows::Workgroup(_) => (pick(&workgroup::BACKWARD, &workgroup_half::BACKWARD), rows),
             rows @ NormRows::Quads(_) => (pick(&quads::BACKWARD, &quads_half::BACKWARD), rows),
             _ => (&invocation::BACKWARD, NormRows::Invocation),
         };
-        let mut list = vec![self.0.launch(kernel, rows, &x[0], affine, &slots)];
+        let mut list = vec![self.norm.launch(kernel, rows, &x[0], switches, &slots)];
         if affine {
             let slots = [x_in, saved, dy, out(1), out(2)];
-            let params = self.0.params(&x[0]);
+            let params = self.norm.params(&x[0]);
             list.push(match rows {
                 NormRows::Quads(group) | NormRows::Workgroup(group) => {
                     let constants = vec![Constant { name: "GROUP", value: group }];
@@ -256,7 +283,17 @@ fn slope_in_halves(op: LayerNorm, shape: &[usize]) -> Sample {
     let exact = |array: &Array| (TensorType::f32(&array.shape), Content::Exact(array.data.clone()));
     let gain = (TensorType::f32(&shape[shape.len() - 1..]), Content::Fixed);
     let dy = (TensorType::f16(shape), Content::Fixed);
-    Sample::new(LayerNormBackward(op), vec![exact(&values[0]), exact(&stats), dy, gain])
+    Sample::new(LayerNormBackward { norm: op, adds: false }, vec![exact(&values[0]), exact(&stats), dy, gain])
+}
+
+/// A backward pass that adds its result to a value, with a gain or without.
+fn adding(op: LayerNorm, shape: &[usize], affine: bool) -> Sample {
+    let mut sample = slope_in_halves(op, shape);
+    sample.op = Rc::new(LayerNormBackward { norm: op, adds: true });
+    sample.inputs[2].0 = TensorType::f32(shape);
+    sample.inputs.truncate(if affine { 4 } else { 3 });
+    sample.inputs.push((TensorType::f32(shape), Content::Fixed));
+    sample
 }
 
 pub(super) fn samples() -> Vec<Sample> {
@@ -270,5 +307,8 @@ pub(super) fn samples() -> Vec<Sample> {
         halved(op(1e-6, false), &[2, 67, 36]),
         halved(op(1e-6, false), &[67, 48]),
         slope_in_halves(op(1e-6, false), &[2, 67, 36]),
+        adding(op(1e-6, false), &[2, 67, 36], true),
+        adding(op(1e-6, false), &[65, 7], true),
+        adding(op(1e-6, false), &[67, 36], false),
     ]
 }

@@ -9,7 +9,6 @@ mod cast;
 pub mod column_sum;
 mod copy;
 mod divided_product;
-mod drift;
 mod elementwise;
 mod gather_rows;
 mod gelu;
@@ -32,7 +31,6 @@ pub use attention_bias::{AttentionBias, SliceVector};
 pub use cast::Cast;
 pub use column_sum::ColumnSum;
 pub use copy::Copy;
-pub use drift::{Drift, drift};
 pub use elementwise::Elementwise;
 pub use gather_rows::{GatherRows, ScatterRows};
 pub use gelu::{Gelu, GeluBackward};
@@ -40,7 +38,7 @@ pub use halved::Halved;
 pub use layer_norm::{LayerNorm, LayerNormBackward, NormRows};
 pub use loss_scale::LossScale;
 pub use masked_mse::{MaskedMse, MaskedMseBackward};
-pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, health};
+pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, added, health};
 pub use patchify::Patchify;
 pub use product::{Epilogue, Form, FusedProduct, Product};
 pub use reshape::Reshape;
@@ -170,7 +168,6 @@ pub fn samples() -> Vec<Sample> {
         cast::samples(),
         column_sum::samples(),
         copy::samples(),
-        drift::samples(),
         elementwise::samples(),
         gather_rows::samples(),
         gelu::samples(),

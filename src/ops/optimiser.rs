@@ -1,12 +1,16 @@
 //! What happens to a shard of weights after the backward pass: gradient norm and health, AdamW, the momentum encoder's
-//! moving average, and the sum of micro-batches' gradients.
+//! moving average and its distance, and the sum of micro-batches' gradients.
 
 use std::{any::Any, rc::Rc};
 
-use super::{column_sum, prelude::*};
+use super::{GROUP, column_sum, grid, prelude::*};
 
 /// Values that one invocation of [`SquareSum`] adds up.
 const CHUNK: usize = 256;
+/// Fours of values that one invocation of [`Ema`] moves.
+const FOURS: usize = 16;
+/// Invocations side by side that move fours side by side.
+const ACROSS: usize = 8;
 
 /// The scalars of one update, as the kernels read them.
 #[repr(C)]
@@ -71,14 +75,18 @@ pub struct AdamW {
     pub decayed: usize,
 }
 
-/// The teacher's moving average in place; inputs teacher, weights, settings and health.
+/// The teacher's moving average in place; inputs teacher, weights, settings and health, outputs teacher and, of each
+/// invocation, the sums of (teacher − student)² and student² after it.
 #[derive(Debug, Clone, Copy)]
-pub struct Ema;
+pub struct Ema {
+    /// The values whose distance is summed, two runs from one multiple of four to another.
+    pub measured: [(usize, usize); 2],
+}
 
 /// [`AdamW`] and the [`Ema`] that reads its weights, in one; inputs of the first, then teacher, settings and health of the
 /// second, outputs weights, moments and teacher. Recorded by the fusion pass, not by models.
 #[derive(Debug, Clone, Copy)]
-struct AdamWEma(AdamW);
+struct AdamWEma(AdamW, Ema);
 
 /// Adds a micro-batch's gradient in place; inputs sum, gradient and `[1]`: 0 to start anew.
 #[derive(Debug, Clone, Copy)]
@@ -86,12 +94,16 @@ pub struct Accumulate;
 
 /// Sum of squares and number of values that are not finite, of several shards together: `[2]`.
 pub fn health<'g>(gradients: &[Tensor<'g>]) -> Tensor<'g> {
-    let shards = gradients.iter().map(|g| column_sum::finish(g.then(SquareSum, &[])));
-    shards.reduce(|a, b| a + b).expect("at least one shard")
+    added(gradients.iter().map(|g| g.then(SquareSum, &[])))
+}
+
+/// Partial sums of several shards together.
+pub fn added<'g>(partial: impl Iterator<Item = Tensor<'g>>) -> Tensor<'g> {
+    partial.map(column_sum::finish).reduce(|a, b| a + b).expect("at least one shard")
 }
 
 fn params(len: usize) -> kernels::optimiser::Params {
-    kernels::optimiser::Params { len: len as u32, decayed: 0, chunk: CHUNK as u32, scaled: 0 }
+    kernels::optimiser::Params { len: len as u32, chunk: CHUNK as u32, ..bytemuck::Zeroable::zeroed() }
 }
 
 fn vectors(x: &[TensorType]) -> Result<(), ShapeError> {
@@ -137,21 +149,22 @@ impl Op for AdamWEma {
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let updated = self.0.infer(&x[..6])?;
-        Ok(updated.into_iter().chain([x[6].clone()]).collect())
+        let followed = self.1.infer(&[x[6].clone(), updated[0].clone()])?;
+        Ok(updated.into_iter().chain(followed).collect())
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
         let mut y = self.0.eval(&x[..6]);
-        let teacher = Ema.eval(&[x[6], &y[0], x[7], x[8]]);
-        y.extend(teacher);
+        let followed = self.1.eval(&[x[6], &y[0], x[7], x[8]]);
+        y.extend(followed);
         y
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let state = [Slot::Out(0), Slot::Out(1), Slot::Out(2), Slot::Out(3)];
+        let state = [Slot::Out(0), Slot::Out(1), Slot::Out(2), Slot::Out(3), Slot::Out(4)];
         let slots = [&[Slot::In(1), Slot::In(4), Slot::In(5)][..], &state].concat();
-        let grid = groups(x[0].len().div_ceil(4));
-        vec![dispatch(&kernels::optimiser::ADAMW_EMA, self.0.params(x), &slots, grid)]
+        let params = self.1.measuring(self.0.params(x));
+        vec![dispatch(&kernels::optimiser::ADAMW_EMA, params, &slots, grid(Ema::groups(x[0].len())))]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -197,11 +210,23 @@ impl Op for AdamW {
     }
 
     fn absorb(&self, next: &dyn Op, operand: usize, _: bool, _: &Tuning) -> Option<Rc<dyn Op>> {
-        (operand == 1 && (next as &dyn Any).is::<Ema>()).then(|| Rc::new(AdamWEma(*self)) as Rc<dyn Op>)
+        let ema = (next as &dyn Any).downcast_ref::<Ema>().filter(|_| operand == 1)?;
+        Some(Rc::new(AdamWEma(*self, *ema)))
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
         &[(0, 0), (1, 2), (2, 3)]
+    }
+}
+
+impl Ema {
+    fn groups(len: usize) -> usize {
+        len.div_ceil(4 * GROUP * FOURS)
+    }
+
+    fn measuring(&self, params: kernels::optimiser::Params) -> kernels::optimiser::Params {
+        let [(first, end), (more_first, more_end)] = self.measured.map(|(first, end)| (first as u32, end as u32));
+        kernels::optimiser::Params { first, end, more_first, more_end, ..params }
     }
 }
 
@@ -212,18 +237,29 @@ impl Op for Ema {
 
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         vectors(&x[..2])?;
-        Ok(vec![x[0].clone()])
+        let whole = self.measured.iter().all(|(first, end)| first.is_multiple_of(4) && end.is_multiple_of(4));
+        ensure_shape!(whole, "measures fours, not {:?}", self.measured);
+        Ok(vec![x[0].clone(), TensorType::f32(&[Ema::groups(x[0].len()) * GROUP, 2])])
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
         let refused = x[3].data[1] > 0.0 || x[3].data[0] > x[2].data[10];
         let rest = if refused { 0.0 } else { x[2].data[9] };
-        vec![Array::new(&x[0].shape, x[0].data.iter().zip(&x[1].data).map(|(t, w)| t + rest * (w - t)).collect())]
+        let moved: Vec<_> = x[0].data.iter().zip(&x[1].data).map(|(t, w)| t + rest * (w - t)).collect();
+        let mut sums = Array::zeros(&[Ema::groups(moved.len()) * GROUP, 2]);
+        let measured = |i: &usize| self.measured.iter().any(|(first, end)| (*first..*end).contains(i));
+        for i in (0..moved.len()).filter(measured) {
+            let row = sums.row_mut(i / 4 / (ACROSS * FOURS) * ACROSS + i / 4 % ACROSS);
+            row[0] += (moved[i] - x[1].data[i]).powi(2);
+            row[1] += x[1].data[i].powi(2);
+        }
+        vec![Array::new(&x[0].shape, moved), sums]
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let slots = [Slot::In(1), Slot::In(2), Slot::In(3), Slot::Out(0)];
-        vec![dispatch(&kernels::optimiser::EMA, params(x[0].len()), &slots, groups(x[0].len().div_ceil(4)))]
+        let slots = [Slot::In(1), Slot::In(2), Slot::In(3), Slot::Out(0), Slot::Out(1)];
+        let params = self.measuring(params(x[0].len()));
+        vec![dispatch(&kernels::optimiser::EMA, params, &slots, grid(Ema::groups(x[0].len())))]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -276,6 +312,18 @@ pub(super) fn samples() -> Vec<Sample> {
     let update = |bad, limit| update_of(health(bad), limit);
     let sum = |first: f64| (TensorType::f32(&[1]), Content::Exact(vec![first]));
     let pair = || vec![vector(Content::Fixed), vector(Content::Fixed)];
+    let following = |measured, n: usize, limit, bad| {
+        let vectors = [(TensorType::f32(&[n]), Content::Fixed), (TensorType::f32(&[n]), Content::Fixed)];
+        Sample::new(Ema { measured }, vectors.into_iter().chain([settings(limit), health(bad)]).collect())
+    };
+    let both = |limit, bad| {
+        let adamw = update(bad, limit);
+        let ema = Ema { measured: [(8, 512), (600, 1024)] };
+        let rest = [vector(Content::Fixed), settings(limit), health(bad)];
+        Sample::new(AdamWEma(AdamW { decayed: 500 }, ema), adamw.inputs.into_iter().chain(rest).collect())
+    };
+    // Values of a workgroup of the moving average.
+    let group = 4 * GROUP * FOURS;
     vec![
         Sample::new(SquareSum, vec![vector(Content::Fixed)]),
         Sample::new(SquareSum, vec![(TensorType::f32(&[600]), Content::Exact(overflown))]),
@@ -284,12 +332,12 @@ pub(super) fn samples() -> Vec<Sample> {
         update(0.0, 0.5),
         update_of(health_of(&[1.0, 0.0, 0.125]), 1.5),
         update_of(health_of(&[1.0, 1.0, 0.125]), 1.5),
-        Sample::new(
-            AdamWEma(AdamW { decayed: 500 }),
-            update(0.0, 1.5).inputs.into_iter().chain([vector(Content::Fixed), settings(1.5), health(0.0)]).collect(),
-        ),
-        Sample::new(Ema, pair().into_iter().chain([settings(1.5), health(0.0)]).collect()),
-        Sample::new(Ema, pair().into_iter().chain([settings(0.5), health(0.0)]).collect()),
+        both(1.5, 0.0),
+        both(0.5, 0.0),
+        both(1.5, 1.0),
+        following([(0, 1032), (0, 0)], n, 1.5, 0.0),
+        following([(4, 8), (1028, 1032)], n, 0.5, 0.0),
+        following([(64, group), (group + 4, 2 * group + 64)], 2 * group + 67, 1.5, 0.0),
         Sample::new(Accumulate, pair().into_iter().chain([sum(0.0)]).collect()),
         Sample::new(Accumulate, pair().into_iter().chain([sum(1.0)]).collect()),
     ]

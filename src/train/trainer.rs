@@ -12,7 +12,7 @@ use crate::{
     },
     model::{ModelConfig, Reconstructor, Teacher, inputs, inventory, of_decoder, position_tables, record},
     nn::{Layout, Params},
-    ops::{Accumulate, AdamW, Elementwise, Ema, LossScale, Settings, Tuning, Work, column_sum, drift, health},
+    ops::{Accumulate, AdamW, Elementwise, Ema, LossScale, Settings, Tuning, Work, added, column_sum, health},
 };
 
 /// The trainable weights.
@@ -485,8 +485,8 @@ fn plan_pass(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) ->
     Plan::new(&graph, &fetch, &options.plan())
 }
 
-/// Gradient norm and health, AdamW and the teacher's moving average, each one dispatch a shard; then the teacher's
-/// drift.
+/// Gradient norm and health, AdamW and the teacher's moving average, each one dispatch a shard; the sums of the teacher's
+/// drift are the average's.
 fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) -> Plan {
     let graph = Graph::new();
     let settings = graph.input("settings", TensorType::f32(&[Settings::LEN]));
@@ -497,6 +497,8 @@ fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) 
         health = graph.scope("loss_scale", || health.then(LossScale, &[loss_scale(&graph, 2)]));
     }
     let mut fetch = vec![Fetch::new("health", health)];
+    let encoder = layout.runs(TEACHER, |name| !of_decoder(name));
+    let mut apart = Vec::new();
     for (index, gradient) in gradients.into_iter().enumerate() {
         let of = |arena| shard(&graph, layout, arena, index);
         let state = [of(WEIGHTS), gradient, of(MOMENT1), of(MOMENT2), settings, health];
@@ -505,19 +507,18 @@ fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) 
         let names = [WEIGHTS, MOMENT1, MOMENT2];
         fetch.extend(names.iter().zip(&updated).map(|(name, t)| Fetch::new(format!("{name} {index}"), *t)));
         if config.feature_branch {
-            let teacher = graph.scope("teacher", || of(TEACHER).then(Ema, &[updated[0], settings, health]));
-            fetch.push(Fetch::new(format!("{TEACHER} {index}"), teacher));
+            let run = |(place, len): &(Place, usize)| (place.offset as usize / 4, place.offset as usize / 4 + len);
+            let mut measured = encoder.iter().filter(|(place, _)| place.shard == index).map(run);
+            let ema = Ema { measured: [(); 2].map(|()| measured.next().unwrap_or_default()) };
+            assert!(measured.next().is_none(), "the encoder's values are one run that decays and one that does not");
+            let state = [of(TEACHER), updated[0], settings, health];
+            let followed = graph.scope("teacher", || graph.apply(ema, &state));
+            fetch.push(Fetch::new(format!("{TEACHER} {index}"), followed[0]));
+            apart.push(followed[1]);
         }
     }
     if config.feature_branch {
-        // Recorded behind the updates, so it reads what they wrote.
-        let run = |arena, (place, len): (Place, usize)| {
-            let name = format!("{arena} {} from {}", place.shard, place.offset);
-            graph.external(&name, TensorType::f32(&[len]), place)
-        };
-        let of = |arena| layout.runs(arena, |name| !of_decoder(name)).into_iter().map(move |found| run(arena, found));
-        let runs: Vec<_> = of(TEACHER).zip(of(WEIGHTS)).collect();
-        fetch.push(Fetch::new("drift", graph.scope("drift", || drift(&runs))));
+        fetch.push(Fetch::new("drift", graph.scope("drift", || added(apart.into_iter()))));
     }
     Plan::new(&graph, &fetch, &options.plan())
 }
