@@ -40,13 +40,9 @@ impl TuningArguments {
         let mut cache = path.as_ref().map(|path| Cache::load(path, cache::key(device))).unwrap_or_default();
         let mut needs = tune::needs(work);
         if !afresh {
-            needs.retain(|Need { work, of_class }| match cache.get(work, &work.candidates(device)) {
-                Some(variant) if *of_class => {
-                    tuning.choose(work, variant);
-                    false
-                }
+            needs.retain(|need: &Need| match cache.get(&need.work, &need.work.candidates(device)) {
                 Some(variant) => {
-                    tuning.choose_for_shape(work, variant);
+                    need.choose(&mut tuning, variant);
                     false
                 }
                 None => true,

@@ -50,6 +50,17 @@ pub struct Need {
     pub of_class: bool,
 }
 
+impl Need {
+    /// Gives `variant` to all that need it.
+    pub fn choose(&self, tuning: &mut Tuning, variant: Variant) {
+        if self.of_class {
+            tuning.choose(&self.work, variant);
+        } else {
+            tuning.choose_for_shape(&self.work, variant);
+        }
+    }
+}
+
 /// What was chosen for one class of products or one shape, for attention or layer norm.
 #[derive(Clone, Debug)]
 pub struct Choice {
@@ -135,13 +146,13 @@ pub async fn tune(
     let began = clock();
     let expired = || clock() - began >= budget_s;
     let mut classes: Vec<Measured> = Vec::new();
-    for Need { work, of_class } in needs {
+    for need @ Need { work, of_class } in needs {
         let mut before = tuning.variant(work);
         let expected = if *of_class { Vec::new() } else { expected(&classes, work) };
         if let Some(&(variant, gflops)) = expected.first()
             && (expired() || expected.len() == 1)
         {
-            tuning.choose_for_shape(work, variant);
+            need.choose(tuning, variant);
             if !expired() {
                 let work = work.clone();
                 on(&Choice { work, of_class: false, variant, gflops, before, before_gflops: None, measured: 0 });
@@ -155,7 +166,7 @@ pub async fn tune(
         if subject.is_err() && matches!(before, Variant::Product(Tile::Matrix { .. })) {
             tracing::warn!("the variant `{before}` is left out: the adapter refuses it");
             before = Tuning::for_gpus().variant(work);
-            tuning.choose(work, before);
+            need.choose(tuning, before);
             subject = Subject::sized(device, work, before, *of_class, clock).await;
         }
         let mut candidates: Vec<_> = expected.into_iter().map(|(variant, _)| variant).collect();
@@ -172,6 +183,7 @@ pub async fn tune(
             }
         };
         let sample = Subject::new(device, sample(work), 1)?;
+        sample.compile(device, &[&candidates[..], &[web_safe(work)]].concat()).await;
         let want = sample.outputs(device, web_safe(work)).await?;
         let agrees = async |variant| Ok(agree(&sample.outputs(device, variant).await?, &want));
         let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
@@ -180,11 +192,7 @@ pub async fn tune(
         device.check()?;
         let rates: Vec<_> = measured.iter().map(|(variant, s)| (*variant, subject.work.flops() / s / 1e9)).collect();
         let Some((variant, gflops)) = rates.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
-        if *of_class {
-            tuning.choose(work, variant);
-        } else {
-            tuning.choose_for_shape(work, variant);
-        }
+        need.choose(tuning, variant);
         on(&Choice {
             work: work.clone(),
             of_class: *of_class,
@@ -224,6 +232,7 @@ fn expected(classes: &[Measured], work: &Work) -> Vec<(Variant, f64)> {
     expected.retain(|(_, rate)| *rate * UNLIKELY >= best);
     expected
 }
+
 /// Tests and times candidates until `expired`: those that passed, each with its best time in seconds; the nearest in
 /// `rounds` again. `seconds` is told beyond which time a second run is in vain.
 async fn measure(
@@ -429,7 +438,7 @@ impl Subject {
         Ok(Subject { work, arenas, repeats })
     }
 
-    async fn executor(&self, device: &Device, variant: Variant, whole: bool) -> Result<Executor> {
+    fn plan(&self, variant: Variant, whole: bool) -> Plan {
         let graph = Graph::new();
         let fetched = record(&graph, &self.work).into_iter().enumerate().map(|(index, y)| {
             let corner = || y.reshape(&[y.ty().len()]).then(SliceVector { first: 0, len: 1 }, &[]);
@@ -438,8 +447,21 @@ impl Subject {
         let fetched: Vec<_> = fetched.collect();
         let mut tuning = Tuning::default();
         tuning.choose(&self.work, variant);
-        let plan = Plan::new(&graph, &fetched, &PlanOptions { tuning, ..Default::default() });
-        Executor::new(device, plan, &self.arenas).await
+        Plan::new(&graph, &fetched, &PlanOptions { tuning, ..Default::default() })
+    }
+
+    async fn executor(&self, device: &Device, variant: Variant, whole: bool) -> Result<Executor> {
+        Executor::new(device, self.plan(variant, whole), &self.arenas).await
+    }
+
+    /// Compiles the kernels of several variants at once. On a software adapter alone, which takes seconds for one; those of
+    /// others may refuse a variant, whose error is to be its own.
+    async fn compile(&self, device: &Device, variants: &[Variant]) {
+        if device.is_software() {
+            let plans: Vec<_> = variants.iter().map(|variant| self.plan(*variant, true)).collect();
+            let dispatches = plans.iter().flat_map(|plan| &plan.dispatches);
+            device.compile(dispatches.map(|d| (d.kernel, &d.constants[..]))).await;
+        }
     }
 
     /// Every output in full.
