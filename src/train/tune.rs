@@ -32,7 +32,7 @@ const HOPELESS: f64 = 2.0;
 /// moment, one may be half as fast.
 const NEAR: f64 = 1.7;
 /// How often they are, for a class and for a shape.
-const ROUNDS: (usize, usize) = (3, 2);
+const ROUNDS: (usize, usize) = (3, 1);
 /// A variant expected to be this many times slower than the best at a shape is not measured there.
 const UNLIKELY: f64 = 1.2;
 /// Rows of a product are cut to a multiple of this.
