@@ -95,7 +95,13 @@ fn measure(moved: vec4<f32>, student: vec4<f32>, i: u32) {
     }
 }
 
+// The first four of an invocation, which has a row of `apart`.
+fn first_four(row: u32) -> u32 {
+    return row / ACROSS * ACROSS * FOURS + row % ACROSS;
+}
+
 fn store_distance(row: u32) {
+    if row / 64u * 256u * FOURS >= params.len { return; }
     apart[row] = vec2((between.x + between.y) + (between.z + between.w), (long.x + long.y) + (long.z + long.w));
 }
 
@@ -113,9 +119,8 @@ fn ema(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let index = group.y * groups.x + group.x;
-    let first = (index * 64u + local.x / ACROSS * ACROSS) * FOURS + local.x % ACROSS;
-    if index * 256u * FOURS >= params.len { return; }
+    let row = (group.y * groups.x + group.x) * 64u + local.x;
+    let first = first_four(row);
     let refuses = refused();
     for (var n = 0u; n < FOURS; n++) {
         let i = first + n * ACROSS;
@@ -123,7 +128,7 @@ fn ema(
             if refuses { measure(teacher[i], gradient[i], i); } else { follow(gradient[i], i); }
         }
     }
-    store_distance(index * 64u + local.x);
+    store_distance(row);
 }
 
 // Both, so that the new weights are not read again.
@@ -133,9 +138,8 @@ fn adamw_ema(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let index = group.y * groups.x + group.x;
-    let first = (index * 64u + local.x / ACROSS * ACROSS) * FOURS + local.x % ACROSS;
-    if index * 256u * FOURS >= params.len { return; }
+    let row = (group.y * groups.x + group.x) * 64u + local.x;
+    let first = first_four(row);
     if refused() {
         for (var n = 0u; n < FOURS; n++) {
             let i = first + n * ACROSS;
@@ -147,7 +151,7 @@ fn adamw_ema(
             if i * 4u < params.len { follow(update(i), i); }
         }
     }
-    store_distance(index * 64u + local.x);
+    store_distance(row);
 }
 
 // Gradients of micro-batches add up; the first one (settings[0] = 0) replaces what was there.

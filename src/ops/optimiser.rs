@@ -84,7 +84,7 @@ pub struct Ema {
 }
 
 /// [`AdamW`] and the [`Ema`] that reads its weights, in one; inputs of the first, then teacher, settings and health of the
-/// second, outputs weights, moments and teacher. Recorded by the fusion pass, not by models.
+/// second, outputs those of both. Recorded by the fusion pass, not by models.
 #[derive(Debug, Clone, Copy)]
 struct AdamWEma(AdamW, Ema);
 
@@ -163,8 +163,7 @@ impl Op for AdamWEma {
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let state = [Slot::Out(0), Slot::Out(1), Slot::Out(2), Slot::Out(3), Slot::Out(4)];
         let slots = [&[Slot::In(1), Slot::In(4), Slot::In(5)][..], &state].concat();
-        let params = self.1.measuring(self.0.params(x));
-        vec![dispatch(&kernels::optimiser::ADAMW_EMA, params, &slots, grid(Ema::groups(x[0].len())))]
+        vec![self.1.launch(&kernels::optimiser::ADAMW_EMA, self.0.params(x), &slots)]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -224,9 +223,13 @@ impl Ema {
         len.div_ceil(4 * GROUP * FOURS)
     }
 
-    fn measuring(&self, params: kernels::optimiser::Params) -> kernels::optimiser::Params {
+    /// One of the kernels that move the teacher.
+    fn launch(&self, kernel: &'static Kernel, params: kernels::optimiser::Params, slots: &[Slot]) -> Dispatch {
         let [(first, end), (more_first, more_end)] = self.measured.map(|(first, end)| (first as u32, end as u32));
-        kernels::optimiser::Params { first, end, more_first, more_end, ..params }
+        let params = kernels::optimiser::Params { first, end, more_first, more_end, ..params };
+        let sizes = [("FOURS", FOURS), ("ACROSS", ACROSS)];
+        let constants = sizes.map(|(name, value)| Constant { name, value: value as u32 }).to_vec();
+        Dispatch { constants, ..dispatch(kernel, params, slots, grid(Ema::groups(params.len as usize))) }
     }
 }
 
@@ -258,8 +261,7 @@ impl Op for Ema {
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(2), Slot::In(3), Slot::Out(0), Slot::Out(1)];
-        let params = self.measuring(params(x[0].len()));
-        vec![dispatch(&kernels::optimiser::EMA, params, &slots, grid(Ema::groups(x[0].len())))]
+        vec![self.launch(&kernels::optimiser::EMA, params(x[0].len()), &slots)]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -312,9 +314,9 @@ pub(super) fn samples() -> Vec<Sample> {
     let update = |bad, limit| update_of(health(bad), limit);
     let sum = |first: f64| (TensorType::f32(&[1]), Content::Exact(vec![first]));
     let pair = || vec![vector(Content::Fixed), vector(Content::Fixed)];
-    let following = |measured, n: usize, limit, bad| {
+    let following = |measured, n: usize, limit| {
         let vectors = [(TensorType::f32(&[n]), Content::Fixed), (TensorType::f32(&[n]), Content::Fixed)];
-        Sample::new(Ema { measured }, vectors.into_iter().chain([settings(limit), health(bad)]).collect())
+        Sample::new(Ema { measured }, vectors.into_iter().chain([settings(limit), health(0.0)]).collect())
     };
     let both = |limit, bad| {
         let adamw = update(bad, limit);
@@ -335,9 +337,9 @@ pub(super) fn samples() -> Vec<Sample> {
         both(1.5, 0.0),
         both(0.5, 0.0),
         both(1.5, 1.0),
-        following([(0, 1032), (0, 0)], n, 1.5, 0.0),
-        following([(4, 8), (1028, 1032)], n, 0.5, 0.0),
-        following([(64, group), (group + 4, 2 * group + 64)], 2 * group + 67, 1.5, 0.0),
+        following([(0, 1032), (0, 0)], n, 1.5),
+        following([(4, 8), (1028, 1032)], n, 0.5),
+        following([(64, group), (group + 4, 2 * group + 64)], 2 * group + 67, 1.5),
         Sample::new(Accumulate, pair().into_iter().chain([sum(0.0)]).collect()),
         Sample::new(Accumulate, pair().into_iter().chain([sum(1.0)]).collect()),
     ]
