@@ -8,6 +8,7 @@ struct Params {
     m: u32, n: u32, k: u32,
     a_row: u32, a_k: u32, b_k: u32, b_column: u32,
     bias_repeat: u32,       // 0 where there is no bias
+    rows_first: u32,        // 1 where neighbouring workgroups have neighbouring rows (`product_fours.wgsl`), not columns
     part: u32,              // terms that a workgroup sums: k, or less where the sum is divided (`product_workgroup.wgsl`)
 }
 // 0 nothing, 1 adds extra, 2 GELU, 3 times GELU's slope at extra.

@@ -207,6 +207,8 @@ impl Product {
         let e = self.extents(&x[..x.len() - usize::from(extra)]).expect("checked when recorded");
         let has_bias = x.len() - usize::from(extra) == 3;
         let (tile, part) = divided.unwrap_or_else(|| (tuning.product(self.form, [e.m, e.n, e.k], x[0].dtype), e.k));
+        // The smaller operand is read again and again, and so is to stay in a cache.
+        let rows_first = matches!(tile, Tile::Fours { .. }) && e.m < e.n;
         let params = kernels::product::Params {
             m: e.m as u32,
             n: e.n as u32,
@@ -216,6 +218,7 @@ impl Product {
             b_k: e.b.0 as u32,
             b_column: e.b.1 as u32,
             bias_repeat: if has_bias { e.n / x[2].len() } else { 0 } as u32,
+            rows_first: rows_first.into(),
             part: part as u32,
         };
         let b = Slot::In(1);
@@ -231,7 +234,10 @@ impl Product {
             constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
         }
         let (kernel, size) = tile.kernel(self.form, both, [x[0].dtype, y[0].dtype], &mut constants);
-        let groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
+        let mut groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
+        if rows_first {
+            groups.swap(0, 1);
+        }
         vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
     }
 }

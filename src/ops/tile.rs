@@ -68,15 +68,16 @@ pub enum Tile {
         /// The fewest invocations of a subgroup.
         lanes: u32,
     },
-    /// As `Subgroup`, but values are loaded and stored in pairs; needs 64-bit integers and even extents.
-    Pairs {
+    /// As `Subgroup`, but values are loaded and stored in fours; needs 64-bit integers, and extents that are multiples of
+    /// four.
+    Fours {
         /// Invocations of a subgroup.
         lanes: u32,
-        /// Rows of a lane.
+        /// Rows of a lane; a multiple of four in [`Form::Tn`].
         rows: u32,
-        /// Columns of a lane, an even number.
+        /// Columns of a lane, a multiple of four.
         cols: u32,
-        /// Terms that sums take before they go back to memory, an even number.
+        /// Terms that sums take before they go back to memory; four but in [`Form::Tn`].
         terms: u32,
     },
 }
@@ -107,11 +108,12 @@ impl Tile {
         let side = if form == Form::Tn { m } else { k };
         let by = |unit: usize| n.is_multiple_of(unit) && side.is_multiple_of(unit);
         match self {
-            Tile::Pairs { lanes, .. } if !by(2) => Tile::subgroup(lanes),
-            // Rows come in pairs there.
-            Tile::Pairs { lanes, rows, cols, terms } if form == Form::Tn => {
-                Tile::Pairs { lanes, rows: rows & !1, cols, terms }
-            }
+            Tile::Fours { lanes, .. } if !by(4) => Tile::subgroup(lanes),
+            // Rows come in fours there, elsewhere terms do.
+            Tile::Fours { lanes, rows, cols, terms } => match form {
+                Form::Tn => Tile::Fours { lanes, rows: (rows & !3).max(4), cols, terms },
+                Form::Nt | Form::Nn => Tile::Fours { lanes, rows, cols, terms: 4 },
+            },
             Tile::Workgroup { rows, cols, group_rows, group_cols, .. } if !by(4) => {
                 Tile::Register { rows, cols, group_rows, group_cols }
             }
@@ -144,7 +146,7 @@ impl Tile {
             Tile::Matrix { side, rows, cols, group_rows, group_cols, .. } => {
                 (side * rows * group_rows, side * cols * group_cols)
             }
-            Tile::Subgroup { lanes, rows, cols } | Tile::Pairs { lanes, rows, cols, .. } => {
+            Tile::Subgroup { lanes, rows, cols } | Tile::Fours { lanes, rows, cols, .. } => {
                 (lanes * rows, lanes * cols)
             }
         };
@@ -160,7 +162,7 @@ impl Tile {
     /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.
     pub(super) fn stores_halves(self) -> bool {
         match self {
-            Tile::Quads { .. } | Tile::Workgroup { .. } | Tile::Pairs { .. } | Tile::Matrix { .. } => true,
+            Tile::Quads { .. } | Tile::Workgroup { .. } | Tile::Fours { .. } | Tile::Matrix { .. } => true,
             Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. } => false,
         }
     }
@@ -240,19 +242,18 @@ impl Tile {
                 set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
                 pick!(product_subgroup)
             }
-            Tile::Pairs { lanes, rows, cols, terms } => {
-                let (a_along_k, b_along_k) = (form != Form::Tn, form == Form::Nt);
+            Tile::Fours { lanes, rows, cols, terms } => {
+                let along = |is: bool, loads: u32| if is { [loads, 0] } else { [0, loads / 4] };
+                let [a, b] = [along(form != Form::Tn, rows), along(form == Form::Nt, cols)];
                 set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
-                set(&[("A_ALONG_K", a_along_k.into()), ("B_ALONG_K", b_along_k.into()), ("COL_PAIRS", cols / 2)]);
+                set(&[("COL_QUADS", cols / 4), ("TERMS", terms)]);
                 set(&[
-                    ("TERMS", terms),
-                    ("TERM_PAIRS", terms / 2),
                     ("A_VALUES", terms * rows),
                     ("B_VALUES", terms * cols),
+                    ("A_ALONG_K", (form != Form::Tn).into()),
                 ]);
-                set(&[("ROW_LOADS", if a_along_k { rows } else { rows / 2 })]);
-                set(&[("COL_LOADS", if b_along_k { cols } else { cols / 2 })]);
-                pick!(product_pairs_subgroup, product_pairs_half_subgroup, product_pairs_halves_subgroup)
+                set(&[("A_ALONG", a[0]), ("A_ACROSS", a[1]), ("B_ALONG", b[0]), ("B_ACROSS", b[1])]);
+                pick!(product_fours_subgroup, product_fours_half_subgroup, product_fours_halves_subgroup)
             }
         };
         (kernel, self.size())

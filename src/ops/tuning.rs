@@ -106,17 +106,17 @@ impl Tuning {
         Tuning { products, shapes: BTreeMap::new(), attention, norm, fuse_gelu: true }
     }
 
-    /// The built-in choice for an adapter: software rasterizers, whose loads are dear, share each load across a subgroup
-    /// in pairs of values, or else bring four values a load to many sums; GPUs share loads through the memory of their
-    /// workgroups.
+    /// The built-in choice for an adapter: software rasterizers, whose loads are dear, share each load across a subgroup,
+    /// of four values in products and of two in other kernels, or else bring four values a load to many sums; GPUs share
+    /// loads through the memory of their workgroups.
     pub fn for_device(device: &Device) -> Tuning {
         let tuning = match paired_lanes(device) {
             _ if !device.is_software() => return Tuning::for_gpus().with_matrix_units(device),
             Some(lanes) => {
-                let [.., tile] = pair_tiles(Form::Nt, lanes);
+                let [.., tile] = four_tiles(Form::Nt, lanes);
                 Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes))
             }
-            None => Tuning::uniform(FOURS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4))
+            None => Tuning::uniform(QUADS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4))
                 .with_products(Size::Tiny, narrow_lanes(device).map(Tile::subgroup).unwrap_or_default()),
         };
         Tuning { fuse_gelu: false, ..tuning }
@@ -236,7 +236,7 @@ pub(super) const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 
 
 /// The built-in tile of a software adapter that lacks 64-bit integers or narrow subgroups. A workgroup is as wide as
 /// SwiftShader's SIMD: it runs a wider one in turns.
-const FOURS: Tile = Tile::Quads { rows: 16, cols: 16, group_rows: 1, group_cols: 4 };
+const QUADS: Tile = Tile::Quads { rows: 16, cols: 16, group_rows: 1, group_cols: 4 };
 
 const ATTENTION: &str = "attention";
 const LAYER_NORM: &str = "layer_norm";
@@ -309,9 +309,9 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     let mut tiles = vec![Tile::default()];
     tiles.extend(narrow_lanes(device).map(Tile::subgroup));
     if let Some(lanes) = paired_lanes(device) {
-        tiles.extend(pair_tiles(Form::Tn, lanes).into_iter().chain(pair_tiles(Form::Nt, lanes)));
+        tiles.extend(four_tiles(Form::Tn, lanes).into_iter().chain(four_tiles(Form::Nt, lanes)));
     } else if device.is_software() {
-        tiles.push(FOURS);
+        tiles.push(QUADS);
     }
     if !device.is_software() {
         tiles.extend([register(4, 4, 8, 8), register(8, 8, 8, 8), NARROW, WIDE]);
@@ -336,14 +336,13 @@ pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
     [(2, 2), (4, 4), (4, 2)].map(tile).to_vec()
 }
 
-/// The tiles in pairs worth measuring for a form, the built-in one last. Where rows are features their number is mostly a
-/// multiple of 32, where they are tokens it rarely is.
-fn pair_tiles(form: Form, lanes: u32) -> [Tile; 3] {
+/// The tiles in fours worth measuring for a form, the built-in one last.
+fn four_tiles(form: Form, lanes: u32) -> [Tile; 2] {
     let sizes = match form {
-        Form::Tn => [(64, 8, 2), (96, 6, 2), (32, 8, 4)],
-        Form::Nt | Form::Nn => [(80, 8, 2), (104, 6, 2), (40, 8, 4)],
+        Form::Tn => [(64, 8, 2), (32, 8, 4)],
+        Form::Nt | Form::Nn => [(24, 8, 4), (40, 8, 4)],
     };
-    sizes.map(|(rows, cols, terms)| Tile::Pairs { lanes, rows: rows / lanes, cols, terms })
+    sizes.map(|(rows, cols, terms)| Tile::Fours { lanes, rows: rows / lanes, cols, terms })
 }
 
 /// Lanes of a subgroup, where all have the same few.
@@ -351,7 +350,7 @@ fn narrow_lanes(device: &Device) -> Option<u32> {
     device.fixed_subgroup().filter(|lanes| (4..=16).contains(lanes))
 }
 
-/// Lanes of the variants that load in pairs, where the device has them.
+/// Lanes of the variants that load 64-bit integers, where the device has them.
 fn paired_lanes(device: &Device) -> Option<u32> {
     narrow_lanes(device).filter(|_| device.has_int64())
 }
@@ -445,7 +444,7 @@ impl Work {
         let mut variants: Vec<_> = match self {
             Work::Product { form, shape, operands } => {
                 let fits = |tile: &Tile| match tile {
-                    Tile::Pairs { lanes, .. } if !pair_tiles(*form, *lanes).contains(tile) => false,
+                    Tile::Fours { lanes, .. } if !four_tiles(*form, *lanes).contains(tile) => false,
                     tile => tile.fitting(*form, *shape).of(*operands) == *tile,
                 };
                 candidates(device).into_iter().filter(fits).map(Variant::Product).collect()
@@ -505,8 +504,8 @@ impl fmt::Display for Tile {
                 write!(f, "matrix {side}x{side} by {rows}x{cols} group {group_rows}x{group_cols} of {lanes} lanes")
             }
             Tile::Subgroup { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols}"),
-            Tile::Pairs { lanes, rows, cols, terms } => {
-                write!(f, "subgroup {lanes} lanes {rows}x{cols} in pairs, {terms} terms")
+            Tile::Fours { lanes, rows, cols, terms } => {
+                write!(f, "subgroup {lanes} lanes {rows}x{cols} in fours, {terms} terms")
             }
         }
     }
@@ -577,11 +576,8 @@ impl FromStr for Variant {
                 Variant::Product(Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes })
             }
             ("subgroup # lanes #x#", &[lanes, rows, cols]) => Variant::Product(Tile::Subgroup { lanes, rows, cols }),
-            ("subgroup # lanes #x# in pairs", &[lanes, rows, cols]) => {
-                Variant::Product(Tile::Pairs { lanes, rows, cols, terms: 2 })
-            }
-            ("subgroup # lanes #x# in pairs, # terms", &[lanes, rows, cols, terms]) => {
-                Variant::Product(Tile::Pairs { lanes, rows, cols, terms })
+            ("subgroup # lanes #x# in fours, # terms", &[lanes, rows, cols, terms]) => {
+                Variant::Product(Tile::Fours { lanes, rows, cols, terms })
             }
             ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
             ("workgroup of # by # rows in fours", &[group, rows]) => Variant::Attention(Rows::Quads { group, rows }),
@@ -607,7 +603,7 @@ mod tests {
             Tile::Register { rows: 4, cols: 8, group_rows: 16, group_cols: 2 },
             WIDE,
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
-            Tile::Pairs { lanes: 8, rows: 8, cols: 4, terms: 4 },
+            Tile::Fours { lanes: 8, rows: 8, cols: 4, terms: 4 },
             Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
         ];
         let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Pairs(8)];

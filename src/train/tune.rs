@@ -663,15 +663,15 @@ mod tests {
 
     #[test]
     fn what_a_shape_may_take_follows_from_its_class_and_its_edges() {
-        let pairs = |rows| Variant::Product(Tile::Pairs { lanes: 8, rows, cols: 8, terms: 2 });
+        let fours = |rows| Variant::Product(Tile::Fours { lanes: 8, rows, cols: 8, terms: 4 });
         let class = product(Form::Nt, 640, 128, 64);
         // At 640 rows both tiles are full; at 130 the taller one computes 160 rows for them, the other 192.
-        let rates = vec![(pairs(10), 44.0), (pairs(8), 43.0), (pairs(1), 20.0)];
+        let rates = vec![(fours(10), 44.0), (fours(8), 43.0), (fours(1), 20.0)];
         let measured = [Measured { class: class.clone(), work: class, rates }];
         let of = |work| expected(&measured, &work);
-        assert_eq!(of(product(Form::Nt, 320, 128, 64)), [(pairs(10), 44.0), (pairs(8), 43.0)]);
+        assert_eq!(of(product(Form::Nt, 320, 128, 64)), [(fours(10), 44.0), (fours(8), 43.0)]);
         let [(first, rate)] = of(product(Form::Nt, 130, 128, 64))[..] else { panic!("one is enough") };
-        assert!(first == pairs(10) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
+        assert!(first == fours(10) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
         assert_eq!(of(product(Form::Nn, 100, 128, 64)), [], "another class");
     }
 

@@ -1,0 +1,175 @@
+// Matrix product for software rasterizers with 64-bit integers: as `product_subgroup.wgsl`, but every load fetches four
+// neighbouring values at once. What llvmpipe does for a load it does for each lane and 64 bits: it finds out whether the
+// lane is active, where it reads and whether that lies in the buffer, and inserts what it read into a vector.
+//
+// Fours lie along k where a (or b) is stored so, otherwise along m (or n). Columns always lie in a lane four by four, so
+// that results are stored as fours. n is a multiple of four, and so is k (or m) where fours of a lie along it, and k where
+// fours of b do. What lies beyond the last row or column is computed as the last four (or row) again, and stored there
+// again: compilers are slow with many branches.
+#include "common/product.wgsl"
+const LANES: u32 = 8u;
+const ROWS: u32 = 4u;       // row vectors of a tile; a vector has one row in each lane
+const COLS: u32 = 4u;       // column vectors, a multiple of four
+const COL_QUADS: u32 = 1u;  // COLS / 4
+const TILE: u32 = 128u;     // LANES * ROWS * COLS
+const TERMS: u32 = 4u;      // terms that a sum takes between two visits of memory, four where fours lie along k
+const A_VALUES: u32 = 16u;  // TERMS * ROWS
+const B_VALUES: u32 = 16u;  // TERMS * COLS
+const A_ALONG_K: u32 = 1u;
+// Loads of a lane for four terms where fours lie along k, or else for each term; the others are none.
+const A_ALONG: u32 = 4u;    // ROWS
+const A_ACROSS: u32 = 0u;   // ROWS / 4
+const B_ALONG: u32 = 4u;    // COLS
+const B_ACROSS: u32 = 0u;   // COLS / 4
+
+@group(0) @binding(4) var<storage, read> extra: array<Four>;
+@group(0) @binding(5) var<storage, read_write> y: array<Four>;
+@group(0) @binding(6) var<storage, read_write> activated: array<Four>;
+
+var<private> acc: array<f32, TILE>;
+
+// The same place of the last four where `at` lies beyond it.
+fn within(at: u32, extent: u32) -> u32 {
+    return min(at, extent - 4u + (at & 3u));
+}
+
+fn in_fours(i: u32, l: u32) -> u32 {
+    return ((i / 4u) * LANES + l) * 4u + (i & 3u);
+}
+
+// The row that lies in lane l of row vector i of a tile.
+fn row_of(tile: u32, i: u32, l: u32) -> u32 {
+    if A_ALONG_K == 1u { return min(tile + i * LANES + l, params.m - 1u); }
+    return within(tile + in_fours(i, l), params.m);
+}
+
+fn column_of(tile: u32, j: u32, l: u32) -> u32 {
+    return within(tile + in_fours(j, l), params.n);
+}
+
+fn accumulate(row: u32, column: u32, lane: u32) {
+    var from_a: array<u32, ROWS>;
+    var from_b: array<u32, COLS>;
+    // unroll
+    for (var i = 0u; i < A_ALONG; i++) { from_a[i] = row_of(row, i, lane) * (params.a_row / 4u); }
+    // unroll
+    for (var i = 0u; i < A_ACROSS; i++) { from_a[i] = row_of(row, 4u * i, lane) / 4u; }
+    // unroll
+    for (var j = 0u; j < B_ALONG; j++) { from_b[j] = column_of(column, j, lane) * (params.b_column / 4u); }
+    // unroll
+    for (var j = 0u; j < B_ACROSS; j++) { from_b[j] = column_of(column, 4u * j, lane) / 4u; }
+    // unroll
+    for (var j = 0u; j < COLS; j++) {
+        let start = bias_of(column_of(column, j, lane));
+        // unroll
+        for (var i = 0u; i < ROWS; i++) {
+            // unroll
+            for (var l = 0u; l < LANES; l++) { acc[(i * LANES + l) * COLS + j] = start; }
+        }
+    }
+    for (var k = 0u; k < params.k; k += TERMS) {
+        // Of term t, row vector i at t * ROWS + i and column vector j at t * COLS + j. Terms of a beyond k are 0.
+        var rows = array<f32, A_VALUES>();
+        var columns = array<f32, B_VALUES>();
+        // unroll
+        for (var j = 0u; j < B_ALONG; j++) {
+            let v = b_at(from_b[j] + k / 4u);
+            columns[j] = v.x;
+            columns[COLS + j] = v.y;
+            columns[2u * COLS + j] = v.z;
+            columns[3u * COLS + j] = v.w;
+        }
+        // unroll
+        for (var i = 0u; i < A_ALONG; i++) {
+            let v = a_at(from_a[i] + k / 4u);
+            rows[i] = v.x;
+            rows[ROWS + i] = v.y;
+            rows[2u * ROWS + i] = v.z;
+            rows[3u * ROWS + i] = v.w;
+        }
+        // unroll
+        for (var t = 0u; t < TERMS; t++) {
+            let term = min(k + t, params.k - 1u);
+            // unroll
+            for (var j = 0u; j < B_ACROSS; j++) {
+                let v = b_at(from_b[j] + term * (params.b_k / 4u));
+                columns[t * COLS + 4u * j] = v.x;
+                columns[t * COLS + 4u * j + 1u] = v.y;
+                columns[t * COLS + 4u * j + 2u] = v.z;
+                columns[t * COLS + 4u * j + 3u] = v.w;
+            }
+            // unroll
+            for (var i = 0u; i < A_ACROSS; i++) {
+                var v = a_at(from_a[i] + term * (params.a_k / 4u));
+                if t > 0u { v = select(vec4(0.0), v, k + t < params.k); }
+                rows[t * ROWS + 4u * i] = v.x;
+                rows[t * ROWS + 4u * i + 1u] = v.y;
+                rows[t * ROWS + 4u * i + 2u] = v.z;
+                rows[t * ROWS + 4u * i + 3u] = v.w;
+            }
+        }
+        // unroll
+        for (var i = 0u; i < ROWS; i++) {
+            // unroll
+            for (var l = 0u; l < LANES; l++) {
+                const first = (i * LANES + l) * COLS;
+                // unroll
+                for (var t = 0u; t < TERMS; t++) {
+                    const of_term = t * COLS;
+                    let v = subgroupShuffle(rows[t * ROWS + i], l);
+                    // unroll
+                    for (var j = 0u; j < COLS; j++) {
+                        acc[first + j] = fma(v, columns[of_term + j], acc[first + j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
+    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
+    accumulate(row, column, local.x);
+    // unroll
+    for (var j = 0u; j < COL_QUADS; j++) {
+        let c = column_of(column, 4u * j, local.x);
+        // unroll
+        for (var i = 0u; i < ROWS; i++) {
+            // unroll
+            for (var l = 0u; l < LANES; l++) {
+                const first = (i * LANES + l) * COLS + 4u * j;
+                let at = (row_of(row, i, l) * params.n + c) / 4u;
+                var more = vec4(0.0);
+                if HAS_EXTRA { more = loaded(extra[at]); }
+                y[at] = stored(vec4(
+                    after(acc[first], more.x), after(acc[first + 1u], more.y),
+                    after(acc[first + 2u], more.z), after(acc[first + 3u], more.w),
+                ));
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
+    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
+    accumulate(row, column, local.x);
+    // unroll
+    for (var j = 0u; j < COL_QUADS; j++) {
+        let c = column_of(column, 4u * j, local.x);
+        // unroll
+        for (var i = 0u; i < ROWS; i++) {
+            // unroll
+            for (var l = 0u; l < LANES; l++) {
+                const first = (i * LANES + l) * COLS + 4u * j;
+                let at = (row_of(row, i, l) * params.n + c) / 4u;
+                let v = vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]);
+                y[at] = stored(v);
+                activated[at] = stored(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)));
+            }
+        }
+    }
+}

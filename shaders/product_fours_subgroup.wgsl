@@ -1,0 +1,4 @@
+// Matrix product for software rasterizers with 64-bit integers.
+#include "common/operands_fours_wide.wgsl"
+#include "common/stored_fours_wide.wgsl"
+#include "common/product_fours.wgsl"
