@@ -14,6 +14,7 @@ struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32, first: u32, end
 // again.
 const FOURS: u32 = 16u;
 const ACROSS: u32 = 8u;
+const SETTINGS: u32 = 11u;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> settings: array<f32>;
@@ -24,10 +25,20 @@ const ACROSS: u32 = 8u;
 @group(0) @binding(7) var<storage, read_write> teacher: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> apart: array<vec2<f32>>;
 
+// Settings and health[2], read once an invocation: to a software adapter each read is one of every lane.
+var<private> setting: array<f32, SETTINGS>;
+var<private> unscale: f32;
 var<private> between: vec4<f32>;
 var<private> long: vec4<f32>;
 
 fn refused() -> bool { return health[1] > 0.0 || health[0] > settings[10]; }
+
+fn read_settings() {
+    // unroll
+    for (var s = 0u; s < SETTINGS; s++) { setting[s] = settings[s]; }
+    unscale = 1.0;
+    if params.scaled == 1u { unscale = health[2]; }
+}
 
 // Sums of squares, and a count of infinities and NaNs by their bits: WGSL lets a compiler assume that x == x. The sums are
 // bound as `weights`, two chunks' a vector.
@@ -56,17 +67,16 @@ fn square_sum_of(chunk: u32) -> vec2<f32> {
 
 // Returns the new weights.
 fn update(i: u32) -> vec4<f32> {
-    let rate = settings[0];
-    let decay = rate * settings[1];
-    let keep1 = vec4(settings[2]);
-    let keep2 = vec4(settings[3]);
-    let rest1 = settings[4];
-    let rest2 = settings[5];
-    let eps = settings[6];
-    let step = rate * settings[7];
-    let correction2 = settings[8];
-    var g = gradient[i];
-    if params.scaled == 1u { g *= health[2]; }
+    let rate = setting[0];
+    let decay = rate * setting[1];
+    let keep1 = vec4(setting[2]);
+    let keep2 = vec4(setting[3]);
+    let rest1 = setting[4];
+    let rest2 = setting[5];
+    let eps = setting[6];
+    let step = rate * setting[7];
+    let correction2 = setting[8];
+    let g = gradient[i] * unscale;
     let held = weights[i];
     let w = held - up_to(decay * held, i, params.decayed);
     let m = fma(keep1, moment1[i], rest1 * g);
@@ -81,7 +91,7 @@ fn update(i: u32) -> vec4<f32> {
 // teacher += (1 - decay) * (student - teacher)
 fn follow(student: vec4<f32>, i: u32) {
     let held = teacher[i];
-    let moved = up_to(fma(vec4(settings[9]), student - held, held), i, params.len);
+    let moved = up_to(fma(vec4(setting[9]), student - held, held), i, params.len);
     teacher[i] = moved;
     measure(moved, student, i);
 }
@@ -109,6 +119,7 @@ fn store_distance(row: u32) {
 fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = grid_index(id, groups);
     if i * 4u >= params.len || refused() { return; }
+    read_settings();
     update(i);
 }
 
@@ -122,6 +133,7 @@ fn ema(
     let row = (group.y * groups.x + group.x) * 64u + local.x;
     let first = first_four(row);
     let refuses = refused();
+    read_settings();
     for (var n = 0u; n < FOURS; n++) {
         let i = first + n * ACROSS;
         if i * 4u < params.len {
@@ -146,6 +158,7 @@ fn adamw_ema(
             if i * 4u < params.len { measure(teacher[i], weights[i], i); }
         }
     } else {
+        read_settings();
         for (var n = 0u; n < FOURS; n++) {
             let i = first + n * ACROSS;
             if i * 4u < params.len { follow(update(i), i); }

@@ -1,27 +1,45 @@
-// GELU with the exact error function, four values an invocation: y = x * Phi(x), dx = dy * (Phi(x) + x * phi(x)).
+// GELU with the exact error function: y = x * Phi(x), dx = dy * (Phi(x) + x * phi(x)). An invocation takes several fours,
+// since software adapters need as long to start one as to compute one four. ACROSS invocations side by side take fours side
+// by side, again and again.
 //   x, y, dy, dx  [len]
 #include "common/grid.wgsl"
 #include "common/fours.wgsl"
 #include "common/gelu.wgsl"
 struct Params { len: u32 }
+const FOURS: u32 = 4u;
+const ACROSS: u32 = 8u;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Four>;
 @group(0) @binding(2) var<storage, read> dy: array<Four>;
 @group(0) @binding(3) var<storage, read_write> y: array<Four>;
 
+fn first_four(index: u32) -> u32 {
+    return index / ACROSS * ACROSS * FOURS + index % ACROSS;
+}
+
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = grid_index(id, groups);
-    if i * 4u >= params.len { return; }
-    let v = loaded(x[i]);
-    y[i] = stored(up_to(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)), i, params.len));
+    let first = first_four(grid_index(id, groups));
+    // unroll
+    for (var n = 0u; n < FOURS; n++) {
+        let i = first + n * ACROSS;
+        if i * 4u < params.len {
+            let v = loaded(x[i]);
+            y[i] = stored(up_to(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)), i, params.len));
+        }
+    }
 }
 
 @compute @workgroup_size(64)
 fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = grid_index(id, groups);
-    if i * 4u >= params.len { return; }
-    let v = loaded(x[i]);
-    let slope = vec4(gelu_slope(v.x), gelu_slope(v.y), gelu_slope(v.z), gelu_slope(v.w));
-    y[i] = stored(up_to(loaded(dy[i]) * slope, i, params.len));
+    let first = first_four(grid_index(id, groups));
+    // unroll
+    for (var n = 0u; n < FOURS; n++) {
+        let i = first + n * ACROSS;
+        if i * 4u < params.len {
+            let v = loaded(x[i]);
+            let slope = vec4(gelu_slope(v.x), gelu_slope(v.y), gelu_slope(v.z), gelu_slope(v.w));
+            y[i] = stored(up_to(loaded(dy[i]) * slope, i, params.len));
+        }
+    }
 }

@@ -10,6 +10,9 @@ pub struct Gelu;
 #[derive(Debug)]
 pub struct GeluBackward;
 
+/// Fours of values that one invocation takes.
+const FOURS: usize = 4;
+
 fn cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
 }
@@ -18,9 +21,12 @@ fn density(x: f64) -> f64 {
     (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }
 
-/// The kernel for values stored as `x` is.
-fn pick(x: &TensorType, whole: &'static Kernel, half: &'static Kernel) -> &'static Kernel {
-    if x.dtype == DType::F16 { half } else { whole }
+/// A dispatch of one of two kernels, the second if `x` is in half precision.
+fn launch(x: &TensorType, [whole, half]: [&'static Kernel; 2], slots: &[Slot]) -> Vec<Dispatch> {
+    let kernel = if x.dtype == DType::F16 { half } else { whole };
+    let params = kernels::gelu::Params { len: x.len() as u32 };
+    let constants = vec![Constant { name: "FOURS", value: FOURS as u32 }];
+    vec![Dispatch { constants, ..dispatch(kernel, params, slots, groups(x.len().div_ceil(4 * FOURS))) }]
 }
 
 impl Op for Gelu {
@@ -49,9 +55,7 @@ impl Op for Gelu {
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let kernel = pick(&x[0], &kernels::gelu::FORWARD, &kernels::gelu_half::FORWARD);
-        let params = kernels::gelu::Params { len: x[0].len() as u32 };
-        vec![dispatch(kernel, params, &[Slot::In(0), Slot::Out(0)], groups(x[0].len().div_ceil(4)))]
+        launch(&x[0], [&kernels::gelu::FORWARD, &kernels::gelu_half::FORWARD], &[Slot::In(0), Slot::Out(0)])
     }
 }
 
@@ -79,10 +83,8 @@ impl Op for GeluBackward {
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let kernel = pick(&x[0], &kernels::gelu::BACKWARD, &kernels::gelu_half::BACKWARD);
-        let params = kernels::gelu::Params { len: x[0].len() as u32 };
-        let slots = [Slot::In(0), Slot::In(1), Slot::Out(0)];
-        vec![dispatch(kernel, params, &slots, groups(x[0].len().div_ceil(4)))]
+        let kernels = [&kernels::gelu::BACKWARD, &kernels::gelu_half::BACKWARD];
+        launch(&x[0], kernels, &[Slot::In(0), Slot::In(1), Slot::Out(0)])
     }
 }
 
