@@ -102,6 +102,13 @@ pub fn added<'g>(partial: impl Iterator<Item = Tensor<'g>>) -> Tensor<'g> {
     partial.map(column_sum::finish).reduce(|a, b| a + b).expect("at least one shard")
 }
 
+/// A kernel by its name, in 64-bit integers where these are the better way.
+macro_rules! pick {
+    ($tuning:ident, $kernel:ident) => {
+        if $tuning.moves_wide() { &kernels::optimiser_wide_subgroup::$kernel } else { &kernels::optimiser::$kernel }
+    };
+}
+
 fn params(len: usize) -> kernels::optimiser::Params {
     kernels::optimiser::Params { len: len as u32, chunk: CHUNK as u32, ..bytemuck::Zeroable::zeroed() }
 }
@@ -129,9 +136,9 @@ impl Op for SquareSum {
         vec![Array::new(&[x[0].data.len().div_ceil(CHUNK), 2], sums.collect())]
     }
 
-    fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+    fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(0), Slot::Out(0)];
-        vec![dispatch(&kernels::optimiser::SQUARE_SUM, params(x[0].len()), &slots, groups(y[0].rows().div_ceil(2)))]
+        vec![dispatch(pick!(tuning, SQUARE_SUM), params(x[0].len()), &slots, groups(y[0].rows().div_ceil(2)))]
     }
 }
 
@@ -160,10 +167,10 @@ impl Op for AdamWEma {
         y
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let state = [Slot::Out(0), Slot::Out(1), Slot::Out(2), Slot::Out(3), Slot::Out(4)];
         let slots = [&[Slot::In(1), Slot::In(4), Slot::In(5)][..], &state].concat();
-        vec![self.1.launch(&kernels::optimiser::ADAMW_EMA, self.0.params(x), &slots)]
+        vec![self.1.launch(pick!(tuning, ADAMW_EMA), self.0.params(x), &slots)]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -202,10 +209,10 @@ impl Op for AdamW {
         vec![w, m, v]
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(4), Slot::In(5), Slot::Out(0), Slot::Out(1), Slot::Out(2)];
         let grid = groups(x[0].len().div_ceil(4));
-        vec![dispatch(&kernels::optimiser::ADAMW, self.params(x), &slots, grid)]
+        vec![dispatch(pick!(tuning, ADAMW), self.params(x), &slots, grid)]
     }
 
     fn absorb(&self, next: &dyn Op, operand: usize, _: bool, _: &Tuning) -> Option<Rc<dyn Op>> {
@@ -259,9 +266,9 @@ impl Op for Ema {
         vec![Array::new(&x[0].shape, moved), sums]
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(2), Slot::In(3), Slot::Out(0), Slot::Out(1)];
-        vec![self.launch(&kernels::optimiser::EMA, params(x[0].len()), &slots)]
+        vec![self.launch(pick!(tuning, EMA), params(x[0].len()), &slots)]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -284,9 +291,9 @@ impl Op for Accumulate {
         vec![Array::new(&x[0].shape, x[0].data.iter().zip(&x[1].data).map(|(s, g)| keep * s + g).collect())]
     }
 
-    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(2), Slot::Out(0)];
-        vec![dispatch(&kernels::optimiser::ACCUMULATE, params(x[0].len()), &slots, groups(x[0].len().div_ceil(4)))]
+        vec![dispatch(pick!(tuning, ACCUMULATE), params(x[0].len()), &slots, groups(x[0].len().div_ceil(4)))]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {

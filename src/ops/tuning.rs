@@ -162,6 +162,12 @@ impl Tuning {
         tile.fitting(form, shape).of(operands)
     }
 
+    /// Whether values are moved as 64-bit integers where nothing else is to be done with them: on adapters where layer
+    /// norm's are, since the same decides.
+    pub(super) fn moves_wide(&self) -> bool {
+        matches!(self.norm, NormRows::Pairs(_))
+    }
+
     /// The variant that `work` runs with.
     pub fn variant(&self, work: &Work) -> Variant {
         match work {
