@@ -9,6 +9,9 @@ use super::{
     tile::Tile,
 };
 
+/// Values of an operand that stay in a processor's own cache while a product reads them.
+const CACHED: usize = 1 << 18;
+
 /// Which sides of the product are read along their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -207,8 +210,8 @@ impl Product {
         let e = self.extents(&x[..x.len() - usize::from(extra)]).expect("checked when recorded");
         let has_bias = x.len() - usize::from(extra) == 3;
         let (tile, part) = divided.unwrap_or_else(|| (tuning.product(self.form, [e.m, e.n, e.k], x[0].dtype), e.k));
-        // The smaller operand is read again and again, and so is to stay in a cache.
-        let rows_first = matches!(tile, Tile::Fours { .. }) && e.m < e.n;
+        // Neighbouring workgroups read all of one operand: the smaller one, unless a processor's cache holds either.
+        let rows_first = matches!(tile, Tile::Fours { .. }) && e.m < e.n && e.n * e.k > CACHED;
         let params = kernels::product::Params {
             m: e.m as u32,
             n: e.n as u32,
