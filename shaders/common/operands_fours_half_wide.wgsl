@@ -3,6 +3,5 @@
 @group(0) @binding(1) var<storage, read> a: array<u64>;
 @group(0) @binding(2) var<storage, read> b: array<u64>;
 
-fn of_halves(v: u64) -> vec4<f32> { return vec4(unpack2x16float(u32(v)), unpack2x16float(u32(v >> 32u))); }
 fn a_at(i: u32) -> vec4<f32> { return of_halves(a[i]); }
 fn b_at(i: u32) -> vec4<f32> { return of_halves(b[i]); }

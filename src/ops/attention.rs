@@ -2,7 +2,7 @@
 
 use super::prelude::*;
 use crate::kernels::{
-    attention as workgroup, attention_pairs_half_subgroup as pairs_half, attention_pairs_subgroup as pairs,
+    attention as workgroup, attention_fours_half_subgroup as fours_half, attention_fours_subgroup as fours,
     attention_quads as quads, attention_quads_half as quads_half,
 };
 
@@ -35,14 +35,14 @@ pub enum Rows {
         /// Rows of an invocation. More than one suit software adapters, which have no registers to run out of.
         rows: u32,
     },
-    /// A subgroup of this many invocations, [`paired_rows`] each, that shares each load and loads values in pairs; needs
-    /// 64-bit integers. Heads with an odd number of columns are left to `Workgroup(8)`.
-    Pairs(u32),
+    /// A subgroup of this many invocations, [`shared_rows`] each, that shares each load and loads values in fours; needs
+    /// 64-bit integers. Heads whose columns are no multiple of 4 are left to `Workgroup(8)`.
+    Fours(u32),
 }
 
-/// Rows of an invocation in [`Rows::Pairs`], and rows of the other side that its subgroup takes in a turn: more share loads
+/// Rows of an invocation in [`Rows::Fours`], and rows of the other side that its subgroup takes in a turn: more share loads
 /// and visits of memory, until their instructions fill a processor's cache. Which it is was measured on llvmpipe.
-fn paired_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
+fn shared_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
     let covered = |each: u32| rows.next_multiple_of((each * lanes) as usize);
     match part {
         Part::Forward => (3, 3),
@@ -55,7 +55,7 @@ fn paired_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
 impl Rows {
     fn fitting(self, head: usize) -> Rows {
         match self {
-            Rows::Pairs(_) if head % 2 == 1 => Rows::Workgroup(8),
+            Rows::Fours(_) if !head.is_multiple_of(4) => Rows::Workgroup(8),
             Rows::Quads { group, .. } if !head.is_multiple_of(4) => Rows::Workgroup(group),
             rows => rows,
         }
@@ -73,12 +73,12 @@ enum Part {
 static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &workgroup::BACKWARD_KV];
 static QUADS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV];
 static QUADS_OF_ROWS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV_AT_ONCE];
-static PAIRS: [&Kernel; 3] = [&pairs::FORWARD, &pairs::BACKWARD_Q, &pairs::BACKWARD_KV];
+static FOURS: [&Kernel; 3] = [&fours::FORWARD, &fours::BACKWARD_Q, &fours::BACKWARD_KV];
 /// The same for values in half precision.
 static QUADS_HALF: [&Kernel; 3] = [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV];
 static QUADS_OF_ROWS_HALF: [&Kernel; 3] =
     [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV_AT_ONCE];
-static PAIRS_HALF: [&Kernel; 3] = [&pairs_half::FORWARD, &pairs_half::BACKWARD_Q, &pairs_half::BACKWARD_KV];
+static FOURS_HALF: [&Kernel; 3] = [&fours_half::FORWARD, &fours_half::BACKWARD_Q, &fours_half::BACKWARD_KV];
 
 /// Where queries, keys and values stand, taken from the input types.
 #[derive(Clone, Copy)]
@@ -165,10 +165,10 @@ impl Attention {
                     sizes.map(|(name, value)| Constant { name, value }).to_vec(),
                 )
             }
-            Rows::Pairs(lanes) => {
-                let loads = head.div_ceil(2 * lanes as usize) as u32;
-                let padded = loads * lanes * 2;
-                let (each, turn) = paired_rows(part, rows, lanes);
+            Rows::Fours(lanes) => {
+                let loads = head.div_ceil(4 * lanes as usize) as u32;
+                let padded = loads * lanes * 4;
+                let (each, turn) = shared_rows(part, rows, lanes);
                 let sizes = [
                     ("LANES", lanes),
                     ("ROWS", each),
@@ -177,10 +177,10 @@ impl Attention {
                     ("BLOCK", each * padded),
                     ("TURN", turn),
                     ("HELD", turn * loads),
-                    ("HALF", head as u32 / 2),
+                    ("QUADS", head as u32 / 4),
                 ];
                 (
-                    if half { &PAIRS_HALF } else { &PAIRS },
+                    if half { &FOURS_HALF } else { &FOURS },
                     lanes * each,
                     sizes.map(|(name, value)| Constant { name, value }).to_vec(),
                 )

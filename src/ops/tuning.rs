@@ -114,7 +114,7 @@ impl Tuning {
             _ if !device.is_software() => return Tuning::for_gpus().with_matrix_units(device),
             Some(lanes) => {
                 let [.., tile] = four_tiles(Form::Nt, lanes);
-                Tuning::uniform(tile, Rows::Pairs(lanes), NormRows::Pairs(lanes))
+                Tuning::uniform(tile, Rows::Fours(lanes), NormRows::Pairs(lanes))
             }
             None => Tuning::uniform(QUADS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4))
                 .with_products(Size::Tiny, narrow_lanes(device).map(Tile::subgroup).unwrap_or_default()),
@@ -363,14 +363,14 @@ fn paired_lanes(device: &Device) -> Option<u32> {
 
 /// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn row_candidates(device: &Device) -> Vec<Rows> {
-    let pairs = paired_lanes(device).map(Rows::Pairs);
-    let quads: &[(u32, u32)] = match pairs {
+    let shared = paired_lanes(device).map(Rows::Fours);
+    let quads: &[(u32, u32)] = match shared {
         _ if !device.is_software() => &[(64, 1), (128, 1)],
         Some(_) => &[],
         None => &[(4, 2), (4, 4), (4, 8)],
     };
     let quads = quads.iter().map(|&(group, rows)| Rows::Quads { group, rows });
-    [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(quads).chain(pairs).collect()
+    [Rows::Workgroup(64), Rows::Workgroup(8)].into_iter().chain(quads).chain(shared).collect()
 }
 
 /// The ways of layer normalisation worth measuring on a device, its built-in one and the web-safe one among them.
@@ -522,7 +522,7 @@ impl fmt::Display for Rows {
         match self {
             Rows::Workgroup(rows) => write!(f, "workgroup of {rows} rows"),
             Rows::Quads { group, rows } => write!(f, "workgroup of {group} by {rows} rows in fours"),
-            Rows::Pairs(lanes) => write!(f, "subgroup of {lanes}, rows in pairs"),
+            Rows::Fours(lanes) => write!(f, "subgroup of {lanes}, rows in fours"),
         }
     }
 }
@@ -587,7 +587,7 @@ impl FromStr for Variant {
             }
             ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
             ("workgroup of # by # rows in fours", &[group, rows]) => Variant::Attention(Rows::Quads { group, rows }),
-            ("subgroup of #, rows in pairs", &[lanes]) => Variant::Attention(Rows::Pairs(lanes)),
+            ("subgroup of #, rows in fours", &[lanes]) => Variant::Attention(Rows::Fours(lanes)),
             ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
             ("invocation a row in fours, # a workgroup", &[rows]) => Variant::LayerNorm(NormRows::Quads(rows)),
             ("workgroup of # a row", &[size]) => Variant::LayerNorm(NormRows::Workgroup(size)),
@@ -612,7 +612,7 @@ mod tests {
             Tile::Fours { lanes: 8, rows: 8, cols: 4, terms: 4 },
             Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
         ];
-        let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Pairs(8)];
+        let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Fours(8)];
         let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Pairs(8)];
         let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
         for variant in tiles.map(Variant::Product).into_iter().chain(others) {

@@ -1,0 +1,353 @@
+// Softmax attention for software rasterizers with 64-bit integers, whose loads are dear: one subgroup a workgroup, ROWS
+// queries (or keys) a lane. The other side's rows are loaded once by the subgroup, four columns a lane (see
+// `product_fours.wgsl`), and handed around, TURN rows in a turn, so that what a lane holds, most of it on the
+// stack, is fetched once for all of them. Columns are padded with zeros to whole loads; HEAD is a multiple of four. No
+// lane leaves early: the others need its loads.
+#include "common/attention.wgsl"
+const LANES: u32 = 8u;
+const ROWS: u32 = 2u;
+const TURN: u32 = 2u;
+const SCORES: u32 = ROWS * TURN;
+const LOADS: u32 = 2u;      // ceil(HEAD / 4 / LANES)
+const PADDED: u32 = 64u;    // LOADS * LANES * 4
+const BLOCK: u32 = 128u;    // ROWS * PADDED
+const HELD: u32 = 4u;       // TURN * LOADS
+const QUADS: u32 = 16u;     // HEAD / 4
+
+@group(0) @binding(1) var<storage, read> q: array<Four>;
+@group(0) @binding(2) var<storage, read> kv: array<Four>;
+@group(0) @binding(3) var<storage, read> y_in: array<Four>;
+@group(0) @binding(4) var<storage, read> dy: array<Four>;
+@group(0) @binding(7) var<storage, read_write> y: array<Four>;
+@group(0) @binding(9) var<storage, read_write> dq: array<Four>;
+@group(0) @binding(11) var<storage, read_write> dkv: array<Four>;
+
+// Where a row of y or dy starts, in values.
+fn output_at(batch: u32, head: u32, i: u32) -> u32 {
+    return ((batch * params.lq + i) * params.heads + head) * HEAD;
+}
+
+const LOWEST: f32 = -3.4028234663852886e38;
+
+// Where a key of a turn starts, in fours; what lies past the last key loads it again.
+fn key_in_turn(group: vec3<u32>, j: u32) -> u32 {
+    return key_at(group.z, group.y, min(j, params.lk - 1u)) / 4u;
+}
+
+// The four columns that a lane brings in its load `t`.
+fn column(t: u32, lane: u32) -> u32 {
+    return min(t * LANES + lane, QUADS - 1u);
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let first = group.x * LANES * ROWS + local.x;
+    var query: array<f32, BLOCK>;
+    var sum: array<f32, BLOCK>;
+    var largest: array<f32, ROWS>;
+    var total: array<f32, ROWS>;
+    let to_value = (params.v_first - params.k_first) / 4u;
+    // unroll
+    for (var r = 0u; r < ROWS; r++) {
+        largest[r] = LOWEST;
+        let from_q = query_at(group.z, group.y, min(first + r * LANES, params.lq - 1u)) / 4u;
+        // unroll
+        for (var c = 0u; c < QUADS; c++) {
+            let v = loaded(q[from_q + c]) * params.scale;
+            // unroll
+            for (var e = 0u; e < 4u; e++) { query[r * PADDED + 4u * c + e] = v[e]; }
+        }
+    }
+    for (var j = 0u; j < params.lk; j += TURN) {
+        var score = array<f32, SCORES>();
+        // unroll
+        for (var t = 0u; t < LOADS; t++) {
+            var own = array<vec4<f32>, TURN>();
+            // unroll
+            for (var s = 0u; s < TURN; s++) { own[s] = loaded(kv[key_in_turn(group, j + s) + column(t, local.x)]); }
+            // unroll
+            for (var l = 0u; l < LANES; l++) {
+                // unroll
+                for (var s = 0u; s < TURN; s++) {
+                    // unroll
+                    for (var e = 0u; e < 4u; e++) {
+                        let a = subgroupShuffle(own[s][e], l);
+                        // unroll
+                        for (var r = 0u; r < ROWS; r++) {
+                            const at = r * PADDED + (t * LANES + l) * 4u + e;
+                            score[r * TURN + s] = fma(query[at], a, score[r * TURN + s]);
+                        }
+                    }
+                }
+            }
+        }
+        var keep = array<f32, ROWS>();
+        var p = array<f32, SCORES>();
+        // unroll
+        for (var r = 0u; r < ROWS; r++) {
+            var top = largest[r];
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                score[r * TURN + s] = select(LOWEST, score[r * TURN + s], j + s < params.lk);
+                top = max(top, score[r * TURN + s]);
+            }
+            keep[r] = exp(largest[r] - top);
+            largest[r] = top;
+            total[r] *= keep[r];
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                p[r * TURN + s] = exp(score[r * TURN + s] - top);
+                total[r] += p[r * TURN + s];
+            }
+        }
+        // unroll
+        for (var t = 0u; t < LOADS; t++) {
+            var own = array<vec4<f32>, TURN>();
+            // unroll
+            for (var s = 0u; s < TURN; s++) { own[s] = loaded(kv[key_in_turn(group, j + s) + to_value + column(t, local.x)]); }
+            // unroll
+            for (var l = 0u; l < LANES; l++) {
+                // unroll
+                for (var r = 0u; r < ROWS; r++) {
+                    const at = r * PADDED + (t * LANES + l) * 4u;
+                    // unroll
+                    for (var e = 0u; e < 4u; e++) {
+                        sum[at + e] *= keep[r];
+                        // unroll
+                        for (var s = 0u; s < TURN; s++) {
+                            sum[at + e] = fma(p[r * TURN + s], subgroupShuffle(own[s][e], l), sum[at + e]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    // unroll
+    for (var r = 0u; r < ROWS; r++) {
+        let i = first + r * LANES;
+        if i < params.lq {
+            let to = output_at(group.z, group.y, i) / 4u;
+            // unroll
+            for (var c = 0u; c < QUADS; c++) {
+                const at = r * PADDED + 4u * c;
+                y[to + c] = stored(vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]) / total[r]);
+            }
+            let row = (group.z * params.heads + group.y) * params.lq + i;
+            stats[row * 2u] = largest[r];
+            stats[row * 2u + 1u] = 1.0 / total[r];
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let first = group.x * LANES * ROWS + local.x;
+    var query: array<f32, BLOCK>;
+    var slope: array<f32, BLOCK>;
+    var sum: array<f32, BLOCK>;
+    var dots: array<f32, ROWS>;
+    var largest: array<f32, ROWS>;
+    var scale: array<f32, ROWS>;
+    let to_value = (params.v_first - params.k_first) / 4u;
+    // unroll
+    for (var r = 0u; r < ROWS; r++) {
+        let i = min(max(first + r * LANES, params.q_first) - params.q_first, params.lq - 1u);
+        let from_q = query_at(group.z, group.y, i) / 4u;
+        let from_y = output_at(group.z, group.y, i) / 4u;
+        // unroll
+        for (var c = 0u; c < QUADS; c++) {
+            let v = loaded(q[from_q + c]) * params.scale;
+            // unroll
+            for (var e = 0u; e < 4u; e++) { query[r * PADDED + 4u * c + e] = v[e]; }
+            let s = loaded(dy[from_y + c]);
+            let w = loaded(y_in[from_y + c]);
+            // unroll
+            for (var e = 0u; e < 4u; e++) {
+                slope[r * PADDED + 4u * c + e] = s[e];
+                dots[r] = fma(s[e], w[e], dots[r]);
+            }
+        }
+        let at = (group.z * params.heads + group.y) * params.lq + i;
+        largest[r] = stats_in[at * 2u];
+        scale[r] = stats_in[at * 2u + 1u];
+    }
+    for (var j = 0u; j < params.lk; j += TURN) {
+        var key = array<vec4<f32>, HELD>();
+        var score = array<f32, SCORES>();
+        var change = array<f32, SCORES>();
+        // unroll
+        for (var t = 0u; t < LOADS; t++) {
+            var value = array<vec4<f32>, TURN>();
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                let k = key_in_turn(group, j + s) + column(t, local.x);
+                key[s * LOADS + t] = loaded(kv[k]);
+                value[s] = loaded(kv[k + to_value]);
+            }
+            // unroll
+            for (var l = 0u; l < LANES; l++) {
+                // unroll
+                for (var s = 0u; s < TURN; s++) {
+                    // unroll
+                    for (var e = 0u; e < 4u; e++) {
+                        let a = subgroupShuffle(key[s * LOADS + t][e], l);
+                        let b = subgroupShuffle(value[s][e], l);
+                        // unroll
+                        for (var r = 0u; r < ROWS; r++) {
+                            const at = r * PADDED + (t * LANES + l) * 4u + e;
+                            score[r * TURN + s] = fma(query[at], a, score[r * TURN + s]);
+                            change[r * TURN + s] = fma(slope[at], b, change[r * TURN + s]);
+                        }
+                    }
+                }
+            }
+        }
+        var d = array<f32, SCORES>();
+        // unroll
+        for (var r = 0u; r < ROWS; r++) {
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                let p = select(0.0, exp(score[r * TURN + s] - largest[r]) * scale[r], j + s < params.lk);
+                d[r * TURN + s] = p * (change[r * TURN + s] - dots[r]);
+            }
+        }
+        // unroll
+        for (var t = 0u; t < LOADS; t++) {
+            // unroll
+            for (var l = 0u; l < LANES; l++) {
+                // unroll
+                for (var r = 0u; r < ROWS; r++) {
+                    const at = r * PADDED + (t * LANES + l) * 4u;
+                    // unroll
+                    for (var e = 0u; e < 4u; e++) {
+                        // unroll
+                        for (var s = 0u; s < TURN; s++) {
+                            let a = subgroupShuffle(key[s * LOADS + t][e], l);
+                            sum[at + e] = fma(d[r * TURN + s], a, sum[at + e]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    // unroll
+    for (var r = 0u; r < ROWS; r++) {
+        let row = first + r * LANES;
+        if row < params.q_rows {
+            let to = ((group.z * params.q_rows + row) * params.q_stride + group.y * HEAD) / 4u;
+            let asks = row >= params.q_first;
+            // unroll
+            for (var c = 0u; c < QUADS; c++) {
+                const at = r * PADDED + 4u * c;
+                let d = vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]) * params.scale;
+                dq[to + c] = stored(select(vec4(0.0), d, asks));
+            }
+            if asks { delta[(group.z * params.heads + group.y) * params.lq + row - params.q_first] = dots[r]; }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let first = group.x * LANES * ROWS + local.x;
+    var key: array<f32, BLOCK>;
+    var value: array<f32, BLOCK>;
+    var key_sum: array<f32, BLOCK>;
+    var value_sum: array<f32, BLOCK>;
+    // unroll
+    for (var r = 0u; r < ROWS; r++) {
+        let k = key_at(group.z, group.y, min(first + r * LANES, params.lk - 1u)) / 4u;
+        let v = k + (params.v_first - params.k_first) / 4u;
+        // unroll
+        for (var c = 0u; c < QUADS; c++) {
+            let from_key = loaded(kv[k + c]) * params.scale;
+            let from_value = loaded(kv[v + c]);
+            // unroll
+            for (var e = 0u; e < 4u; e++) {
+                key[r * PADDED + 4u * c + e] = from_key[e];
+                value[r * PADDED + 4u * c + e] = from_value[e];
+            }
+        }
+    }
+    for (var i = 0u; i < params.lq; i += TURN) {
+        var query = array<vec4<f32>, HELD>();
+        var slope = array<vec4<f32>, HELD>();
+        var score = array<f32, SCORES>();
+        var change = array<f32, SCORES>();
+        // unroll
+        for (var t = 0u; t < LOADS; t++) {
+            // unroll
+            for (var s = 0u; s < TURN; s++) {
+                let row = min(i + s, params.lq - 1u);
+                query[s * LOADS + t] = loaded(q[query_at(group.z, group.y, row) / 4u + column(t, local.x)]);
+                slope[s * LOADS + t] = loaded(dy[output_at(group.z, group.y, row) / 4u + column(t, local.x)]);
+            }
+            // unroll
+            for (var l = 0u; l < LANES; l++) {
+                // unroll
+                for (var s = 0u; s < TURN; s++) {
+                    // unroll
+                    for (var e = 0u; e < 4u; e++) {
+                        let a = subgroupShuffle(query[s * LOADS + t][e], l);
+                        let b = subgroupShuffle(slope[s * LOADS + t][e], l);
+                        // unroll
+                        for (var r = 0u; r < ROWS; r++) {
+                            const at = r * PADDED + (t * LANES + l) * 4u + e;
+                            score[r * TURN + s] = fma(a, key[at], score[r * TURN + s]);
+                            change[r * TURN + s] = fma(b, value[at], change[r * TURN + s]);
+                        }
+                    }
+                }
+            }
+        }
+        var p = array<f32, SCORES>();
+        var d = array<f32, SCORES>();
+        // unroll
+        for (var s = 0u; s < TURN; s++) {
+            let at = (group.z * params.heads + group.y) * params.lq + min(i + s, params.lq - 1u);
+            let stat = stats_in[at * 2u + (local.x & 1u)];
+            let largest = subgroupShuffle(stat, 0u);
+            let inverse = select(0.0, subgroupShuffle(stat, 1u), i + s < params.lq);
+            let dots = delta_in[at];
+            // unroll
+            for (var r = 0u; r < ROWS; r++) {
+                p[r * TURN + s] = exp(score[r * TURN + s] - largest) * inverse;
+                d[r * TURN + s] = p[r * TURN + s] * (change[r * TURN + s] - dots) * params.scale;
+            }
+        }
+        // unroll
+        for (var t = 0u; t < LOADS; t++) {
+            // unroll
+            for (var l = 0u; l < LANES; l++) {
+                // unroll
+                for (var r = 0u; r < ROWS; r++) {
+                    const at = r * PADDED + (t * LANES + l) * 4u;
+                    // unroll
+                    for (var e = 0u; e < 4u; e++) {
+                        // unroll
+                        for (var s = 0u; s < TURN; s++) {
+                            let a = subgroupShuffle(query[s * LOADS + t][e], l);
+                            let b = subgroupShuffle(slope[s * LOADS + t][e], l);
+                            key_sum[at + e] = fma(d[r * TURN + s], a, key_sum[at + e]);
+                            value_sum[at + e] = fma(p[r * TURN + s], b, value_sum[at + e]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    // unroll
+    for (var r = 0u; r < ROWS; r++) {
+        let j = first + r * LANES;
+        if j < params.lk {
+            let k = key_at(group.z, group.y, j) / 4u;
+            let v = k + (params.v_first - params.k_first) / 4u;
+            // unroll
+            for (var c = 0u; c < QUADS; c++) {
+                const at = r * PADDED + 4u * c;
+                dkv[k + c] = stored(vec4(key_sum[at], key_sum[at + 1u], key_sum[at + 2u], key_sum[at + 3u]));
+                dkv[v + c] = stored(vec4(value_sum[at], value_sum[at + 1u], value_sum[at + 2u], value_sum[at + 3u]));
+            }
+        }
+    }
+}
