@@ -3,5 +3,5 @@
 @group(0) @binding(1) var<storage, read> a: array<vec2<u64>>;
 @group(0) @binding(2) var<storage, read> b: array<vec2<u64>>;
 
-fn a_at(i: u32) -> vec4<f32> { let v = a[i]; return vec4(both(v.x), both(v.y)); }
-fn b_at(i: u32) -> vec4<f32> { let v = b[i]; return vec4(both(v.x), both(v.y)); }
+fn a_at(i: u32) -> vec4<f32> { return four(a[i]); }
+fn b_at(i: u32) -> vec4<f32> { return four(b[i]); }

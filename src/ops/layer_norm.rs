@@ -4,7 +4,7 @@ use std::{any::Any, rc::Rc};
 
 use super::{Elementwise, column_sum, grid, prelude::*};
 use crate::kernels::{
-    layer_norm as invocation, layer_norm_pairs_half_subgroup as pairs_half, layer_norm_pairs_subgroup as pairs,
+    layer_norm as invocation, layer_norm_fours_half_subgroup as fours_half, layer_norm_fours_subgroup as fours,
     layer_norm_quads as quads, layer_norm_quads_half as quads_half, layer_norm_workgroup as workgroup,
     layer_norm_workgroup_half as workgroup_half,
 };
@@ -39,18 +39,18 @@ pub enum NormRows {
     /// A workgroup of this many invocations, a power of two, takes a row, four values a load. Rows whose length is no
     /// multiple of 4 are left to `Invocation`.
     Workgroup(u32),
-    /// A subgroup of this many invocations takes chunks of rows and loads values in pairs; needs 64-bit integers. Rows
-    /// of an odd length or beyond [`PAIRED_COLS`] are left to `Invocation`.
-    Pairs(u32),
+    /// A subgroup of this many invocations takes chunks of rows and loads values in fours; needs 64-bit integers. Rows
+    /// whose length is no multiple of 4 or beyond [`HELD_COLS`] are left to `Invocation`.
+    Fours(u32),
 }
 
-/// The longest row of [`NormRows::Pairs`]: its values are held in registers.
-const PAIRED_COLS: usize = 2048;
+/// The longest row of [`NormRows::Fours`]: its values are held in registers.
+const HELD_COLS: usize = 2048;
 
 impl NormRows {
     fn fitting(self, cols: usize) -> NormRows {
         match self {
-            NormRows::Pairs(_) if cols % 2 == 1 || cols > PAIRED_COLS => NormRows::Invocation,
+            NormRows::Fours(_) if !cols.is_multiple_of(4) || cols > HELD_COLS => NormRows::Invocation,
             NormRows::Quads(_) | NormRows::Workgroup(_) if !cols.is_multiple_of(4) => NormRows::Invocation,
             rows => rows,
         }
@@ -93,8 +93,8 @@ impl LayerNorm {
                 constants.push(Constant { name: "GROUP", value: group });
                 grid(x.rows())
             }
-            NormRows::Pairs(lanes) => {
-                let loads = x.cols().div_ceil(2 * lanes as usize) as u32;
+            NormRows::Fours(lanes) => {
+                let loads = x.cols().div_ceil(4 * lanes as usize) as u32;
                 constants.extend([("LANES", lanes), ("LOADS", loads)].map(|(name, value)| Constant { name, value }));
                 grid(x.rows().div_ceil(column_sum::CHUNK))
             }
@@ -162,8 +162,8 @@ impl Op for LayerNorm {
             (NormRows::Quads(_), true) => &quads_half::FORWARD,
             (NormRows::Workgroup(_), false) => &workgroup::FORWARD,
             (NormRows::Workgroup(_), true) => &workgroup_half::FORWARD,
-            (NormRows::Pairs(_), false) => &pairs::FORWARD,
-            (NormRows::Pairs(_), true) => &pairs_half::FORWARD,
+            (NormRows::Fours(_), false) => &fours::FORWARD,
+            (NormRows::Fours(_), true) => &fours_half::FORWARD,
         };
         vec![self.launch(kernel, rows, &x[0], [x.len() == 3, false], &slots)]
     }
@@ -225,7 +225,7 @@ impl Op for LayerNormBackward {
         let takes = match tuning.norm.fitting(x[0].cols()) {
             NormRows::Invocation => false,
             NormRows::Quads(_) | NormRows::Workgroup(_) => true,
-            NormRows::Pairs(_) => self.own(x).len() == 4,
+            NormRows::Fours(_) => self.own(x).len() == 4,
         };
         if operand == 2 && takes { Halves::Willing } else { Halves::Never }
     }
@@ -240,9 +240,9 @@ impl Op for LayerNormBackward {
         let (x_in, saved, dy, dx, out) = (Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0), Slot::Out);
         let slots = [x_in, gain, saved, dy, dx, residual];
         let (kernel, rows) = match tuning.norm.fitting(x[0].cols()) {
-            rows @ NormRows::Pairs(_) if affine => {
+            rows @ NormRows::Fours(_) if affine => {
                 let slots = [x_in, gain, saved, dy, out(1), out(2), dx, residual];
-                let kernel = pick(&pairs::BACKWARD_AFFINE, &pairs_half::BACKWARD_AFFINE);
+                let kernel = pick(&fours::BACKWARD_AFFINE, &fours_half::BACKWARD_AFFINE);
                 return vec![self.norm.launch(kernel, rows, &x[0], switches, &slots)];
             }
             rows @ NormRows::Workgroup(_) => (pick(&workgroup::BACKWARD, &workgroup_half::BACKWARD), rows),

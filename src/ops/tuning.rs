@@ -110,11 +110,11 @@ impl Tuning {
     /// of four values in products and of two in other kernels, or else bring four values a load to many sums; GPUs share
     /// loads through the memory of their workgroups.
     pub fn for_device(device: &Device) -> Tuning {
-        let tuning = match paired_lanes(device) {
+        let tuning = match wide_lanes(device) {
             _ if !device.is_software() => return Tuning::for_gpus().with_matrix_units(device),
             Some(lanes) => {
                 let [.., tile] = four_tiles(Form::Nt, lanes);
-                Tuning::uniform(tile, Rows::Fours(lanes), NormRows::Pairs(lanes))
+                Tuning::uniform(tile, Rows::Fours(lanes), NormRows::Fours(lanes))
             }
             None => Tuning::uniform(QUADS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4))
                 .with_products(Size::Tiny, narrow_lanes(device).map(Tile::subgroup).unwrap_or_default()),
@@ -125,7 +125,7 @@ impl Tuning {
     /// The built-in choice for forward passes that a person waits for: as [`Tuning::for_device`], but on a software adapter
     /// that would compile those variants for seconds, ones that it compiles in a fraction of one.
     pub fn for_a_look(device: &Device) -> Tuning {
-        if device.is_software() && paired_lanes(device).is_none() {
+        if device.is_software() && wide_lanes(device).is_none() {
             return Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() };
         }
         Tuning::for_device(device)
@@ -165,7 +165,7 @@ impl Tuning {
     /// Whether values are moved as 64-bit integers where nothing else is to be done with them: on adapters where layer
     /// norm's are, since the same decides.
     pub(super) fn moves_wide(&self) -> bool {
-        matches!(self.norm, NormRows::Pairs(_))
+        matches!(self.norm, NormRows::Fours(_))
     }
 
     /// The variant that `work` runs with.
@@ -314,7 +314,7 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     let register = |rows, cols, group_rows, group_cols| Tile::Register { rows, cols, group_rows, group_cols };
     let mut tiles = vec![Tile::default()];
     tiles.extend(narrow_lanes(device).map(Tile::subgroup));
-    if let Some(lanes) = paired_lanes(device) {
+    if let Some(lanes) = wide_lanes(device) {
         tiles.extend(four_tiles(Form::Tn, lanes).into_iter().chain(four_tiles(Form::Nt, lanes)));
     } else if device.is_software() {
         tiles.push(QUADS);
@@ -357,13 +357,13 @@ fn narrow_lanes(device: &Device) -> Option<u32> {
 }
 
 /// Lanes of the variants that load 64-bit integers, where the device has them.
-fn paired_lanes(device: &Device) -> Option<u32> {
+fn wide_lanes(device: &Device) -> Option<u32> {
     narrow_lanes(device).filter(|_| device.has_int64())
 }
 
 /// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn row_candidates(device: &Device) -> Vec<Rows> {
-    let shared = paired_lanes(device).map(Rows::Fours);
+    let shared = wide_lanes(device).map(Rows::Fours);
     let quads: &[(u32, u32)] = match shared {
         _ if !device.is_software() => &[(64, 1), (128, 1)],
         Some(_) => &[],
@@ -375,13 +375,13 @@ pub fn row_candidates(device: &Device) -> Vec<Rows> {
 
 /// The ways of layer normalisation worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn norm_candidates(device: &Device) -> Vec<NormRows> {
-    let pairs = paired_lanes(device).map(NormRows::Pairs);
-    let others: &[NormRows] = match pairs {
+    let shared = wide_lanes(device).map(NormRows::Fours);
+    let others: &[NormRows] = match shared {
         _ if !device.is_software() => &[NormRows::Workgroup(64), NormRows::Workgroup(256)],
         Some(_) => &[],
         None => &[NormRows::Quads(4)],
     };
-    [NormRows::Invocation].into_iter().chain(others.iter().copied()).chain(pairs).collect()
+    [NormRows::Invocation].into_iter().chain(others.iter().copied()).chain(shared).collect()
 }
 
 /// What a plan computes with a kernel that has variants.
@@ -533,7 +533,7 @@ impl fmt::Display for NormRows {
             NormRows::Invocation => write!(f, "invocation a row"),
             NormRows::Quads(rows) => write!(f, "invocation a row in fours, {rows} a workgroup"),
             NormRows::Workgroup(size) => write!(f, "workgroup of {size} a row"),
-            NormRows::Pairs(lanes) => write!(f, "subgroup of {lanes} in pairs"),
+            NormRows::Fours(lanes) => write!(f, "subgroup of {lanes} in fours"),
         }
     }
 }
@@ -591,7 +591,7 @@ impl FromStr for Variant {
             ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
             ("invocation a row in fours, # a workgroup", &[rows]) => Variant::LayerNorm(NormRows::Quads(rows)),
             ("workgroup of # a row", &[size]) => Variant::LayerNorm(NormRows::Workgroup(size)),
-            ("subgroup of # in pairs", &[lanes]) => Variant::LayerNorm(NormRows::Pairs(lanes)),
+            ("subgroup of # in fours", &[lanes]) => Variant::LayerNorm(NormRows::Fours(lanes)),
             _ => return Err(unknown()),
         })
     }
@@ -613,7 +613,7 @@ mod tests {
             Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
         ];
         let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Fours(8)];
-        let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Pairs(8)];
+        let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Fours(8)];
         let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
         for variant in tiles.map(Variant::Product).into_iter().chain(others) {
             assert_eq!(variant.to_string().parse(), Ok(variant));

@@ -1,24 +1,21 @@
 // Layer normalisation for software rasterizers with 64-bit integers, whose loads are dear: one subgroup a chunk of rows,
-// a row across its lanes in registers, so that each value is loaded once, two at a time (see
-// `product_fours.wgsl`), and gain and bias once a chunk. The backward pass sums their gradients on the way.
-// cols is even.
+// a row across its lanes in registers, so that each value is loaded once, four at a time (see `product_fours.wgsl`), and
+// gain and bias once a chunk. The backward pass sums their gradients on the way. cols is a multiple of four.
 #include "common/layer_norm.wgsl"
 const LANES: u32 = 8u;
-const LOADS: u32 = 12u;     // ceil(cols / 2 / LANES): pairs of a row in a lane
+const LOADS: u32 = 6u;      // ceil(cols / 4 / LANES): fours of a row in a lane
 
-@group(0) @binding(1) var<storage, read> x: array<u64>;
-@group(0) @binding(2) var<storage, read> gain: array<u64>;
-@group(0) @binding(3) var<storage, read> bias: array<u64>;
+@group(0) @binding(1) var<storage, read> x: array<vec2<u64>>;
+@group(0) @binding(2) var<storage, read> gain: array<vec2<u64>>;
+@group(0) @binding(3) var<storage, read> bias: array<vec2<u64>>;
 @group(0) @binding(4) var<storage, read> saved: array<f32>;
-@group(0) @binding(5) var<storage, read> dy: array<Two>;
-@group(0) @binding(6) var<storage, read_write> y: array<StoredTwo>;
+@group(0) @binding(5) var<storage, read> dy: array<Four>;
+@group(0) @binding(6) var<storage, read_write> y: array<Four>;
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>;
-@group(0) @binding(8) var<storage, read_write> gain_sum: array<vec2<f32>>;
-@group(0) @binding(9) var<storage, read_write> bias_sum: array<vec2<f32>>;
-@group(0) @binding(10) var<storage, read_write> dx: array<vec2<f32>>;
-@group(0) @binding(11) var<storage, read> residual: array<u64>;
-
-fn pair(v: u64) -> vec2<f32> { return vec2(bitcast<f32>(u32(v)), bitcast<f32>(u32(v >> 32u))); }
+@group(0) @binding(8) var<storage, read_write> gain_sum: array<vec2<u64>>;
+@group(0) @binding(9) var<storage, read_write> bias_sum: array<vec2<u64>>;
+@group(0) @binding(10) var<storage, read_write> dx: array<vec2<u64>>;
+@group(0) @binding(11) var<storage, read> residual: array<vec2<u64>>;
 
 // The sum over the lanes.
 fn total(own: f32) -> f32 {
@@ -34,33 +31,33 @@ fn forward(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let pairs = params.cols / 2u;
-    var gains: array<vec2<f32>, LOADS>;
-    var biases: array<vec2<f32>, LOADS>;
+    let quads = params.cols / 4u;
+    var gains: array<vec4<f32>, LOADS>;
+    var biases: array<vec4<f32>, LOADS>;
     // unroll
     for (var t = 0u; t < LOADS; t++) {
-        let c = min(t * LANES + local.x, pairs - 1u);
+        let c = min(t * LANES + local.x, quads - 1u);
         if AFFINE == 1u {
-            gains[t] = pair(gain[c]);
-            biases[t] = pair(bias[c]);
+            gains[t] = four(gain[c]);
+            biases[t] = four(bias[c]);
         }
     }
     let first = (group.y * groups.x + group.x) * params.chunk;
     for (var row = first; row < min(first + params.chunk, params.rows); row++) {
-        var v = array<vec2<f32>, LOADS>();
+        var v = array<vec4<f32>, LOADS>();
         var sum = 0.0;
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             let c = t * LANES + local.x;
-            v[t] = pair(x[row * pairs + min(c, pairs - 1u)]);
-            sum += select(0.0, v[t].x + v[t].y, c < pairs);
+            v[t] = four(x[row * quads + min(c, quads - 1u)]);
+            sum += select(0.0, (v[t].x + v[t].y) + (v[t].z + v[t].w), c < quads);
         }
         let mean = total(sum) / f32(params.cols);
         var square = 0.0;
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             v[t] -= mean;
-            square += select(0.0, dot(v[t], v[t]), t * LANES + local.x < pairs);
+            square += select(0.0, dot(v[t], v[t]), t * LANES + local.x < quads);
         }
         let scale = 1.0 / sqrt(total(square) / params.divisor + params.eps);
         // unroll
@@ -68,7 +65,7 @@ fn forward(
             let c = t * LANES + local.x;
             var out = v[t] * scale;
             if AFFINE == 1u { out = fma(out, gains[t], biases[t]); }
-            if c < pairs { y[row * pairs + c] = stored(out); }
+            if c < quads { y[row * quads + c] = stored(out); }
         }
         if local.x < 2u { stats[row * 2u + local.x] = select(mean, scale, local.x == 1u); }
     }
@@ -81,12 +78,12 @@ fn backward_affine(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let pairs = params.cols / 2u;
-    var gains: array<vec2<f32>, LOADS>;
-    var to_gain: array<vec2<f32>, LOADS>;
-    var to_bias: array<vec2<f32>, LOADS>;
+    let quads = params.cols / 4u;
+    var gains: array<vec4<f32>, LOADS>;
+    var to_gain: array<vec4<f32>, LOADS>;
+    var to_bias: array<vec4<f32>, LOADS>;
     // unroll
-    for (var t = 0u; t < LOADS; t++) { gains[t] = pair(gain[min(t * LANES + local.x, pairs - 1u)]); }
+    for (var t = 0u; t < LOADS; t++) { gains[t] = four(gain[min(t * LANES + local.x, quads - 1u)]); }
     let chunk = group.y * groups.x + group.x;
     let first = chunk * params.chunk;
     if first >= params.rows { return; }
@@ -94,40 +91,40 @@ fn backward_affine(
         let stat = saved[row * 2u + (local.x & 1u)];
         let mean = subgroupShuffle(stat, 0u);
         let scale = subgroupShuffle(stat, 1u);
-        var n = array<vec2<f32>, LOADS>();
-        var g = array<vec2<f32>, LOADS>();
+        var n = array<vec4<f32>, LOADS>();
+        var g = array<vec4<f32>, LOADS>();
         var sum = 0.0;
         var dots = 0.0;
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             let c = t * LANES + local.x;
-            let at = row * pairs + min(c, pairs - 1u);
-            let slope = vec2(low(dy[at]), high(dy[at]));
-            n[t] = (pair(x[at]) - mean) * scale;
+            let at = row * quads + min(c, quads - 1u);
+            let slope = loaded(dy[at]);
+            n[t] = (four(x[at]) - mean) * scale;
             to_gain[t] = fma(slope, n[t], to_gain[t]);
             to_bias[t] += slope;
             g[t] = slope * gains[t];
-            sum += select(0.0, g[t].x + g[t].y, c < pairs);
-            dots += select(0.0, dot(g[t], n[t]), c < pairs);
+            sum += select(0.0, (g[t].x + g[t].y) + (g[t].z + g[t].w), c < quads);
+            dots += select(0.0, dot(g[t], n[t]), c < quads);
         }
         sum = total(sum) / f32(params.cols);
         dots = total(dots) / params.divisor;
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             let c = t * LANES + local.x;
-            if c < pairs {
+            if c < quads {
                 var d = scale * (g[t] - sum - n[t] * dots);
-                if ADDS == 1u { d += pair(residual[row * pairs + c]); }
-                dx[row * pairs + c] = d;
+                if ADDS == 1u { d += four(residual[row * quads + c]); }
+                dx[row * quads + c] = bits_of(d);
             }
         }
     }
     // unroll
     for (var t = 0u; t < LOADS; t++) {
         let c = t * LANES + local.x;
-        if c < pairs {
-            gain_sum[chunk * pairs + c] = to_gain[t];
-            bias_sum[chunk * pairs + c] = to_bias[t];
+        if c < quads {
+            gain_sum[chunk * quads + c] = bits_of(to_gain[t]);
+            bias_sum[chunk * quads + c] = bits_of(to_bias[t]);
         }
     }
 }
