@@ -12,6 +12,8 @@ const ROWS: u32 = 4u;       // row vectors of a tile; a vector has one row in ea
 const COLS: u32 = 4u;       // column vectors, a multiple of four
 const COL_QUADS: u32 = 1u;  // COLS / 4
 const TILE: u32 = 128u;     // LANES * ROWS * COLS
+const AT_ONCE: u32 = 4u;    // row vectors stored in a turn, a divisor of ROWS: one where GELU is taken in, otherwise all
+const OTHERS: u32 = 0u;     // LANES * (ROWS - AT_ONCE) * COLS
 const TERMS: u32 = 4u;      // terms that a sum takes between two visits of memory, four where fours lie along k
 const A_VALUES: u32 = 16u;  // TERMS * ROWS
 const B_VALUES: u32 = 16u;  // TERMS * COLS
@@ -127,20 +129,24 @@ fn accumulate(row: u32, column: u32, lane: u32) {
     }
 }
 
-@compute @workgroup_size(LANES)
-fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
-    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
-    accumulate(row, column, local.x);
+// Moves the sums that follow those of a turn to their places, so that a loop finds them at constant indices: compiled once
+// for each row vector, GELU would take seconds.
+fn next_turn() {
+    // unroll
+    for (var s = 0u; s < OTHERS; s++) { acc[s] = acc[s + LANES * AT_ONCE * COLS]; }
+}
+
+// Stores AT_ONCE row vectors from `i` on.
+fn store(row: u32, column: u32, lane: u32, i: u32) {
     // unroll
     for (var j = 0u; j < COL_QUADS; j++) {
-        let c = column_of(column, 4u * j, local.x);
+        let c = column_of(column, 4u * j, lane);
         // unroll
-        for (var i = 0u; i < ROWS; i++) {
+        for (var e = 0u; e < AT_ONCE; e++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                const first = (i * LANES + l) * COLS + 4u * j;
-                let at = (row_of(row, i, l) * params.n + c) / 4u;
+                const first = (e * LANES + l) * COLS + 4u * j;
+                let at = (row_of(row, i + e, l) * params.n + c) / 4u;
                 var more = vec4(0.0);
                 if HAS_EXTRA { more = loaded(extra[at]); }
                 y[at] = stored(vec4(
@@ -152,24 +158,47 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     }
 }
 
-@compute @workgroup_size(LANES)
-fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
-    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
-    accumulate(row, column, local.x);
+// The same, with GELU.
+fn store_with_gelu(row: u32, column: u32, lane: u32, i: u32) {
     // unroll
     for (var j = 0u; j < COL_QUADS; j++) {
-        let c = column_of(column, 4u * j, local.x);
+        let c = column_of(column, 4u * j, lane);
         // unroll
-        for (var i = 0u; i < ROWS; i++) {
+        for (var e = 0u; e < AT_ONCE; e++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                const first = (i * LANES + l) * COLS + 4u * j;
-                let at = (row_of(row, i, l) * params.n + c) / 4u;
+                const first = (e * LANES + l) * COLS + 4u * j;
+                let at = (row_of(row, i + e, l) * params.n + c) / 4u;
                 let v = vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]);
                 y[at] = stored(v);
                 activated[at] = stored(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)));
             }
         }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
+    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
+    accumulate(row, column, local.x);
+    if AT_ONCE == ROWS {
+        store(row, column, local.x, 0u);
+    } else {
+        for (var i = 0u; i < ROWS; i += AT_ONCE) {
+            store(row, column, local.x, i);
+            next_turn();
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
+    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
+    accumulate(row, column, local.x);
+    for (var i = 0u; i < ROWS; i += AT_ONCE) {
+        store_with_gelu(row, column, local.x, i);
+        next_turn();
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel variants of matrix products: how an output is tiled, what a tile asks of the extents, and which kernel that is.
 
-use super::{Form, column_sum, prelude::*, tuning::NARROW};
+use super::{Epilogue, Form, column_sum, prelude::*, tuning::NARROW};
 
 /// The kernel variant of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,15 +176,15 @@ impl Tile {
         }
     }
 
-    /// The kernel and the rows and columns that one workgroup computes; adds the shader's constants. `both` asks for the
-    /// entry point that also stores the GELU.
+    /// The kernel and the rows and columns that one workgroup computes; adds the shader's constants.
     pub(super) fn kernel(
         self,
         form: Form,
-        both: bool,
+        epilogue: Option<Epilogue>,
         [operands, results]: [DType; 2],
         constants: &mut Vec<Constant>,
     ) -> (&'static Kernel, (usize, usize)) {
+        let both = epilogue == Some(Epilogue::SumAndGelu);
         let mut set = |list: &[(&'static str, u32)]| {
             constants.extend(list.iter().map(|(name, value)| Constant { name, value: *value }));
         };
@@ -243,9 +243,11 @@ impl Tile {
                 pick!(product_subgroup)
             }
             Tile::Fours { lanes, rows, cols, terms } => {
+                let at_once = if epilogue.is_some_and(Epilogue::is_of_gelu) { 1 } else { rows };
                 let along = |is: bool, loads: u32| if is { [loads, 0] } else { [0, loads / 4] };
                 let [a, b] = [along(form != Form::Tn, rows), along(form == Form::Nt, cols)];
                 set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
+                set(&[("AT_ONCE", at_once), ("OTHERS", lanes * (rows - at_once) * cols)]);
                 set(&[("COL_QUADS", cols / 4), ("TERMS", terms)]);
                 set(&[
                     ("A_VALUES", terms * rows),

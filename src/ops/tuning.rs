@@ -94,8 +94,8 @@ pub struct Tuning {
     pub attention: Rows,
     /// How layer normalisation shares its rows.
     pub norm: NormRows,
-    /// Whether products take in GELU and its gradient. Software rasterizers take seconds to compile it into a large
-    /// tile, once for each of its values.
+    /// Whether products take in GELU and its gradient. SwiftShader takes seconds to compile it into a tile of its
+    /// own, once for each value.
     pub fuse_gelu: bool,
 }
 
@@ -106,20 +106,21 @@ impl Tuning {
         Tuning { products, shapes: BTreeMap::new(), attention, norm, fuse_gelu: true }
     }
 
-    /// The built-in choice for an adapter: software rasterizers, whose loads are dear, share each load across a subgroup,
-    /// of four values in products and of two in other kernels, or else bring four values a load to many sums; GPUs share
-    /// loads through the memory of their workgroups.
+    /// The built-in choice for an adapter: software rasterizers, whose loads are dear, share each load of four values
+    /// across a subgroup, or else bring it to many sums; GPUs share loads through the memory of their workgroups.
     pub fn for_device(device: &Device) -> Tuning {
-        let tuning = match wide_lanes(device) {
-            _ if !device.is_software() => return Tuning::for_gpus().with_matrix_units(device),
+        match wide_lanes(device) {
+            _ if !device.is_software() => Tuning::for_gpus().with_matrix_units(device),
             Some(lanes) => {
                 let [.., tile] = four_tiles(Form::Nt, lanes);
                 Tuning::uniform(tile, Rows::Fours(lanes), NormRows::Fours(lanes))
             }
-            None => Tuning::uniform(QUADS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4))
-                .with_products(Size::Tiny, narrow_lanes(device).map(Tile::subgroup).unwrap_or_default()),
-        };
-        Tuning { fuse_gelu: false, ..tuning }
+            None => {
+                let tuning = Tuning::uniform(QUADS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4));
+                let tiny = narrow_lanes(device).map(Tile::subgroup).unwrap_or_default();
+                Tuning { fuse_gelu: false, ..tuning.with_products(Size::Tiny, tiny) }
+            }
+        }
     }
 
     /// The built-in choice for forward passes that a person waits for: as [`Tuning::for_device`], but on a software adapter
