@@ -3,29 +3,24 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cache;
+mod subject;
 
 use std::fmt;
+
+pub(super) use subject::best_run;
+use subject::{Subject, agree, sample, web_safe};
 
 use super::Clock;
 use crate::{
     device::Device,
     error::Result,
-    graph::{Arenas, Array, DType, Executor, Fetch, Graph, Place, Plan, PlanOptions, Tensor, TensorType, gradients},
-    ops::{
-        Attention, Form, Product, SliceVector, Tile, Tuning, Variant, Work,
-        self_test::{self, TOLERANCE, normalised_square_error},
-    },
+    graph::DType,
+    ops::{Form, Tile, Tuning, Variant, Work},
 };
 
 /// Seconds that a tuning may take, unless said otherwise; a measurement in progress is finished.
 pub const BUDGET_S: f64 = 20.0;
 
-/// The most and the least seconds that one timed run is meant to take.
-const RUN_S: (f64, f64) = (0.05, 0.01);
-/// The most repetitions in a timed run.
-const REPEATS: f64 = 64.0;
-/// Floating-point operations of the run that estimates an adapter's rate.
-const TRIAL_FLOPS: f64 = 32e6;
 /// A candidate this many times slower than the best is not run again.
 const HOPELESS: f64 = 2.0;
 /// Candidates at most this many times slower than the best are timed in turn again, since machines are noisy: for a
@@ -35,11 +30,6 @@ const NEAR: f64 = 1.7;
 const ROUNDS: (usize, usize) = (3, 1);
 /// A variant expected to be this many times slower than the best at a shape is not measured there.
 const UNLIKELY: f64 = 1.2;
-/// Rows of a product are cut to a multiple of this.
-const ROWS: usize = 64;
-
-/// Holds the inputs of what is measured.
-const ARENA: &str = "tuning";
 
 /// Something that a step needs variants for.
 #[derive(Clone, Debug, PartialEq)]
@@ -339,216 +329,6 @@ pub async fn compare(
     Ok(())
 }
 
-/// Whether every output is within [`TOLERANCE`] of the wanted one.
-fn agree(got: &[Vec<f32>], want: &[Vec<f32>]) -> bool {
-    got.iter().zip(want).all(|(got, want)| {
-        let want: Vec<f64> = want.iter().map(|v| f64::from(*v)).collect();
-        normalised_square_error(got, &want) <= TOLERANCE
-    })
-}
-
-/// The variant that every adapter has.
-fn web_safe(work: &Work) -> Variant {
-    Tuning::default().variant(work)
-}
-
-/// A small computation of the same kind, at a shape that straddles tiles unless a variant of `work` cannot have one.
-fn sample(work: &Work) -> Work {
-    match work {
-        Work::Product { form, shape, operands } => {
-            let odd = |extent: usize, small: usize| {
-                // Matrix units take whole blocks.
-                let units: &[usize] = if *operands == DType::F16 { &[16, 8, 4] } else { &[4] };
-                let unit = units.iter().copied().find(|unit| extent.is_multiple_of(*unit)).unwrap_or(1);
-                small.next_multiple_of(unit)
-            };
-            let [m, n, k] = *shape;
-            Work::Product { form: *form, shape: [odd(m, 129), odd(n, 77), odd(k, 45)], operands: *operands }
-        }
-        Work::Attention { op, inputs } => {
-            let width = |ty: &TensorType| ty.cols() / op.heads;
-            let tokens = [19, 37];
-            let small = |(ty, tokens): (&TensorType, usize)| TensorType::f32(&[2, tokens, width(ty)]);
-            let first_query = op.first_query.min(3);
-            Work::Attention {
-                op: Attention { heads: 1, first_query },
-                inputs: inputs.iter().zip(tokens).map(small).collect(),
-            }
-        }
-        Work::LayerNorm { op, input } => Work::LayerNorm { op: *op, input: TensorType::f32(&[67, input.cols()]) },
-    }
-}
-
-/// `work` cut along its rows, or images, to about `flops` operations.
-fn cut(work: &Work, flops: f64) -> Work {
-    let share = (flops / work.flops()).min(1.0);
-    match work {
-        Work::Product { form, shape: [m, n, k], operands } => {
-            let rows = (*m as f64 * share) as usize / ROWS * ROWS;
-            let m = if share == 1.0 { *m } else { rows.max(ROWS).min(*m) };
-            Work::Product { form: *form, shape: [m, *n, *k], operands: *operands }
-        }
-        Work::Attention { op, inputs } => {
-            let fewer = |ty: &TensorType| {
-                let batch = (ty.shape[0] as f64 * share) as usize;
-                TensorType::f32(&[&[batch.max(1)], &ty.shape[1..]].concat())
-            };
-            Work::Attention { op: *op, inputs: inputs.iter().map(fewer).collect() }
-        }
-        Work::LayerNorm { op, input } => {
-            let rows = (input.rows() as f64 * share) as usize;
-            Work::LayerNorm { op: *op, input: TensorType::f32(&[rows.max(1), input.cols()]) }
-        }
-    }
-}
-
-/// A computation to measure, with its inputs on the device.
-struct Subject {
-    work: Work,
-    arenas: Arenas,
-    /// How often a timed run repeats it.
-    repeats: usize,
-}
-
-impl Subject {
-    /// `work` cut to what the adapter does within [`RUN_S`], or its
-    /// lower end unless `long`, judged by `variant`.
-    async fn sized(device: &Device, work: &Work, variant: Variant, long: bool, clock: Clock<'_>) -> Result<Subject> {
-        let trial = Subject::new(device, cut(work, TRIAL_FLOPS), 1)?;
-        let rate = trial.work.flops() / trial.seconds(device, variant, f64::INFINITY, clock).await?;
-        let most = if long { RUN_S.0 } else { RUN_S.1 };
-        let mut subject = Subject::new(device, cut(work, rate * most), 1)?;
-        if subject.work.flops() / rate < RUN_S.1 {
-            // Shorter than the way to the adapter and back may be: repeat it.
-            let seconds = subject.seconds(device, variant, f64::INFINITY, clock).await?;
-            subject.repeats = (RUN_S.1 / seconds).ceil().clamp(1.0, REPEATS) as usize;
-        }
-        Ok(subject)
-    }
-
-    fn new(device: &Device, work: Work, repeats: usize) -> Result<Subject> {
-        let mut arenas = Arenas::default();
-        for (shard, ty) in inputs(&work).iter().enumerate() {
-            arenas.add(device, ARENA, shard, ty.bytes())?;
-            let values = (0..ty.len()).map(|i| f64::from(((i + 97 * shard) % 251) as f32 / 251.0 - 0.5)).collect();
-            let mut bytes = self_test::bytes(ty, &Array::new(&ty.shape, values));
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            arenas.write(device, ARENA, shard, 0, &bytes);
-        }
-        Ok(Subject { work, arenas, repeats })
-    }
-
-    fn plan(&self, variant: Variant, whole: bool) -> Plan {
-        let graph = Graph::new();
-        let fetched = record(&graph, &self.work).into_iter().enumerate().map(|(index, y)| {
-            let corner = || y.reshape(&[y.ty().len()]).then(SliceVector { first: 0, len: 1 }, &[]);
-            Fetch::new(index.to_string(), if whole { y } else { corner() })
-        });
-        let fetched: Vec<_> = fetched.collect();
-        let mut tuning = Tuning::default();
-        tuning.choose(&self.work, variant);
-        Plan::new(&graph, &fetched, &PlanOptions { tuning, ..Default::default() })
-    }
-
-    async fn executor(&self, device: &Device, variant: Variant, whole: bool) -> Result<Executor> {
-        Executor::new(device, self.plan(variant, whole), &self.arenas).await
-    }
-
-    /// Compiles the kernels of several variants at once. On a software adapter alone, which takes seconds for one; those of
-    /// others may refuse a variant, whose error is to be its own.
-    async fn compile(&self, device: &Device, variants: &[Variant]) {
-        if device.is_software() {
-            let plans: Vec<_> = variants.iter().map(|variant| self.plan(*variant, true)).collect();
-            let dispatches = plans.iter().flat_map(|plan| &plan.dispatches);
-            device.compile(dispatches.map(|d| (d.kernel, &d.constants[..]))).await;
-        }
-    }
-
-    /// Every output in full.
-    async fn outputs(&self, device: &Device, variant: Variant) -> Result<Vec<Vec<f32>>> {
-        let executor = self.executor(device, variant, true).await?;
-        executor.run(device);
-        let mut outputs = Vec::new();
-        for name in executor.plan().outputs.keys() {
-            outputs.push(executor.read(device, name).await?);
-        }
-        Ok(outputs)
-    }
-
-    async fn seconds(&self, device: &Device, variant: Variant, limit: f64, clock: Clock<'_>) -> Result<f64> {
-        let executor = self.executor(device, variant, false).await?;
-        best_run(device, &executor, "0", self.repeats, limit, clock).await
-    }
-}
-
-/// Seconds of one of `repeats` repetitions in the better of two runs after one that warms up; in the first alone if that
-/// takes longer than `limit`. A run ends when its output can be read.
-pub(super) async fn best_run(
-    device: &Device,
-    executor: &Executor,
-    output: &str,
-    repeats: usize,
-    limit: f64,
-    clock: Clock<'_>,
-) -> Result<f64> {
-    let mut best = f64::INFINITY;
-    for run in 0..3 {
-        let began = clock();
-        executor.repeat(device, repeats);
-        executor.read(device, output).await?;
-        if run > 0 {
-            best = best.min((clock() - began) / repeats as f64);
-        }
-        if run > 0 && best > limit {
-            break;
-        }
-    }
-    // A coarse clock may not have moved.
-    Ok(best.max(1e-9))
-}
-
-/// The types of what `work` reads: a and b; attention's inputs and the gradient of its output. No bias, so that the forms
-/// can share a pipeline.
-fn inputs(work: &Work) -> Vec<TensorType> {
-    match work {
-        Work::Product { form, shape: [m, n, k], operands } => {
-            let shapes = match form {
-                Form::Nt => [[*m, *k], [*n, *k]],
-                Form::Nn => [[*m, *k], [*k, *n]],
-                Form::Tn => [[*k, *m], [*k, *n]],
-            };
-            shapes.map(|shape| TensorType { shape: shape.to_vec(), dtype: *operands }).to_vec()
-        }
-        Work::Attention { op, inputs } => {
-            let inner = if inputs.len() == 1 { inputs[0].cols() / 3 } else { inputs[0].cols() };
-            let dy = TensorType::f32(&[inputs[0].shape[0], inputs[0].shape[1] - op.first_query, inner]);
-            inputs.iter().cloned().chain([dy]).collect()
-        }
-        Work::LayerNorm { input, .. } => {
-            let affine = TensorType::f32(&[input.cols()]);
-            vec![input.clone(), affine.clone(), affine, input.clone()]
-        }
-    }
-}
-
-/// Records `work` on inputs in the arena and returns its results.
-fn record<'g>(graph: &'g Graph, work: &Work) -> Vec<Tensor<'g>> {
-    let input = |(shard, ty)| graph.external("x", ty, Place { arena: ARENA, shard, offset: 0 });
-    let x: Vec<_> = inputs(work).into_iter().enumerate().map(input).collect();
-    match work {
-        Work::Product { form, .. } => vec![x[0].then(Product { form: *form }, &x[1..])],
-        Work::Attention { op, inputs } => {
-            let (dy, x) = (x[inputs.len()], &x[..inputs.len()]);
-            let y = x[0].then(*op, &x[1..]);
-            gradients(y, dy, x).into_iter().chain([y]).collect()
-        }
-        Work::LayerNorm { op, .. } => {
-            let y = x[0].then(*op, &x[1..3]);
-            gradients(y, x[3], &x[..3]).into_iter().chain([y]).collect()
-        }
-    }
-}
-
 /// GFLOP/s of the product that computes one output an invocation, at 256³.
 pub async fn plain_product(device: &Device, clock: Clock<'_>) -> Result<f64> {
     let work = Work::Product { form: Form::Nt, shape: [256; 3], operands: DType::F32 };
@@ -673,18 +453,5 @@ mod tests {
         let [(first, rate)] = of(product(Form::Nt, 130, 128, 64))[..] else { panic!("one is enough") };
         assert!(first == fours(10) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
         assert_eq!(of(product(Form::Nn, 100, 128, 64)), [], "another class");
-    }
-
-    #[test]
-    fn what_is_measured_keeps_all_but_its_rows() {
-        let work = product(Form::Nn, 2080, 768, 192);
-        assert_eq!(cut(&work, f64::INFINITY), work);
-        assert_eq!(cut(&work, work.flops() / 2.0), product(Form::Nn, 1024, 768, 192));
-        assert_eq!(cut(&work, 1.0), product(Form::Nn, 64, 768, 192));
-        assert_eq!(cut(&product(Form::Nn, 9, 768, 192), 1.0), product(Form::Nn, 9, 768, 192));
-        let op = Attention { heads: 2, first_query: 0 };
-        let batch = |n| Work::Attention { op, inputs: vec![TensorType::f32(&[n, 65, 96])] };
-        assert_eq!(cut(&batch(8), batch(8).flops() / 4.0), batch(2));
-        assert_eq!(cut(&batch(8), 1.0), batch(1));
     }
 }
