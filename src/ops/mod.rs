@@ -24,6 +24,7 @@ pub mod self_test;
 mod slice_rows;
 mod tile;
 mod tuning;
+mod variant;
 
 pub use assemble_tokens::AssembleTokens;
 pub use attention::{Attention, AttentionBackward, Rows};
@@ -44,7 +45,8 @@ pub use product::{Epilogue, Form, FusedProduct, Product};
 pub use reshape::Reshape;
 pub use slice_rows::{PadRows, SliceRows};
 pub use tile::Tile;
-pub use tuning::{Class, Size, Tuning, Variant, Work, candidates, matrix_tiles, norm_candidates, row_candidates};
+pub use tuning::{Class, Size, Tuning, Work, candidates, matrix_tiles, norm_candidates, row_candidates};
+pub use variant::Variant;
 
 use std::rc::Rc;
 

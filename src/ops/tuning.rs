@@ -1,9 +1,9 @@
 //! Which variant of a kernel runs: a product tile for each class of products and for single shapes, and how attention and
 //! layer norm share their rows.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt};
 
-use super::{Attention, Form, LayerNorm, NormRows, Product, Rows, Tile};
+use super::{Attention, Form, LayerNorm, NormRows, Product, Rows, Tile, Variant};
 use crate::{
     device::Device,
     graph::{DType, Op, Precision, TensorType},
@@ -483,148 +483,9 @@ impl fmt::Display for Work {
     }
 }
 
-/// A variant of one of the kernels that have some. Its text form is what files hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// Of the matrix product.
-    Product(Tile),
-    /// Of attention.
-    Attention(Rows),
-    /// Of layer normalisation.
-    LayerNorm(NormRows),
-}
-
-impl fmt::Display for Tile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Tile::Plain => write!(f, "plain"),
-            Tile::Register { rows, cols, group_rows, group_cols } => {
-                write!(f, "register {rows}x{cols} group {group_rows}x{group_cols}")
-            }
-            Tile::Quads { rows, cols, group_rows, group_cols } => {
-                write!(f, "register {rows}x{cols} group {group_rows}x{group_cols} in fours")
-            }
-            Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
-                write!(f, "shared {rows}x{cols} group {group_rows}x{group_cols} depth {depth}")
-            }
-            Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes } => {
-                write!(f, "matrix {side}x{side} by {rows}x{cols} group {group_rows}x{group_cols} of {lanes} lanes")
-            }
-            Tile::Subgroup { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols}"),
-            Tile::Fours { lanes, rows, cols, terms } => {
-                write!(f, "subgroup {lanes} lanes {rows}x{cols} in fours, {terms} terms")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Rows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Rows::Workgroup(rows) => write!(f, "workgroup of {rows} rows"),
-            Rows::Quads { group, rows } => write!(f, "workgroup of {group} by {rows} rows in fours"),
-            Rows::Fours(lanes) => write!(f, "subgroup of {lanes}, rows in fours"),
-        }
-    }
-}
-
-impl fmt::Display for NormRows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NormRows::Invocation => write!(f, "invocation a row"),
-            NormRows::Quads(rows) => write!(f, "invocation a row in fours, {rows} a workgroup"),
-            NormRows::Workgroup(size) => write!(f, "workgroup of {size} a row"),
-            NormRows::Fours(lanes) => write!(f, "subgroup of {lanes} in fours"),
-        }
-    }
-}
-
-impl fmt::Display for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Variant::Product(tile) => tile.fmt(f),
-            Variant::Attention(rows) => rows.fmt(f),
-            Variant::LayerNorm(rows) => rows.fmt(f),
-        }
-    }
-}
-
-impl FromStr for Variant {
-    type Err = String;
-
-    /// Reads what `Display` writes. The numbers are not judged: see [`Tuning::runs_on`].
-    fn from_str(text: &str) -> Result<Variant, String> {
-        let unknown = || format!("no kernel variant `{text}`");
-        let mut numbers: Vec<u32> = Vec::new();
-        let mut pattern = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
-            let digits = rest[at..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - at);
-            numbers.push(rest[at..at + digits].parse().map_err(|_| unknown())?);
-            pattern.push_str(&rest[..at]);
-            pattern.push('#');
-            rest = &rest[at + digits..];
-        }
-        pattern.push_str(rest);
-        Ok(match (pattern.as_str(), &numbers[..]) {
-            ("plain", []) => Variant::Product(Tile::Plain),
-            ("register #x# group #x#", &[rows, cols, group_rows, group_cols]) => {
-                Variant::Product(Tile::Register { rows, cols, group_rows, group_cols })
-            }
-            ("register #x# group #x# in fours", &[rows, cols, group_rows, group_cols]) => {
-                Variant::Product(Tile::Quads { rows, cols, group_rows, group_cols })
-            }
-            ("shared #x# group #x# depth #", &[rows, cols, group_rows, group_cols, depth]) => {
-                Variant::Product(Tile::Workgroup { rows, cols, group_rows, group_cols, depth })
-            }
-            ("matrix #x# by #x# group #x# of # lanes", &[side, again, rows, cols, group_rows, group_cols, lanes])
-                if side == again =>
-            {
-                Variant::Product(Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes })
-            }
-            ("subgroup # lanes #x#", &[lanes, rows, cols]) => Variant::Product(Tile::Subgroup { lanes, rows, cols }),
-            ("subgroup # lanes #x# in fours, # terms", &[lanes, rows, cols, terms]) => {
-                Variant::Product(Tile::Fours { lanes, rows, cols, terms })
-            }
-            ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
-            ("workgroup of # by # rows in fours", &[group, rows]) => Variant::Attention(Rows::Quads { group, rows }),
-            ("subgroup of #, rows in fours", &[lanes]) => Variant::Attention(Rows::Fours(lanes)),
-            ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
-            ("invocation a row in fours, # a workgroup", &[rows]) => Variant::LayerNorm(NormRows::Quads(rows)),
-            ("workgroup of # a row", &[size]) => Variant::LayerNorm(NormRows::Workgroup(size)),
-            ("subgroup of # in fours", &[lanes]) => Variant::LayerNorm(NormRows::Fours(lanes)),
-            _ => return Err(unknown()),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_variants_text_reads_back_as_the_variant() {
-        let tiles = [
-            Tile::Plain,
-            Tile::default(),
-            Tile::Register { rows: 4, cols: 8, group_rows: 16, group_cols: 2 },
-            WIDE,
-            Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
-            Tile::Fours { lanes: 8, rows: 8, cols: 4, terms: 4 },
-            Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
-        ];
-        let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Fours(8)];
-        let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Fours(8)];
-        let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
-        for variant in tiles.map(Variant::Product).into_iter().chain(others) {
-            assert_eq!(variant.to_string().parse(), Ok(variant));
-        }
-        assert_eq!(Tile::default().to_string(), "register 8x8 group 1x8");
-        for wrong in ["", "register 8x8", "register 8x8 group 1x", "plain 1", "subgroup 99999999999 lanes 8x4", "Ω 1"]
-        {
-            assert!(wrong.parse::<Variant>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_tunings_text_reads_back_as_the_tuning() {
