@@ -1,21 +1,15 @@
 // GELU with the exact error function: y = x * Phi(x), dx = dy * (Phi(x) + x * phi(x)). An invocation takes several fours,
-// since software adapters need as long to start one as to compute one four. ACROSS invocations side by side take fours side
-// by side, again and again.
+// since software adapters need as long to start one as to compute one four.
 //   x, y, dy, dx  [len]
 #include "common/grid.wgsl"
 #include "common/fours.wgsl"
+#include "common/many_fours.wgsl"
 #include "common/gelu.wgsl"
 struct Params { len: u32 }
-const FOURS: u32 = 4u;
-const ACROSS: u32 = 8u;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Four>;
 @group(0) @binding(2) var<storage, read> dy: array<Four>;
 @group(0) @binding(3) var<storage, read_write> y: array<Four>;
-
-fn first_four(index: u32) -> u32 {
-    return index / ACROSS * ACROSS * FOURS + index % ACROSS;
-}
 
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {

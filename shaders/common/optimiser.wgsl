@@ -9,11 +9,8 @@
 //                  of values
 #include "common/grid.wgsl"
 #include "common/fours.wgsl"
+#include "common/many_fours.wgsl"
 struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32, first: u32, end: u32, more_first: u32, more_end: u32 }
-// Fours of an invocation where distances are summed. ACROSS invocations side by side move fours side by side, again and
-// again.
-const FOURS: u32 = 16u;
-const ACROSS: u32 = 8u;
 const SETTINGS: u32 = 11u;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<Four>;
@@ -103,11 +100,6 @@ fn measure(moved: vec4<f32>, student: vec4<f32>, i: u32) {
         between = fma(distance, distance, between);
         long = fma(student, student, long);
     }
-}
-
-// The first four of an invocation, which has a row of `apart`.
-fn first_four(row: u32) -> u32 {
-    return row / ACROSS * ACROSS * FOURS + row % ACROSS;
 }
 
 fn store_distance(row: u32) {
