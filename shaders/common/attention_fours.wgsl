@@ -13,6 +13,8 @@ const PADDED: u32 = 64u;    // LOADS * LANES * 4
 const BLOCK: u32 = 128u;    // ROWS * PADDED
 const HELD: u32 = 4u;       // TURN * LOADS
 const QUADS: u32 = 16u;     // HEAD / 4
+const STEP: u32 = 4u;       // Divides QUADS.
+const REST: u32 = 48u;      // HEAD - 4 * STEP
 
 @group(0) @binding(1) var<storage, read> q: array<Four>;
 @group(0) @binding(2) var<storage, read> kv: array<Four>;
@@ -34,6 +36,22 @@ fn key_in_turn(group: vec3<u32>, j: u32) -> u32 {
     return key_at(group.z, group.y, min(j, params.lk - 1u)) / 4u;
 }
 
+// QUADS, but unknown to a compiler, which would unroll the loops over it once more.
+fn quads() -> u32 {
+    return (params.v_first - params.k_first) / params.heads / 4u;
+}
+
+// Moves the columns that follow the first STEP fours of each row to the front, so that a loop over columns finds its own at
+// constant indices. Unrolled as a whole, reading and storing rows would take LLVM longer to compile than all that is done
+// with them.
+fn next_columns(held: ptr<function, array<f32, BLOCK>>) {
+    // unroll
+    for (var r = 0u; r < ROWS; r++) {
+        // unroll
+        for (var i = 0u; i < REST; i++) { (*held)[r * PADDED + i] = (*held)[r * PADDED + i + 4u * STEP]; }
+    }
+}
+
 // The four columns that a lane brings in its load `t`.
 fn column(t: u32, lane: u32) -> u32 {
     return min(t * LANES + lane, QUADS - 1u);
@@ -48,14 +66,18 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     var total: array<f32, ROWS>;
     let to_value = (params.v_first - params.k_first) / 4u;
     // unroll
-    for (var r = 0u; r < ROWS; r++) {
-        largest[r] = LOWEST;
-        let from_q = query_at(group.z, group.y, min(first + r * LANES, params.lq - 1u)) / 4u;
+    for (var r = 0u; r < ROWS; r++) { largest[r] = LOWEST; }
+    for (var c = 0u; c < quads(); c += STEP) {
+        next_columns(&query);
         // unroll
-        for (var c = 0u; c < QUADS; c++) {
-            let v = loaded(q[from_q + c]) * params.scale;
+        for (var r = 0u; r < ROWS; r++) {
+            let from_q = query_at(group.z, group.y, min(first + r * LANES, params.lq - 1u)) / 4u + c;
             // unroll
-            for (var e = 0u; e < 4u; e++) { query[r * PADDED + 4u * c + e] = v[e]; }
+            for (var s = 0u; s < STEP; s++) {
+                let v = loaded(q[from_q + s]) * params.scale;
+                // unroll
+                for (var e = 0u; e < 4u; e++) { query[r * PADDED + REST + 4u * s + e] = v[e]; }
+            }
         }
     }
     for (var j = 0u; j < params.lk; j += TURN) {
@@ -122,16 +144,25 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
             }
         }
     }
+    for (var c = 0u; c < quads(); c += STEP) {
+        // unroll
+        for (var r = 0u; r < ROWS; r++) {
+            let i = first + r * LANES;
+            if i < params.lq {
+                let to = output_at(group.z, group.y, i) / 4u + c;
+                // unroll
+                for (var s = 0u; s < STEP; s++) {
+                    const at = r * PADDED + 4u * s;
+                    y[to + s] = stored(vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]) / total[r]);
+                }
+            }
+        }
+        next_columns(&sum);
+    }
     // unroll
     for (var r = 0u; r < ROWS; r++) {
         let i = first + r * LANES;
         if i < params.lq {
-            let to = output_at(group.z, group.y, i) / 4u;
-            // unroll
-            for (var c = 0u; c < QUADS; c++) {
-                const at = r * PADDED + 4u * c;
-                y[to + c] = stored(vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]) / total[r]);
-            }
             let row = (group.z * params.heads + group.y) * params.lq + i;
             stats[row * 2u] = largest[r];
             stats[row * 2u + 1u] = 1.0 / total[r];
@@ -152,24 +183,31 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     // unroll
     for (var r = 0u; r < ROWS; r++) {
         let i = min(max(first + r * LANES, params.q_first) - params.q_first, params.lq - 1u);
-        let from_q = query_at(group.z, group.y, i) / 4u;
-        let from_y = output_at(group.z, group.y, i) / 4u;
-        // unroll
-        for (var c = 0u; c < QUADS; c++) {
-            let v = loaded(q[from_q + c]) * params.scale;
-            // unroll
-            for (var e = 0u; e < 4u; e++) { query[r * PADDED + 4u * c + e] = v[e]; }
-            let s = loaded(dy[from_y + c]);
-            let w = loaded(y_in[from_y + c]);
-            // unroll
-            for (var e = 0u; e < 4u; e++) {
-                slope[r * PADDED + 4u * c + e] = s[e];
-                dots[r] = fma(s[e], w[e], dots[r]);
-            }
-        }
         let at = (group.z * params.heads + group.y) * params.lq + i;
         largest[r] = stats_in[at * 2u];
         scale[r] = stats_in[at * 2u + 1u];
+    }
+    for (var c = 0u; c < quads(); c += STEP) {
+        next_columns(&query);
+        next_columns(&slope);
+        // unroll
+        for (var r = 0u; r < ROWS; r++) {
+            let i = min(max(first + r * LANES, params.q_first) - params.q_first, params.lq - 1u);
+            let from_q = query_at(group.z, group.y, i) / 4u + c;
+            let from_y = output_at(group.z, group.y, i) / 4u + c;
+            // unroll
+            for (var s = 0u; s < STEP; s++) {
+                let v = loaded(q[from_q + s]) * params.scale;
+                let d = loaded(dy[from_y + s]);
+                let w = loaded(y_in[from_y + s]);
+                // unroll
+                for (var e = 0u; e < 4u; e++) {
+                    query[r * PADDED + REST + 4u * s + e] = v[e];
+                    slope[r * PADDED + REST + 4u * s + e] = d[e];
+                    dots[r] = fma(d[e], w[e], dots[r]);
+                }
+            }
+        }
     }
     for (var j = 0u; j < params.lk; j += TURN) {
         var key = array<vec4<f32>, HELD>();
@@ -230,19 +268,27 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
             }
         }
     }
+    for (var c = 0u; c < quads(); c += STEP) {
+        // unroll
+        for (var r = 0u; r < ROWS; r++) {
+            let row = first + r * LANES;
+            if row < params.q_rows {
+                let to = ((group.z * params.q_rows + row) * params.q_stride + group.y * HEAD) / 4u + c;
+                // unroll
+                for (var s = 0u; s < STEP; s++) {
+                    const at = r * PADDED + 4u * s;
+                    let d = vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]) * params.scale;
+                    dq[to + s] = stored(select(vec4(0.0), d, row >= params.q_first));
+                }
+            }
+        }
+        next_columns(&sum);
+    }
     // unroll
     for (var r = 0u; r < ROWS; r++) {
         let row = first + r * LANES;
         if row < params.q_rows {
-            let to = ((group.z * params.q_rows + row) * params.q_stride + group.y * HEAD) / 4u;
-            let asks = row >= params.q_first;
-            // unroll
-            for (var c = 0u; c < QUADS; c++) {
-                const at = r * PADDED + 4u * c;
-                let d = vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]) * params.scale;
-                dq[to + c] = stored(select(vec4(0.0), d, asks));
-            }
-            if asks { delta[(group.z * params.heads + group.y) * params.lq + row - params.q_first] = dots[r]; }
+            if row >= params.q_first { delta[(group.z * params.heads + group.y) * params.lq + row - params.q_first] = dots[r]; }
         }
     }
 }
@@ -254,18 +300,22 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     var value: array<f32, BLOCK>;
     var key_sum: array<f32, BLOCK>;
     var value_sum: array<f32, BLOCK>;
-    // unroll
-    for (var r = 0u; r < ROWS; r++) {
-        let k = key_at(group.z, group.y, min(first + r * LANES, params.lk - 1u)) / 4u;
-        let v = k + (params.v_first - params.k_first) / 4u;
+    for (var c = 0u; c < quads(); c += STEP) {
+        next_columns(&key);
+        next_columns(&value);
         // unroll
-        for (var c = 0u; c < QUADS; c++) {
-            let from_key = loaded(kv[k + c]) * params.scale;
-            let from_value = loaded(kv[v + c]);
+        for (var r = 0u; r < ROWS; r++) {
+            let k = key_at(group.z, group.y, min(first + r * LANES, params.lk - 1u)) / 4u + c;
+            let v = k + (params.v_first - params.k_first) / 4u;
             // unroll
-            for (var e = 0u; e < 4u; e++) {
-                key[r * PADDED + 4u * c + e] = from_key[e];
-                value[r * PADDED + 4u * c + e] = from_value[e];
+            for (var s = 0u; s < STEP; s++) {
+                let from_key = loaded(kv[k + s]) * params.scale;
+                let from_value = loaded(kv[v + s]);
+                // unroll
+                for (var e = 0u; e < 4u; e++) {
+                    key[r * PADDED + REST + 4u * s + e] = from_key[e];
+                    value[r * PADDED + REST + 4u * s + e] = from_value[e];
+                }
             }
         }
     }
@@ -336,18 +386,22 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             }
         }
     }
-    // unroll
-    for (var r = 0u; r < ROWS; r++) {
-        let j = first + r * LANES;
-        if j < params.lk {
-            let k = key_at(group.z, group.y, j) / 4u;
-            let v = k + (params.v_first - params.k_first) / 4u;
-            // unroll
-            for (var c = 0u; c < QUADS; c++) {
-                const at = r * PADDED + 4u * c;
-                dkv[k + c] = stored(vec4(key_sum[at], key_sum[at + 1u], key_sum[at + 2u], key_sum[at + 3u]));
-                dkv[v + c] = stored(vec4(value_sum[at], value_sum[at + 1u], value_sum[at + 2u], value_sum[at + 3u]));
+    for (var c = 0u; c < quads(); c += STEP) {
+        // unroll
+        for (var r = 0u; r < ROWS; r++) {
+            let j = first + r * LANES;
+            if j < params.lk {
+                let k = key_at(group.z, group.y, j) / 4u + c;
+                let v = k + (params.v_first - params.k_first) / 4u;
+                // unroll
+                for (var s = 0u; s < STEP; s++) {
+                    const at = r * PADDED + 4u * s;
+                    dkv[k + s] = stored(vec4(key_sum[at], key_sum[at + 1u], key_sum[at + 2u], key_sum[at + 3u]));
+                    dkv[v + s] = stored(vec4(value_sum[at], value_sum[at + 1u], value_sum[at + 2u], value_sum[at + 3u]));
+                }
             }
         }
+        next_columns(&key_sum);
+        next_columns(&value_sum);
     }
 }

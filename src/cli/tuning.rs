@@ -65,7 +65,8 @@ impl TuningArguments {
             }
         }))?;
         if chosen < needs.len() {
-            eprintln!("{} of {} choices rest on no measurement: time was up", needs.len() - chosen, needs.len());
+            let left = needs.len() - chosen;
+            eprintln!("{left} of {} choices rest on no measurement of their own: time was up", needs.len());
         }
         if let Some(path) = path
             && let Err(error) = cache.save(&path)

@@ -169,6 +169,8 @@ impl Attention {
                 let loads = head.div_ceil(4 * lanes as usize) as u32;
                 let padded = loads * lanes * 4;
                 let (each, turn) = shared_rows(part, rows, lanes);
+                let quads = head as u32 / 4;
+                let step = [4, 3, 2].into_iter().find(|step| quads.is_multiple_of(*step)).unwrap_or(1);
                 let sizes = [
                     ("LANES", lanes),
                     ("ROWS", each),
@@ -177,7 +179,9 @@ impl Attention {
                     ("BLOCK", each * padded),
                     ("TURN", turn),
                     ("HELD", turn * loads),
-                    ("QUADS", head as u32 / 4),
+                    ("QUADS", quads),
+                    ("STEP", step),
+                    ("REST", 4 * (quads - step)),
                 ];
                 (
                     if half { &FOURS_HALF } else { &FOURS },
@@ -377,6 +381,7 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(3, 0), &[&[2, 67, 3 * 3 * 7]]),
         Sample::random(op(2, 5), &[&[2, 21, 3 * 2 * 42]]),
         Sample::random(op(2, 5), &[&[2, 21, 3 * 2 * 12]]),
+        Sample::random(op(1, 2), &[&[1, 9, 3 * 20]]),
         Sample::random(op(3, 0), &[&[2, 70, 3 * 16], &[2, 9, 2 * 3 * 16]]),
         Sample::random(op(1, 0), &[&[1, 5, 64], &[1, 66, 2 * 64]]),
     ]

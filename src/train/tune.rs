@@ -23,11 +23,11 @@ pub const BUDGET_S: f64 = 20.0;
 
 /// A candidate this many times slower than the best is not run again.
 const HOPELESS: f64 = 2.0;
-/// Candidates at most this many times slower than the best are timed in turn again, since machines are noisy: for a
-/// moment, one may be half as fast.
-const NEAR: f64 = 1.7;
-/// How often they are, for a class and for a shape.
-const ROUNDS: (usize, usize) = (3, 1);
+/// Candidates at most this many times slower than the best are timed in turn again, round by round, since machines are noisy:
+/// for a moment, one may be half as fast. That moment is to count against none, so the first round takes in more.
+const NEAR: [f64; 3] = [3.0, 1.7, 1.7];
+/// How many of the rounds a class has, and a shape, whose candidates are few and likely.
+const ROUNDS: (usize, usize) = (NEAR.len(), 1);
 /// A variant expected to be this many times slower than the best at a shape is not measured there.
 const UNLIKELY: f64 = 1.2;
 
@@ -41,6 +41,10 @@ pub struct Need {
 }
 
 impl Need {
+    fn is_of_product(&self) -> bool {
+        matches!(self.work, Work::Product { .. })
+    }
+
     /// Gives `variant` to all that need it.
     pub fn choose(&self, tuning: &mut Tuning, variant: Variant) {
         if self.of_class {
@@ -84,10 +88,11 @@ impl fmt::Display for Choice {
     }
 }
 
-/// What has to be tuned for a step that computes `work`: the largest computation of each class, the class that the step
-/// spends most operations on first; then the other shapes of products, in the same order.
+/// What has to be tuned for a step that computes `work`: the largest computation of each class of products, the class that
+/// the step spends most operations on first; the other shapes of products, in the same order; then attention and layer norm,
+/// whose built-in variants are far ahead where variants take long to compile.
 pub fn needs(work: Vec<Work>) -> Vec<Need> {
-    let mut needs = classes(work.clone());
+    let (mut needs, others): (Vec<_>, Vec<_>) = classes(work.clone()).into_iter().partition(Need::is_of_product);
     let mut shapes: Vec<(Work, f64)> = Vec::new();
     for one in work {
         let flops = one.flops();
@@ -97,13 +102,15 @@ pub fn needs(work: Vec<Work>) -> Vec<Need> {
         }
     }
     shapes.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let alone = |work: &Work| matches!(work, Work::Product { .. }) && !needs.iter().any(|need| need.work == *work);
-    let alone: Vec<_> = shapes.into_iter().map(|(work, _)| work).filter(alone).collect();
-    needs.extend(alone.into_iter().map(|work| Need { work, of_class: false }));
+    let alone = shapes.into_iter().map(|(work, _)| Need { work, of_class: false });
+    let alone: Vec<_> =
+        alone.filter(|need| need.is_of_product() && !needs.iter().any(|held| held.work == need.work)).collect();
+    needs.extend(alone);
+    needs.extend(others);
     needs
 }
 
-/// The [`needs`] of classes alone.
+/// The [`needs`] of classes alone, whatever kernel they are of.
 pub fn classes(work: Vec<Work>) -> Vec<Need> {
     let mut classes: Vec<(Work, f64)> = Vec::new();
     for one in work {
@@ -123,8 +130,8 @@ pub fn classes(work: Vec<Work>) -> Vec<Need> {
 }
 
 /// Measures the candidates for each of `needs` and writes the fastest into `tuning`; for a shape those alone that may be
-/// the fastest by what its class's took. What `budget_s` seconds do not suffice for stays as it is, or takes what is
-/// expected to be the fastest. `on` hears of each choice but those that lack of time made.
+/// the fastest by what its class's took. What `budget_s` seconds do not suffice for takes what the class most like it lets
+/// expect, or stays as it is without one. `on` hears of each choice but those that lack of time made.
 pub async fn tune(
     device: &Device,
     needs: &[Need],
@@ -138,18 +145,18 @@ pub async fn tune(
     let mut classes: Vec<Measured> = Vec::new();
     for need @ Need { work, of_class } in needs {
         let mut before = tuning.variant(work);
-        let expected = if *of_class { Vec::new() } else { expected(&classes, work) };
-        if let Some(&(variant, gflops)) = expected.first()
-            && (expired() || expected.len() == 1)
-        {
-            need.choose(tuning, variant);
-            if !expired() {
-                let work = work.clone();
-                on(&Choice { work, of_class: false, variant, gflops, before, before_gflops: None, measured: 0 });
+        if expired() {
+            if let Some((variant, _)) = most_like(&classes, work).and_then(|held| held.expect(work).first().copied()) {
+                need.choose(tuning, variant);
             }
             continue;
         }
-        if expired() {
+        let own = classes.iter().find(|held| !of_class && held.class.is_like(work));
+        let expected = own.map(|held| held.expect(work)).unwrap_or_default();
+        if let [(variant, gflops)] = expected[..] {
+            need.choose(tuning, variant);
+            let work = work.clone();
+            on(&Choice { work, of_class: false, variant, gflops, before, before_gflops: None, measured: 0 });
             continue;
         }
         let mut subject = Subject::sized(device, work, before, *of_class, clock).await;
@@ -209,18 +216,33 @@ struct Measured {
     rates: Vec<(Variant, f64)>,
 }
 
-/// The variants that may be the fastest for a product, the likeliest first, with their rates as the measurements of its
-/// class let expect: they differ in what they waste at the edges. Empty where its class was not measured.
-fn expected(classes: &[Measured], work: &Work) -> Vec<(Variant, f64)> {
-    let Some(measured) = classes.iter().find(|held| held.class.is_like(work)) else { return Vec::new() };
-    let there = |(variant, rate): &(Variant, f64)| {
-        Some((*variant, rate * work.fill(*variant)? / measured.work.fill(*variant)?))
+impl Measured {
+    /// The variants that may be the fastest for a product, the likeliest first, with their rates as these measurements let
+    /// expect: they differ in what they waste at the edges.
+    fn expect(&self, work: &Work) -> Vec<(Variant, f64)> {
+        let there = |(variant, rate): &(Variant, f64)| {
+            Some((*variant, rate * work.fill(*variant)? / self.work.fill(*variant)?))
+        };
+        let mut expected: Vec<_> = self.rates.iter().filter_map(there).collect();
+        expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let best = expected.first().map_or(0.0, |(_, rate)| *rate);
+        expected.retain(|(_, rate)| *rate * UNLIKELY >= best);
+        expected
+    }
+}
+
+/// The class whose measurements say most about a product: its own, or else one of its form, or of both that take the same
+/// tiles; of the same operands in any case.
+fn most_like<'a>(classes: &'a [Measured], work: &Work) -> Option<&'a Measured> {
+    let Work::Product { form, operands, .. } = work else { return None };
+    let distance = |held: &&Measured| match &held.class {
+        class if class.is_like(work) => Some(0),
+        Work::Product { operands: held, .. } if held != operands => None,
+        Work::Product { form: held, .. } if held == form => Some(1),
+        Work::Product { form: held, .. } if *held != Form::Tn && *form != Form::Tn => Some(2),
+        _ => None,
     };
-    let mut expected: Vec<_> = measured.rates.iter().filter_map(there).collect();
-    expected.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let best = expected.first().map_or(0.0, |(_, rate)| *rate);
-    expected.retain(|(_, rate)| *rate * UNLIKELY >= best);
-    expected
+    classes.iter().filter(|held| distance(held).is_some()).min_by_key(distance)
 }
 
 /// Tests and times candidates until `expired`: those that passed, each with its best time in seconds; the nearest in
@@ -254,8 +276,8 @@ async fn measure(
             Err(error) => tracing::warn!("the variant `{variant}` is left out: {error}"),
         }
     }
-    for _ in 0..rounds {
-        let limit = fastest(&measured) * NEAR;
+    for near in &NEAR[..rounds] {
+        let limit = fastest(&measured) * near;
         let near: Vec<_> = measured.iter_mut().filter(|(_, seconds)| *seconds <= limit).collect();
         if near.len() < 2 {
             break;
@@ -340,7 +362,10 @@ pub async fn plain_product(device: &Device, clock: Clock<'_>) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::Rows;
+    use crate::{
+        graph::TensorType,
+        ops::{LayerNorm, Rows},
+    };
 
     const GOOD: Variant = Variant::Product(Tile::Plain);
     const FAST: Variant = Variant::Product(Tile::Subgroup { lanes: 8, rows: 8, cols: 4 });
@@ -385,10 +410,10 @@ mod tests {
         let limits = std::cell::RefCell::new(Vec::new());
         let seconds = async |variant, limit| {
             limits.borrow_mut().push(limit);
-            Ok(if variant == FAST { 1.0 } else { 3.0 })
+            Ok(if variant == FAST { 1.0 } else { 4.0 })
         };
         pollster::block_on(measure(&[GOOD, FAST, SLOW], 3, &|| false, async |_| Ok(true), seconds));
-        assert_eq!(*limits.borrow(), [f64::INFINITY, 6.0, 2.0]);
+        assert_eq!(*limits.borrow(), [f64::INFINITY, 8.0, 2.0]);
     }
 
     #[test]
@@ -405,14 +430,14 @@ mod tests {
                     if again {
                         0.9
                     } else {
-                        1.1
+                        2.9
                     }
                 }
             })
         };
         let measured = pollster::block_on(measure(&[FAST, GOOD, SLOW], 3, &|| false, async |_| Ok(true), seconds));
         assert_eq!(measured, [(FAST, 1.0), (GOOD, 0.9), (SLOW, 1.9)]);
-        assert_eq!(asked.borrow()[3..], [FAST, GOOD].repeat(3));
+        assert_eq!(asked.borrow()[3..], [FAST, GOOD, SLOW, FAST, GOOD, FAST, GOOD], "a bad moment counts against none");
     }
 
     #[test]
@@ -432,13 +457,18 @@ mod tests {
     }
 
     #[test]
-    fn a_step_needs_the_largest_of_each_class_first_and_then_the_other_shapes() {
+    fn a_step_needs_the_largest_product_of_each_class_first_then_the_other_shapes_and_other_kernels_last() {
         let (small, large) = (product(Form::Nt, 64, 64, 64), product(Form::Nt, 64, 128, 64));
         let other = product(Form::Tn, 64, 90, 64);
-        let list = vec![small.clone(), other.clone(), large.clone(), small.clone()];
+        let norm = Work::LayerNorm {
+            op: LayerNorm { eps: 1e-6, unbiased: false },
+            input: TensorType::f32(&[1 << 10, 1 << 10]),
+        };
+        let list = vec![norm.clone(), small.clone(), other.clone(), large.clone(), small.clone()];
         let need = |work: &Work, of_class| Need { work: work.clone(), of_class };
-        assert_eq!(classes(list.clone()), [need(&large, true), need(&other, true)]);
-        assert_eq!(needs(list), [need(&large, true), need(&other, true), need(&small, false)]);
+        assert_eq!(classes(list.clone()), [need(&norm, true), need(&large, true), need(&other, true)]);
+        let products = [need(&large, true), need(&other, true), need(&small, false)];
+        assert_eq!(needs(list), [&products[..], &[need(&norm, true)]].concat());
     }
 
     #[test]
@@ -447,11 +477,31 @@ mod tests {
         let class = product(Form::Nt, 640, 128, 64);
         // At 640 rows both tiles are full; at 130 the taller one computes 160 rows for them, the other 192.
         let rates = vec![(fours(10), 44.0), (fours(8), 43.0), (fours(1), 20.0)];
-        let measured = [Measured { class: class.clone(), work: class, rates }];
-        let of = |work| expected(&measured, &work);
+        let measured = Measured { class: class.clone(), work: class, rates };
+        let of = |work| measured.expect(&work);
         assert_eq!(of(product(Form::Nt, 320, 128, 64)), [(fours(10), 44.0), (fours(8), 43.0)]);
         let [(first, rate)] = of(product(Form::Nt, 130, 128, 64))[..] else { panic!("one is enough") };
         assert!(first == fours(10) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
-        assert_eq!(of(product(Form::Nn, 100, 128, 64)), [], "another class");
+        assert_eq!(of(product(Form::Nt, 320, 127, 64)), [], "no measured tile takes it");
+    }
+
+    #[test]
+    fn a_class_without_measurements_takes_what_its_likeliest_relative_lets_expect() {
+        let measured = |form, variant| {
+            let class = product(form, 640, 1024, 64);
+            Measured { class: class.clone(), work: class, rates: vec![(variant, 1.0)] }
+        };
+        let fours = |rows| Variant::Product(Tile::Fours { lanes: 8, rows, cols: 8, terms: 4 });
+        let [nt, nn, tn] =
+            [(Form::Nt, fours(3)), (Form::Nn, fours(5)), (Form::Tn, fours(4))].map(|(f, v)| measured(f, v));
+        let classes = [nn, tn, nt];
+        let like = |classes: &[Measured], work: Work| most_like(classes, &work).map(|held| held.rates[0].0);
+        assert_eq!(like(&classes, product(Form::Nt, 320, 1024, 64)), Some(fours(3)), "its own");
+        assert_eq!(like(&classes, product(Form::Nt, 64, 128, 64)), Some(fours(3)), "its form");
+        assert_eq!(like(&classes[..2], product(Form::Nt, 64, 128, 64)), Some(fours(5)), "the same tiles");
+        assert_eq!(like(&classes, product(Form::Tn, 64, 128, 64)), Some(fours(4)));
+        assert_eq!(like(&classes[1..2], product(Form::Nt, 64, 128, 64)), None, "other tiles");
+        let half = Work::Product { form: Form::Nt, shape: [640, 1024, 64], operands: DType::F16 };
+        assert_eq!(like(&classes, half), None, "other operands");
     }
 }
