@@ -428,6 +428,14 @@ impl Work {
         }
     }
 
+    /// The type of a product's operands.
+    pub fn operands(&self) -> Option<DType> {
+        match self {
+            Work::Product { operands, .. } => Some(*operands),
+            _ => None,
+        }
+    }
+
     /// Floating-point operations, with the backward pass in attention.
     pub fn flops(&self) -> f64 {
         match self {

@@ -21,13 +21,12 @@ use crate::{
 /// Seconds that a tuning may take, unless said otherwise; a measurement in progress is finished.
 pub const BUDGET_S: f64 = 20.0;
 
-/// A candidate this many times slower than the best is not run again.
+/// A candidate this many times slower than the best is not run again, and on a software adapter not for another class either:
+/// there rates hardly depend on how many workgroups a product has.
 const HOPELESS: f64 = 2.0;
 /// Candidates at most this many times slower than the best are timed in turn again, round by round, since machines are noisy:
 /// for a moment, one may be half as fast. That moment is to count against none, so the first round takes in more.
 const NEAR: [f64; 3] = [3.0, 1.7, 1.7];
-/// How many of the rounds a class has, and a shape, whose candidates are few and likely.
-const ROUNDS: (usize, usize) = (NEAR.len(), 1);
 /// A variant expected to be this many times slower than the best at a shape is not measured there.
 const UNLIKELY: f64 = 1.2;
 
@@ -130,8 +129,9 @@ pub fn classes(work: Vec<Work>) -> Vec<Need> {
 }
 
 /// Measures the candidates for each of `needs` and writes the fastest into `tuning`; for a shape those alone that may be
-/// the fastest by what its class's took. What `budget_s` seconds do not suffice for takes what the class most like it lets
-/// expect, or stays as it is without one. `on` hears of each choice but those that lack of time made.
+/// the fastest by what its class's took. Time that is left goes into a second look, since what disturbs one may last for
+/// seconds. What `budget_s` seconds do not suffice for takes what the class most like it lets expect, or stays as it is
+/// without one. `on` hears of each choice but those that lack of time made.
 pub async fn tune(
     device: &Device,
     needs: &[Need],
@@ -143,6 +143,7 @@ pub async fn tune(
     let began = clock();
     let expired = || clock() - began >= budget_s;
     let mut classes: Vec<Measured> = Vec::new();
+    let mut looks: Vec<Look<'_>> = Vec::new();
     for need @ Need { work, of_class } in needs {
         let mut before = tuning.variant(work);
         if expired() {
@@ -169,7 +170,9 @@ pub async fn tune(
         let mut candidates: Vec<_> = expected.into_iter().map(|(variant, _)| variant).collect();
         if candidates.is_empty() {
             candidates = work.candidates(device);
-            candidates.retain(|candidate| *candidate != before);
+            let hopeless =
+                |candidate| device.is_software() && classes.iter().any(|held| held.rules_out(work, candidate));
+            candidates.retain(|candidate| *candidate != before && !hopeless(*candidate));
             candidates.insert(0, before);
         }
         let subject = match subject {
@@ -184,26 +187,64 @@ pub async fn tune(
         let want = sample.outputs(device, web_safe(work)).await?;
         let agrees = async |variant| Ok(agree(&sample.outputs(device, variant).await?, &want));
         let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
-        let rounds = if *of_class { ROUNDS.0 } else { ROUNDS.1 };
+        let rounds = if *of_class { &NEAR[..] } else { &NEAR[..1] };
         let measured = measure(&candidates, rounds, &expired, agrees, seconds).await;
         device.check()?;
-        let rates: Vec<_> = measured.iter().map(|(variant, s)| (*variant, subject.work.flops() / s / 1e9)).collect();
-        let Some((variant, gflops)) = rates.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
-        need.choose(tuning, variant);
-        on(&Choice {
-            work: work.clone(),
-            of_class: *of_class,
-            variant,
-            gflops,
-            before,
-            before_gflops: rates.iter().find(|(variant, _)| *variant == before).map(|(_, rate)| *rate),
-            measured: rates.len(),
-        });
+        let look = Look { need, before, work: subject.work, repeats: subject.repeats, measured };
+        let Some(choice) = look.choice() else { continue };
+        need.choose(tuning, choice.variant);
         if *of_class {
-            classes.push(Measured { class: work.clone(), work: subject.work, rates });
+            classes.push(Measured { class: work.clone(), work: look.work.clone(), rates: look.rates() });
+        }
+        looks.push(look);
+    }
+    for Look { work, repeats, measured, .. } in &mut looks {
+        if !expired() && close(measured, NEAR[1]).len() > 1 {
+            let subject = Subject::new(device, work.clone(), *repeats)?;
+            let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
+            measure_again(measured, NEAR[1], &expired, seconds).await;
+            device.check()?;
         }
     }
+    for look in &looks {
+        let choice = look.choice().expect("it had one before");
+        look.need.choose(tuning, choice.variant);
+        on(&choice);
+    }
     Ok(())
+}
+
+/// What was measured for a need.
+struct Look<'a> {
+    need: &'a Need,
+    /// What the tuning had before.
+    before: Variant,
+    /// What of the work was measured, and how often a run repeats it.
+    work: Work,
+    repeats: usize,
+    /// Seconds of each variant.
+    measured: Vec<(Variant, f64)>,
+}
+
+impl Look<'_> {
+    /// GFLOP/s of each variant.
+    fn rates(&self) -> Vec<(Variant, f64)> {
+        self.measured.iter().map(|(variant, seconds)| (*variant, self.work.flops() / seconds / 1e9)).collect()
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        let rates = self.rates();
+        let (variant, gflops) = rates.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some(Choice {
+            work: self.need.work.clone(),
+            of_class: self.need.of_class,
+            variant,
+            gflops,
+            before: self.before,
+            before_gflops: rates.iter().find(|(variant, _)| *variant == self.before).map(|(_, rate)| *rate),
+            measured: rates.len(),
+        })
+    }
 }
 
 /// What was measured for a class.
@@ -217,6 +258,15 @@ struct Measured {
 }
 
 impl Measured {
+    /// Whether `variant` was hopeless here, and therefore is for `work`.
+    fn rules_out(&self, work: &Work, variant: Variant) -> bool {
+        let rate = |of: &dyn Fn(Variant) -> bool| {
+            self.rates.iter().filter(|(held, _)| of(*held)).map(|(_, rate)| *rate).reduce(f64::max)
+        };
+        let (Some(best), Some(own)) = (rate(&|_| true), rate(&|held| held == variant)) else { return false };
+        self.class.operands() == work.operands() && own * HOPELESS < best
+    }
+
     /// The variants that may be the fastest for a product, the likeliest first, with their rates as these measurements let
     /// expect: they differ in what they waste at the edges.
     fn expect(&self, work: &Work) -> Vec<(Variant, f64)> {
@@ -234,10 +284,10 @@ impl Measured {
 /// The class whose measurements say most about a product: its own, or else one of its form, or of both that take the same
 /// tiles; of the same operands in any case.
 fn most_like<'a>(classes: &'a [Measured], work: &Work) -> Option<&'a Measured> {
-    let Work::Product { form, operands, .. } = work else { return None };
+    let Work::Product { form, .. } = work else { return None };
     let distance = |held: &&Measured| match &held.class {
         class if class.is_like(work) => Some(0),
-        Work::Product { operands: held, .. } if held != operands => None,
+        class if class.operands() != work.operands() => None,
         Work::Product { form: held, .. } if held == form => Some(1),
         Work::Product { form: held, .. } if *held != Form::Tn && *form != Form::Tn => Some(2),
         _ => None,
@@ -245,11 +295,11 @@ fn most_like<'a>(classes: &'a [Measured], work: &Work) -> Option<&'a Measured> {
     classes.iter().filter(|held| distance(held).is_some()).min_by_key(distance)
 }
 
-/// Tests and times candidates until `expired`: those that passed, each with its best time in seconds; the nearest in
-/// `rounds` again. `seconds` is told beyond which time a second run is in vain.
+/// Tests and times candidates until `expired`: those that passed, each with its best time in seconds; the near ones again,
+/// by `rounds`. `seconds` is told beyond which time a second run is in vain.
 async fn measure(
     candidates: &[Variant],
-    rounds: usize,
+    rounds: &[f64],
     expired: &dyn Fn() -> bool,
     agrees: impl AsyncFn(Variant) -> Result<bool>,
     seconds: impl AsyncFn(Variant, f64) -> Result<f64>,
@@ -276,20 +326,36 @@ async fn measure(
             Err(error) => tracing::warn!("the variant `{variant}` is left out: {error}"),
         }
     }
-    for near in &NEAR[..rounds] {
-        let limit = fastest(&measured) * near;
-        let near: Vec<_> = measured.iter_mut().filter(|(_, seconds)| *seconds <= limit).collect();
-        if near.len() < 2 {
-            break;
-        }
-        for (variant, held) in near {
+    for near in rounds {
+        measure_again(&mut measured, *near, expired, &seconds).await;
+    }
+    measured
+}
+
+/// Times those again that took at most `near` times the best's time, unless it is one alone.
+async fn measure_again(
+    measured: &mut [(Variant, f64)],
+    near: f64,
+    expired: &dyn Fn() -> bool,
+    seconds: impl AsyncFn(Variant, f64) -> Result<f64>,
+) {
+    let limit = fastest(measured) * near;
+    let close = close(measured, near);
+    if close.len() > 1 {
+        for index in close {
             if expired() {
                 break;
             }
+            let (variant, held) = &mut measured[index];
             *held = seconds(*variant, limit).await.unwrap_or(f64::INFINITY).min(*held);
         }
     }
-    measured
+}
+
+/// Which took at most `near` times the best's time.
+fn close(measured: &[(Variant, f64)], near: f64) -> Vec<usize> {
+    let limit = fastest(measured) * near;
+    (0..measured.len()).filter(|index| measured[*index].1 <= limit).collect()
 }
 
 fn fastest(measured: &[(Variant, f64)]) -> f64 {
@@ -388,7 +454,7 @@ mod tests {
             assert_eq!(variant, GOOD, "a wrong candidate was timed");
             Ok(1.0)
         };
-        let measured = pollster::block_on(measure(&[FAST, SLOW, GOOD], 3, &|| false, agrees, seconds));
+        let measured = pollster::block_on(measure(&[FAST, SLOW, GOOD], &NEAR, &|| false, agrees, seconds));
         assert_eq!(measured, [(GOOD, 1.0)]);
     }
 
@@ -397,7 +463,7 @@ mod tests {
         let refuse = |variant| if variant == FAST { Err(crate::error::Error::Gpu("no".into())) } else { Ok(()) };
         let measured = pollster::block_on(measure(
             &[SLOW, FAST, GOOD],
-            3,
+            &NEAR,
             &|| false,
             async |_| Ok(true),
             async |variant, _| refuse(variant).map(|()| 1.0),
@@ -412,7 +478,7 @@ mod tests {
             limits.borrow_mut().push(limit);
             Ok(if variant == FAST { 1.0 } else { 4.0 })
         };
-        pollster::block_on(measure(&[GOOD, FAST, SLOW], 3, &|| false, async |_| Ok(true), seconds));
+        pollster::block_on(measure(&[GOOD, FAST, SLOW], &NEAR, &|| false, async |_| Ok(true), seconds));
         assert_eq!(*limits.borrow(), [f64::INFINITY, 8.0, 2.0]);
     }
 
@@ -435,7 +501,7 @@ mod tests {
                 }
             })
         };
-        let measured = pollster::block_on(measure(&[FAST, GOOD, SLOW], 3, &|| false, async |_| Ok(true), seconds));
+        let measured = pollster::block_on(measure(&[FAST, GOOD, SLOW], &NEAR, &|| false, async |_| Ok(true), seconds));
         assert_eq!(measured, [(FAST, 1.0), (GOOD, 0.9), (SLOW, 1.9)]);
         assert_eq!(asked.borrow()[3..], [FAST, GOOD, SLOW, FAST, GOOD, FAST, GOOD], "a bad moment counts against none");
     }
@@ -452,7 +518,7 @@ mod tests {
     #[test]
     fn an_expired_budget_ends_the_measuring() {
         let measured =
-            pollster::block_on(measure(&[GOOD, FAST], 3, &|| true, async |_| Ok(true), async |_, _| Ok(1.0)));
+            pollster::block_on(measure(&[GOOD, FAST], &NEAR, &|| true, async |_| Ok(true), async |_, _| Ok(1.0)));
         assert_eq!(measured, [(GOOD, 1.0)]);
     }
 
@@ -483,6 +549,18 @@ mod tests {
         let [(first, rate)] = of(product(Form::Nt, 130, 128, 64))[..] else { panic!("one is enough") };
         assert!(first == fours(10) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
         assert_eq!(of(product(Form::Nt, 320, 127, 64)), [], "no measured tile takes it");
+    }
+
+    #[test]
+    fn what_is_hopeless_for_one_class_is_for_others_of_its_operands() {
+        let class = product(Form::Nt, 640, 1024, 64);
+        let rates = vec![(GOOD, 40.0), (FAST, 21.0), (SLOW, 19.0)];
+        let measured = Measured { class: class.clone(), work: class, rates };
+        let out = |variant| measured.rules_out(&product(Form::Tn, 64, 64, 64), variant);
+        assert_eq!([GOOD, FAST, SLOW].map(out), [false, false, true]);
+        assert!(!out(Variant::Product(Tile::default())), "never measured");
+        let half = Work::Product { form: Form::Nt, shape: [640, 1024, 64], operands: DType::F16 };
+        assert!(!measured.rules_out(&half, SLOW));
     }
 
     #[test]

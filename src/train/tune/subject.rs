@@ -90,7 +90,7 @@ pub(super) struct Subject {
     pub(super) work: Work,
     arenas: Arenas,
     /// How often a timed run repeats it.
-    repeats: usize,
+    pub(super) repeats: usize,
 }
 
 impl Subject {
