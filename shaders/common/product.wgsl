@@ -1,7 +1,7 @@
 // What the matrix product's variants share.
 //   y[m, n] = after(sum_k a(m, k) b(k, n) + bias[n / bias_repeat], extra[m, n])
 // with a(m, k) at m * a_row + k * a_k and b(k, n) at k * b_k + n * b_column, so that one kernel serves x W^T, dy W and
-// dy^T x. Bindings that a product does not have hold b. Each variant declares a, b, extra, y and activated as it reads
+// dy^T x. Bindings that a product does not have hold b. Each variant declares a, b, extra, y and slopes as it reads
 // them.
 #include "common/gelu.wgsl"
 struct Params {
@@ -11,7 +11,7 @@ struct Params {
     rows_first: u32,        // 1 where neighbouring workgroups have neighbouring rows (`product_fours.wgsl`), not columns
     part: u32,              // terms that a workgroup sums: k, or less where the sum is divided (`product_workgroup.wgsl`)
 }
-// 0 nothing, 1 adds extra, 2 GELU, 3 times GELU's slope at extra.
+// 0 nothing, 1 adds extra, 2 GELU, 3 times extra.
 const EPILOGUE: u32 = 0u;
 const HAS_EXTRA: bool = EPILOGUE == 1u || EPILOGUE == 3u;
 
@@ -26,6 +26,6 @@ fn bias_of(column: u32) -> f32 {
 fn after(v: f32, extra: f32) -> f32 {
     if EPILOGUE == 1u { return v + extra; }
     if EPILOGUE == 2u { return gelu(v); }
-    if EPILOGUE == 3u { return v * gelu_slope(extra); }
+    if EPILOGUE == 3u { return v * extra; }
     return v;
 }

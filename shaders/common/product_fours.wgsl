@@ -26,7 +26,7 @@ const B_ACROSS: u32 = 0u;   // COLS / 4
 
 @group(0) @binding(4) var<storage, read> extra: array<Four>;
 @group(0) @binding(5) var<storage, read_write> y: array<Four>;
-@group(0) @binding(6) var<storage, read_write> activated: array<Four>;
+@group(0) @binding(6) var<storage, read_write> slopes: array<Four>;
 
 var<private> acc: array<f32, TILE>;
 
@@ -170,8 +170,9 @@ fn store_with_gelu(row: u32, column: u32, lane: u32, i: u32) {
                 const first = (e * LANES + l) * COLS + 4u * j;
                 let at = (row_of(row, i + e, l) * params.n + c) / 4u;
                 let v = vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]);
-                y[at] = stored(v);
-                activated[at] = stored(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)));
+                let both = activated(v);
+                y[at] = stored(both.y);
+                slopes[at] = stored(both.slope);
             }
         }
     }

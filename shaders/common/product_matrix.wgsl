@@ -137,8 +137,10 @@ fn forward_gelu(
                 for (var l = lane * 2u; l < SIDE * SIDE; l += lanes * 2u) {
                     let to = (row + l / SIDE) * params.n + column + l % SIDE;
                     let v = two_sums(own + l, column + l % SIDE);
-                    store_two(to, v);
-                    activate_two(to, vec2(gelu(v.x), gelu(v.y)));
+                    let first = gelu_and_slope(v.x);
+                    let second = gelu_and_slope(v.y);
+                    store_two(to, vec2(first.x, second.x));
+                    slope_two(to, vec2(first.y, second.y));
                 }
                 workgroupBarrier();
             }

@@ -14,7 +14,7 @@ const B_ALONG_K: u32 = 1u;
 
 @group(0) @binding(4) var<storage, read> extra: array<Four>;
 @group(0) @binding(5) var<storage, read_write> y: array<Four>;
-@group(0) @binding(6) var<storage, read_write> activated: array<Four>;
+@group(0) @binding(6) var<storage, read_write> slopes: array<Four>;
 
 var<private> acc: array<f32, TILE>;
 
@@ -117,8 +117,9 @@ fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
                 let at = ((row + i) * params.n + column) / 4u;
                 let first = i * TILE_N + j * 4u;
                 let v = vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]);
-                y[at] = stored(v);
-                activated[at] = stored(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)));
+                let both = activated(v);
+                y[at] = stored(both.y);
+                slopes[at] = stored(both.slope);
             }
         }
     }

@@ -2,7 +2,7 @@
 #include "common/product.wgsl"
 @group(0) @binding(4) var<storage, read> extra: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
-@group(0) @binding(6) var<storage, read_write> activated: array<f32>;
+@group(0) @binding(6) var<storage, read_write> slopes: array<f32>;
 
 // `value` is the sum with its bias.
 fn store(row: u32, column: u32, value: f32) {
@@ -14,10 +14,11 @@ fn store(row: u32, column: u32, value: f32) {
     }
 }
 
-// Keeps the value before GELU as well, for the backward pass.
+// GELU, and its slope for the backward pass.
 fn store_both(row: u32, column: u32, value: f32) {
     if row < params.m && column < params.n {
-        y[row * params.n + column] = value;
-        activated[row * params.n + column] = gelu(value);
+        let both = gelu_and_slope(value);
+        y[row * params.n + column] = both.x;
+        slopes[row * params.n + column] = both.y;
     }
 }

@@ -24,7 +24,7 @@ const B_BLOCKS: u32 = GROUP_N * COL_QUADS * DEPTH / 4u;
 
 @group(0) @binding(4) var<storage, read> extra: array<Four>;
 @group(0) @binding(5) var<storage, read_write> y: array<Four>;
-@group(0) @binding(6) var<storage, read_write> activated: array<Four>;
+@group(0) @binding(6) var<storage, read_write> slopes: array<Four>;
 
 // Term k of quad i of the workgroup's rows is at k * A_STRIDE + i; b's columns likewise.
 var<workgroup> slab_a: array<vec4<f32>, DEPTH * A_STRIDE>;
@@ -198,8 +198,9 @@ fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
             let at = target_of(row, column, local.xy, i, j);
             if at < params.m * params.n / 4u {
                 let v = acc[i * COL_QUADS + j];
-                y[at] = stored(v);
-                activated[at] = stored(vec4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)));
+                let both = activated(v);
+                y[at] = stored(both.y);
+                slopes[at] = stored(both.slope);
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Passes over a recorded graph, run before it is planned. Models are written without regard to them.
 
-use super::{Node, Origin, Recorded, Value, ValueId};
-use crate::ops::Tuning;
+use std::{any::Any, rc::Rc};
+
+use super::{Node, Op, Origin, Recorded, Value, ValueId};
+use crate::ops::{Gelu, GeluAndSlope, GeluBackward, Product, TimesSlope, Tuning};
 
 /// Merges operations into those that produce their input, as far as [`Op::absorb`](super::Op::absorb) knows how, so that
 /// values are not written and read again in between. `wanted` are the values that must stay.
@@ -14,6 +16,37 @@ pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId],
     }
     recorded.nodes = nodes.into_iter().flatten().collect();
     number(recorded);
+}
+
+/// Lets GELU of a product's result hand its slope to its backward pass, where products take in both: the function and its
+/// slope have most of their arithmetic in common, and the result itself is then read by nothing else. `wanted` are the
+/// values that must stay.
+pub(super) fn keep_slopes(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId], tuning: &Tuning) {
+    fn is<T: Op>(node: &Node) -> bool {
+        (&*node.op as &dyn Any).is::<T>()
+    }
+    let Recorded { nodes, values, .. } = recorded;
+    for index in 0..nodes.len() {
+        if !(needed[index] && tuning.fuse_gelu && is::<Gelu>(&nodes[index])) {
+            continue;
+        }
+        let x = nodes[index].inputs[0];
+        let of_product = matches!(values[x.0].origin, Origin::Node(at) if is::<Product>(&nodes[at]));
+        let reads_x = |at: &usize| *at != index && needed[*at] && nodes[*at].inputs.contains(&x);
+        let readers: Vec<_> = (0..nodes.len()).filter(reads_x).collect();
+        let backward = |at: &usize| is::<GeluBackward>(&nodes[*at]) && nodes[*at].inputs[1] != x;
+        if !of_product || wanted.contains(&x) || readers.is_empty() || !readers.iter().all(backward) {
+            continue;
+        }
+        let slope = ValueId(values.len());
+        values.push(Value { origin: Origin::Node(index), ..values[x.0].clone() });
+        nodes[index].op = Rc::new(GeluAndSlope);
+        nodes[index].outputs.push(slope);
+        for at in readers {
+            nodes[at].op = Rc::new(TimesSlope);
+            nodes[at].inputs[0] = slope;
+        }
+    }
 }
 
 /// Puts two operations in the place of one where [`Op::divide`](super::Op::divide) asks for it.
@@ -126,9 +159,33 @@ mod tests {
     }
 
     #[test]
-    fn a_wanted_sum_is_stored_beside_its_gelu() {
+    fn a_wanted_sum_keeps_its_gelu_apart() {
         let fused = kernels(true, &PlanOptions::default());
-        assert_eq!(fused, ["product_nt+gelu forward_gelu", "product_nt+add forward"]);
+        assert_eq!(fused, ["product_nt forward", "gelu forward", "product_nt+add forward"]);
+    }
+
+    #[test]
+    fn gelu_hands_its_slope_to_its_gradient_where_products_take_both_in() {
+        let graph = Graph::new();
+        let [x, w] = ["x", "w"].map(|name| graph.input(name, TensorType::f32(&[8, 8])));
+        let product = Product { form: Form::Nt };
+        let sum = x.then(product, &[w]);
+        let y = sum.then(Gelu, &[]).then(product, &[w]);
+        let found = gradients(y, graph.input("dy", TensorType::f32(&[8, 8])), &[x]);
+        let ops = |fetch: &[Fetch<'_>], options: &PlanOptions| {
+            let plan = Plan::new(&graph, fetch, options);
+            plan.dispatches.iter().map(|d| format!("{} {}", d.op, d.kernel.entry)).collect::<Vec<_>>()
+        };
+        let dx = || Fetch::new("dx", found[0]);
+        let backward = ["product_nt+gelu forward_gelu", "product_nn+gelu_backward forward", "product_nn forward"];
+        let both = [dx(), Fetch::new("y", y)];
+        let [made, multiplied, last] = backward;
+        assert_eq!(ops(&both, &PlanOptions::default()), [made, "product_nt forward", multiplied, last]);
+        let wanted = ops(&[dx(), Fetch::new("sum", sum)], &PlanOptions::default());
+        assert!(wanted.contains(&"gelu_backward backward".into()), "{wanted:?}");
+        let mut apart = PlanOptions::default();
+        apart.tuning.fuse_gelu = false;
+        assert!(ops(&both, &apart).contains(&"gelu_backward backward".into()));
     }
 
     #[test]

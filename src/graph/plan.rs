@@ -159,6 +159,10 @@ impl Plan {
     pub fn new(graph: &Graph, fetch: &[Fetch<'_>], options: &PlanOptions) -> Plan {
         let mut recorded = graph.recorded.borrow().clone();
         let wanted: Vec<_> = fetch.iter().map(|f| f.tensor.id).collect();
+        if !options.no_fusion {
+            let needed = needed_nodes(&recorded, fetch);
+            passes::keep_slopes(&mut recorded, &needed, &wanted, &options.tuning);
+        }
         if options.precision == Precision::F16 {
             let needed = needed_nodes(&recorded, fetch);
             halve(&mut recorded, &needed, &wanted, &options.tuning);

@@ -10,6 +10,15 @@ pub struct Gelu;
 #[derive(Debug)]
 pub struct GeluBackward;
 
+/// As [`Gelu`], with the slope `Φ(x) + x φ(x)` as a second output: its backward pass is then a [`TimesSlope`], and x need not
+/// be kept. Recorded by a pass, not by models.
+#[derive(Debug)]
+pub struct GeluAndSlope;
+
+/// `dx = slope dy`; inputs slope and dy.
+#[derive(Debug)]
+pub struct TimesSlope;
+
 /// Fours of values that one invocation takes.
 const FOURS: usize = 4;
 
@@ -17,8 +26,12 @@ fn cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
 }
 
-fn density(x: f64) -> f64 {
-    (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
+fn slope(x: f64) -> f64 {
+    cdf(x) + x * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+fn times(a: &Array, b: impl Iterator<Item = f64>) -> Array {
+    Array::new(&a.shape, a.data.iter().zip(b).map(|(a, b)| a * b).collect())
 }
 
 /// A dispatch of one of two kernels, the second if `x` is in half precision.
@@ -70,8 +83,7 @@ impl Op for GeluBackward {
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
-        let dx = x[0].data.iter().zip(&x[1].data).map(|(v, dy)| dy * (cdf(*v) + v * density(*v)));
-        vec![Array::new(&x[0].shape, dx.collect())]
+        vec![times(x[1], x[0].data.iter().map(|v| slope(*v)))]
     }
 
     fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
@@ -88,14 +100,72 @@ impl Op for GeluBackward {
     }
 }
 
+impl Op for GeluAndSlope {
+    fn name(&self) -> &'static str {
+        "gelu"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        Ok(vec![TensorType::f32(&x[0].shape); 2])
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        vec![x[0].map(|v| v * cdf(v)), x[0].map(slope)]
+    }
+
+    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+        2
+    }
+
+    fn halves_with_outputs(&self, _: usize) -> bool {
+        true
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let kernels = [&kernels::gelu::FORWARD_SLOPE, &kernels::gelu_half::FORWARD_SLOPE];
+        launch(&x[0], kernels, &[Slot::In(0), Slot::Out(0), Slot::Out(1)])
+    }
+}
+
+impl Op for TimesSlope {
+    fn name(&self) -> &'static str {
+        "gelu_backward"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        GeluBackward.infer(x)
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        vec![times(x[1], x[0].data.iter().copied())]
+    }
+
+    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+        1
+    }
+
+    fn halves_with_outputs(&self, _: usize) -> bool {
+        true
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
+        let kernels = [&kernels::gelu::TIMES_SLOPE, &kernels::gelu_half::TIMES_SLOPE];
+        launch(&x[0], kernels, &[Slot::In(0), Slot::In(1), Slot::Out(0)])
+    }
+}
+
 pub(super) fn samples() -> Vec<Sample> {
     // From the flat tail through the polynomials' seam to the linear side.
     let sweep: Vec<f64> = (0..1001).map(|i| f64::from(((i - 500) as f32) * 0.02)).collect();
     let half = || (TensorType::f16(&[5, 78]), Content::Fixed);
     vec![
         Sample::random(Gelu, &[&[5, 77]]),
-        Sample::new(Gelu, vec![(TensorType::f32(&[1001]), Content::Exact(sweep))]),
+        Sample::new(Gelu, vec![(TensorType::f32(&[1001]), Content::Exact(sweep.clone()))]),
+        Sample::new(GeluAndSlope, vec![(TensorType::f32(&[1001]), Content::Exact(sweep))]),
+        Sample::new(TimesSlope, vec![(TensorType::f32(&[5, 77]), Content::Fixed); 2]),
         Sample::halved(Gelu, 1, vec![half()]),
         Sample::halved(GeluBackward, 1, vec![half(), half()]),
+        Sample::halved(GeluAndSlope, 2, vec![half()]),
+        Sample::halved(TimesSlope, 1, vec![half(), half()]),
     ]
 }

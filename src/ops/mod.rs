@@ -34,7 +34,7 @@ pub use column_sum::ColumnSum;
 pub use copy::Copy;
 pub use elementwise::Elementwise;
 pub use gather_rows::{GatherRows, ScatterRows};
-pub use gelu::{Gelu, GeluBackward};
+pub use gelu::{Gelu, GeluAndSlope, GeluBackward, TimesSlope};
 pub use halved::Halved;
 pub use layer_norm::{LayerNorm, LayerNormBackward, NormRows};
 pub use loss_scale::LossScale;

@@ -3,7 +3,7 @@
 use std::{any::Any, rc::Rc};
 
 use super::{
-    Elementwise, Gelu, GeluBackward, column_sum,
+    Elementwise, Gelu, GeluAndSlope, TimesSlope, column_sum,
     divided_product::{PartialProducts, SumOfParts},
     prelude::*,
     tile::Tile,
@@ -38,10 +38,10 @@ pub enum Epilogue {
     Add,
     /// Stores the GELU.
     Gelu,
-    /// Stores the sum, and its GELU as a second output.
-    SumAndGelu,
-    /// Multiplies by the slope of GELU at the last input.
-    GeluSlope,
+    /// Stores the GELU, and its slope as a second output.
+    GeluAndSlope,
+    /// Multiplies by the last input, a slope of GELU.
+    TimesSlope,
 }
 
 /// A [`Product`] and its [`Epilogue`]; inputs a, b, the bias if there is one, and what the epilogue reads.
@@ -148,14 +148,9 @@ impl Op for Product {
         let epilogue = match next.downcast_ref::<Elementwise>() {
             Some(Elementwise::Add) if only => Epilogue::Add,
             None if !tuning.fuse_gelu => return None,
-            None if next.is::<Gelu>() => {
-                if only {
-                    Epilogue::Gelu
-                } else {
-                    Epilogue::SumAndGelu
-                }
-            }
-            None if next.is::<GeluBackward>() && operand == 1 && only => Epilogue::GeluSlope,
+            None if next.is::<Gelu>() && only => Epilogue::Gelu,
+            None if next.is::<GeluAndSlope>() && only => Epilogue::GeluAndSlope,
+            None if next.is::<TimesSlope>() && operand == 1 && only => Epilogue::TimesSlope,
             _ => return None,
         };
         Some(Rc::new(FusedProduct { product: *self, epilogue }))
@@ -229,7 +224,7 @@ impl Product {
         let more = if extra { Slot::In(x.len() - 1) } else { b };
         let mut slots = vec![Slot::In(0), b, bias, more, Slot::Out(0)];
         let mut constants = Vec::new();
-        let both = epilogue == Some(Epilogue::SumAndGelu);
+        let both = epilogue == Some(Epilogue::GeluAndSlope);
         if both {
             slots.remove(3);
             slots.push(Slot::Out(1));
@@ -247,12 +242,12 @@ impl Product {
 
 impl Epilogue {
     fn has_extra(self) -> bool {
-        matches!(self, Epilogue::Add | Epilogue::GeluSlope)
+        matches!(self, Epilogue::Add | Epilogue::TimesSlope)
     }
 
-    /// Whether it computes GELU or its slope.
+    /// Whether it computes GELU.
     pub(super) fn is_of_gelu(self) -> bool {
-        self != Epilogue::Add
+        !matches!(self, Epilogue::Add | Epilogue::TimesSlope)
     }
 
     /// The shaders' `EPILOGUE`.
@@ -260,8 +255,8 @@ impl Epilogue {
         match self {
             Epilogue::Add => 1,
             Epilogue::Gelu => 2,
-            Epilogue::GeluSlope => 3,
-            Epilogue::SumAndGelu => 0,
+            Epilogue::TimesSlope => 3,
+            Epilogue::GeluAndSlope => 0,
         }
     }
 }
@@ -277,14 +272,14 @@ impl Op for FusedProduct {
     fn name(&self) -> &'static str {
         match (self.product.form, self.epilogue) {
             (Form::Nt, Epilogue::Add) => "product_nt+add",
-            (Form::Nt, Epilogue::Gelu | Epilogue::SumAndGelu) => "product_nt+gelu",
-            (Form::Nt, Epilogue::GeluSlope) => "product_nt+gelu_backward",
+            (Form::Nt, Epilogue::Gelu | Epilogue::GeluAndSlope) => "product_nt+gelu",
+            (Form::Nt, Epilogue::TimesSlope) => "product_nt+gelu_backward",
             (Form::Nn, Epilogue::Add) => "product_nn+add",
-            (Form::Nn, Epilogue::Gelu | Epilogue::SumAndGelu) => "product_nn+gelu",
-            (Form::Nn, Epilogue::GeluSlope) => "product_nn+gelu_backward",
+            (Form::Nn, Epilogue::Gelu | Epilogue::GeluAndSlope) => "product_nn+gelu",
+            (Form::Nn, Epilogue::TimesSlope) => "product_nn+gelu_backward",
             (Form::Tn, Epilogue::Add) => "product_tn+add",
-            (Form::Tn, Epilogue::Gelu | Epilogue::SumAndGelu) => "product_tn+gelu",
-            (Form::Tn, Epilogue::GeluSlope) => "product_tn+gelu_backward",
+            (Form::Tn, Epilogue::Gelu | Epilogue::GeluAndSlope) => "product_tn+gelu",
+            (Form::Tn, Epilogue::TimesSlope) => "product_tn+gelu_backward",
         }
     }
 
@@ -293,7 +288,7 @@ impl Op for FusedProduct {
         if self.epilogue.has_extra() {
             ensure_shape!(x[x.len() - 1].shape == y.shape, "the epilogue's input must be {y}");
         }
-        Ok(if self.epilogue == Epilogue::SumAndGelu { vec![y.clone(), y] } else { vec![y] })
+        Ok(if self.epilogue == Epilogue::GeluAndSlope { vec![y.clone(), y] } else { vec![y] })
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
@@ -302,11 +297,8 @@ impl Op for FusedProduct {
         match self.epilogue {
             Epilogue::Add => Elementwise::Add.eval(&[&sum, last]),
             Epilogue::Gelu => Gelu.eval(&[&sum]),
-            Epilogue::SumAndGelu => {
-                let activated = Gelu.eval(&[&sum]).remove(0);
-                vec![sum, activated]
-            }
-            Epilogue::GeluSlope => GeluBackward.eval(&[last, &sum]),
+            Epilogue::GeluAndSlope => GeluAndSlope.eval(&[&sum]),
+            Epilogue::TimesSlope => TimesSlope.eval(&[last, &sum]),
         }
     }
 
@@ -316,8 +308,8 @@ impl Op for FusedProduct {
 
     fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
         let outputs = match self.epilogue {
-            Epilogue::SumAndGelu => 2,
-            Epilogue::Gelu | Epilogue::GeluSlope => 1,
+            Epilogue::GeluAndSlope => 2,
+            Epilogue::Gelu | Epilogue::TimesSlope => 1,
             // Sums of the residual stream and of weights' gradients stay f32.
             Epilogue::Add => 0,
         };
@@ -325,8 +317,7 @@ impl Op for FusedProduct {
     }
 
     fn halves_with_outputs(&self, operand: usize) -> bool {
-        // What GELU's slope is taken at.
-        self.epilogue == Epilogue::GeluSlope && operand > 1
+        self.epilogue == Epilogue::TimesSlope && operand > 1
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
@@ -360,7 +351,7 @@ pub(super) fn samples() -> Vec<Sample> {
         let inputs = [halves_of(&operands), bias, halves_of(extra)].concat();
         match epilogue {
             Some(epilogue) => {
-                let outputs = if epilogue == Epilogue::SumAndGelu { 2 } else { 1 };
+                let outputs = if epilogue == Epilogue::GeluAndSlope { 2 } else { 1 };
                 Sample::halved(FusedProduct { product: op(form), epilogue }, outputs, inputs)
             }
             None => Sample::halved(op(form), 1, inputs),
@@ -385,12 +376,12 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(Form::Nt), &[&[132, 132], &[132, 132], &[132]]),
         fused(Form::Nt, Epilogue::Add, &[&[2, 37, 18], &[70, 18], &[70], &[2, 37, 70]]),
         fused(Form::Nt, Epilogue::Gelu, &[&[65, 64], &[33, 64], &[33]]),
-        fused(Form::Nt, Epilogue::SumAndGelu, &[&[66, 20], &[34, 20], &[34]]),
-        fused(Form::Nt, Epilogue::SumAndGelu, &[&[9, 7], &[35, 7]]),
-        fused(Form::Nt, Epilogue::SumAndGelu, &[&[70, 12], &[36, 12], &[36]]),
+        fused(Form::Nt, Epilogue::GeluAndSlope, &[&[66, 20], &[34, 20], &[34]]),
+        fused(Form::Nt, Epilogue::GeluAndSlope, &[&[9, 7], &[35, 7]]),
+        fused(Form::Nt, Epilogue::GeluAndSlope, &[&[70, 12], &[36, 12], &[36]]),
         fused(Form::Tn, Epilogue::Add, &[&[3, 23, 36], &[3, 23, 68], &[36, 68]]),
         fused(Form::Nn, Epilogue::Add, &[&[67, 20], &[20, 49], &[67, 49]]),
-        fused(Form::Nn, Epilogue::GeluSlope, &[&[67, 20], &[20, 48], &[67, 48]]),
+        fused(Form::Nn, Epilogue::TimesSlope, &[&[67, 20], &[20, 48], &[67, 48]]),
         fused(Form::Tn, Epilogue::Add, &[&[3, 23, 34], &[3, 23, 66], &[34, 66]]),
         half(Form::Nt, None, [&[2, 37, 20], &[68, 20]], &[&[34]]),
         half(Form::Nn, None, [&[67, 20], &[20, 48]], &[]),
@@ -403,16 +394,16 @@ pub(super) fn samples() -> Vec<Sample> {
         half(Form::Tn, None, [&[592, 40], &[592, 72]], &[]),
         half(Form::Nt, Some(Epilogue::Add), [&[5, 29, 48], &[48, 48]], &[&[48], &[5, 29, 48]]),
         half(Form::Nt, Some(Epilogue::Gelu), [&[33, 16], &[24, 16]], &[&[24]]),
-        half(Form::Nt, Some(Epilogue::SumAndGelu), [&[65, 32], &[40, 32]], &[&[40]]),
-        half(Form::Nn, Some(Epilogue::GeluSlope), [&[66, 32], &[32, 40]], &[&[66, 40]]),
+        half(Form::Nt, Some(Epilogue::GeluAndSlope), [&[65, 32], &[40, 32]], &[&[40]]),
+        half(Form::Nn, Some(Epilogue::TimesSlope), [&[66, 32], &[32, 40]], &[&[66, 40]]),
         half(Form::Tn, Some(Epilogue::Add), [&[32, 40], &[32, 24]], &[&[40, 24]]),
         halves(Form::Nt, None, [&[2, 37, 20], &[68, 20]], &[34], &[]),
         halves(Form::Nn, None, [&[66, 32], &[32, 40]], &[], &[]),
         halves(Form::Nt, Some(Epilogue::Gelu), [&[33, 16], &[24, 16]], &[24], &[]),
-        halves(Form::Nt, Some(Epilogue::SumAndGelu), [&[65, 32], &[40, 32]], &[40], &[]),
-        halves(Form::Nn, Some(Epilogue::GeluSlope), [&[66, 32], &[32, 40]], &[], &[&[66, 40]]),
+        halves(Form::Nt, Some(Epilogue::GeluAndSlope), [&[65, 32], &[40, 32]], &[40], &[]),
+        halves(Form::Nn, Some(Epilogue::TimesSlope), [&[66, 32], &[32, 40]], &[], &[&[66, 40]]),
         half(Form::Tn, None, [&[600, 36], &[600, 68]], &[]),
-        half(Form::Nt, Some(Epilogue::SumAndGelu), [&[70, 12], &[36, 12]], &[&[36]]),
+        half(Form::Nt, Some(Epilogue::GeluAndSlope), [&[70, 12], &[36, 12]], &[&[36]]),
         half(Form::Nn, Some(Epilogue::Add), [&[66, 22], &[22, 34]], &[&[66, 34]]),
     ]
 }

@@ -184,7 +184,7 @@ impl Tile {
         [operands, results]: [DType; 2],
         constants: &mut Vec<Constant>,
     ) -> (&'static Kernel, (usize, usize)) {
-        let both = epilogue == Some(Epilogue::SumAndGelu);
+        let both = epilogue == Some(Epilogue::GeluAndSlope);
         let mut set = |list: &[(&'static str, u32)]| {
             constants.extend(list.iter().map(|(name, value)| Constant { name, value: *value }));
         };

@@ -144,7 +144,9 @@ pub async fn tune(
     let expired = || clock() - began >= budget_s;
     let mut classes: Vec<Measured> = Vec::new();
     let mut looks: Vec<Look<'_>> = Vec::new();
-    for need @ Need { work, of_class } in needs {
+    // With the place of what they are for.
+    let mut choices: Vec<(usize, Choice)> = Vec::new();
+    for (index, need @ Need { work, of_class }) in needs.iter().enumerate() {
         let mut before = tuning.variant(work);
         if expired() {
             if let Some((variant, _)) = most_like(&classes, work).and_then(|held| held.expect(work).first().copied()) {
@@ -157,7 +159,8 @@ pub async fn tune(
         if let [(variant, gflops)] = expected[..] {
             need.choose(tuning, variant);
             let work = work.clone();
-            on(&Choice { work, of_class: false, variant, gflops, before, before_gflops: None, measured: 0 });
+            let choice = Choice { work, of_class: false, variant, gflops, before, before_gflops: None, measured: 0 };
+            choices.push((index, choice));
             continue;
         }
         let mut subject = Subject::sized(device, work, before, *of_class, clock).await;
@@ -190,7 +193,7 @@ pub async fn tune(
         let rounds = if *of_class { &NEAR[..] } else { &NEAR[..1] };
         let measured = measure(&candidates, rounds, &expired, agrees, seconds).await;
         device.check()?;
-        let look = Look { need, before, work: subject.work, repeats: subject.repeats, measured };
+        let look = Look { index, need, before, work: subject.work, repeats: subject.repeats, measured };
         let Some(choice) = look.choice() else { continue };
         need.choose(tuning, choice.variant);
         if *of_class {
@@ -209,13 +212,17 @@ pub async fn tune(
     for look in &looks {
         let choice = look.choice().expect("it had one before");
         look.need.choose(tuning, choice.variant);
-        on(&choice);
+        choices.push((look.index, choice));
     }
+    choices.sort_by_key(|(index, _)| *index);
+    choices.iter().for_each(|(_, choice)| on(choice));
     Ok(())
 }
 
 /// What was measured for a need.
 struct Look<'a> {
+    /// Its place.
+    index: usize,
     need: &'a Need,
     /// What the tuning had before.
     before: Variant,
