@@ -91,7 +91,8 @@ fn every_attention_agrees_with_the_oracle() {
         if device.is_checked() {
             return;
         }
-        let others = [(8, 1), (4, 3)].map(|(group, rows)| Rows::Quads { group, rows });
+        let quads = |group, rows| Rows::Quads { group, rows };
+        let others = [Rows::Workgroup(8), quads(8, 1), quads(4, 3)];
         for attention in row_candidates(&device).into_iter().chain(others) {
             let attended = samples().into_iter().filter(|sample| is_of(sample, "attention"));
             let mut other = tuning.clone();

@@ -365,11 +365,11 @@ fn wide_lanes(device: &Device) -> Option<u32> {
 /// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn row_candidates(device: &Device) -> Vec<Rows> {
     let shared = wide_lanes(device).map(Rows::Fours);
-    // Some software adapters compile each for seconds, and none comes near those that share loads.
+    // Software adapters compile each for seconds.
     let (groups, quads): (&[u32], &[(u32, u32)]) = match shared {
         _ if !device.is_software() => (&[64, 8], &[(64, 1), (128, 1)]),
         Some(_) => (&[64], &[]),
-        None => (&[64, 8], &[(4, 2), (4, 4), (4, 8)]),
+        None => (&[64], &[(4, 4), (4, 8)]),
     };
     let groups = groups.iter().map(|group| Rows::Workgroup(*group));
     let quads = quads.iter().map(|&(group, rows)| Rows::Quads { group, rows });

@@ -129,7 +129,7 @@ pub fn classes(work: Vec<Work>) -> Vec<Need> {
 }
 
 /// Measures the candidates for each of `needs` and writes the fastest into `tuning`; for a shape those alone that may be
-/// the fastest by what its class's took. Time that is left goes into a second look, since what disturbs one may last for
+/// the fastest by what its class's took. Time that is left goes into further looks, since what disturbs one may last for
 /// seconds. What `budget_s` seconds do not suffice for takes what the class most like it lets expect, or stays as it is
 /// without one. `on` hears of each choice but those that lack of time made.
 pub async fn tune(
@@ -190,7 +190,7 @@ pub async fn tune(
         let want = sample.outputs(device, web_safe(work)).await?;
         let agrees = async |variant| Ok(agree(&sample.outputs(device, variant).await?, &want));
         let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
-        let rounds = if *of_class { &NEAR[..] } else { &NEAR[..1] };
+        let rounds = if *of_class { &NEAR[..] } else { &[] };
         let measured = measure(&candidates, rounds, &expired, agrees, seconds).await;
         device.check()?;
         let look = Look { index, need, before, work: subject.work, repeats: subject.repeats, measured };
@@ -201,12 +201,14 @@ pub async fn tune(
         }
         looks.push(look);
     }
-    for Look { work, repeats, measured, .. } in &mut looks {
-        if !expired() && close(measured, NEAR[1]).len() > 1 {
-            let subject = Subject::new(device, work.clone(), *repeats)?;
-            let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
-            measure_again(measured, NEAR[1], &expired, seconds).await;
-            device.check()?;
+    for near in NEAR {
+        for Look { work, repeats, measured, .. } in &mut looks {
+            if !expired() && close(measured, near).len() > 1 {
+                let subject = Subject::new(device, work.clone(), *repeats)?;
+                let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
+                measure_again(measured, near, &expired, seconds).await;
+                device.check()?;
+            }
         }
     }
     for look in &looks {
