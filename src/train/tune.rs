@@ -211,13 +211,12 @@ pub async fn tune(
             }
         }
     }
-    for look in &looks {
-        let choice = look.choice().expect("it had one before");
-        look.need.choose(tuning, choice.variant);
-        choices.push((look.index, choice));
-    }
+    choices.extend(looks.iter().filter_map(|look| Some((look.index, look.choice()?))));
     choices.sort_by_key(|(index, _)| *index);
-    choices.iter().for_each(|(_, choice)| on(choice));
+    for (index, choice) in &choices {
+        needs[*index].choose(tuning, choice.variant);
+        on(choice);
+    }
     Ok(())
 }
 
