@@ -1,6 +1,6 @@
-// GELU with the exact error function: y = x * Phi(x), slope = Phi(x) + x * phi(x), dx = dy * slope. An invocation takes several fours,
-// since software adapters need as long to start one as to compute one four.
-//   x, y, dy, dx, slopes  [len]; x holds slopes where dx is made of them
+// GELU with the exact error function: y = x * Phi(x), slope = Phi(x) + x * phi(x), dx = dy * slope. An invocation takes
+// several fours, since software adapters need as long to start one as to compute one four.
+//   x, y, dy, dx, slopes  [len]; in `times_slope` x holds the slopes
 #include "common/grid.wgsl"
 #include "common/fours.wgsl"
 #include "common/many_fours.wgsl"
