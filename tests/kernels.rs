@@ -58,13 +58,22 @@ fn every_product_tile_agrees_with_the_oracle() {
             group_cols,
             depth,
         });
-        let tiles = candidates(&device).into_iter().chain(others).chain(shared).chain(matrix_tiles(&device));
+        // Straight from storage too, where subgroups can be counted on.
+        let straight = device.matrix_units().map(|(side, lanes)| {
+            let (rows, cols) = (2, 2);
+            Tile::Matrix { side, rows, cols, group_rows: 2, group_cols: 2, lanes }
+        });
+        let tiles = candidates(&device).into_iter().chain(others).chain(shared);
+        let tiles = tiles.chain(matrix_tiles(&device)).chain(straight);
         for tile in tiles {
             // So is what fuses into products; a small tile in shared memory shows it for what GPUs run, and one in
             // fours.
             let fused = matches!(
                 tile,
-                Tile::Workgroup { depth: 4, .. } | Tile::Quads { rows: 4, .. } | Tile::Matrix { rows: 2, .. }
+                Tile::Workgroup { depth: 4, .. }
+                    | Tile::Quads { rows: 4, .. }
+                    | Tile::Matrix { rows: 2, .. }
+                    | Tile::MatrixWorkgroup { rows: 2, .. }
             );
             let takes = |name: &str| name.starts_with("product") && (fused || !name.contains('+'));
             let products = samples().into_iter().filter(|sample| takes(sample.op.name()));

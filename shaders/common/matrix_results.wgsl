@@ -1,17 +1,13 @@
-// What a matrix unit's sums become: f32, a block at once where nothing but a sum is to be added.
-@group(0) @binding(4) var<storage, read> extra: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
-@group(0) @binding(6) var<storage, read_write> slopes: array<f32>;
-const DIRECT: bool = true;
+// What a matrix unit's sums become: f32, a block at once where nothing but sums is to be added.
+#include "common/stored_fours.wgsl"
+@group(0) @binding(4) var<storage, read> extra: array<Four>;
+@group(0) @binding(5) var<storage, read_write> y: array<Four>;
+@group(0) @binding(6) var<storage, read_write> slopes: array<Four>;
+const DIRECT: bool = EPILOGUE < 2u;
 
-fn extra_block(at: u32, stride: u32) -> Sum { return coopLoadT<Sum>(&extra[at], stride); }
-fn store_block(found: Sum, at: u32, stride: u32) { coopStoreT(found, &y[at], stride); }
-fn two_extra(at: u32) -> vec2<f32> { return vec2(extra[at], extra[at + 1u]); }
-fn store_two(at: u32, v: vec2<f32>) {
-    y[at] = v.x;
-    y[at + 1u] = v.y;
+// `at` and `stride` count fours.
+fn with_extra(sums: Sum, at: u32, stride: u32) -> Sum {
+    if EPILOGUE == 1u { return sums + coopLoadT<Sum>(&extra[at], stride); }
+    return sums;
 }
-fn slope_two(at: u32, v: vec2<f32>) {
-    slopes[at] = v.x;
-    slopes[at + 1u] = v.y;
-}
+fn store_block(sums: Sum, at: u32, stride: u32) { coopStoreT(sums, &y[at], stride); }

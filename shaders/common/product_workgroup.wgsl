@@ -15,12 +15,16 @@ const A_ALONG_K: u32 = 1u;
 const B_ALONG_K: u32 = 1u;
 const A_LOADS: u32 = 1u;    // blocks of 4x4 values of a that an invocation loads
 const B_LOADS: u32 = 1u;
+const WHOLE_SLABS: u32 = 0u; // 1 where DEPTH divides the number of terms
 
 // In quads, as everything below. One more than there are, so that what neighbours store falls into different banks.
 const A_STRIDE: u32 = GROUP_M * ROW_QUADS + 1u;
 const B_STRIDE: u32 = GROUP_N * COL_QUADS + 1u;
 const A_BLOCKS: u32 = GROUP_M * ROW_QUADS * DEPTH / 4u;
 const B_BLOCKS: u32 = GROUP_N * COL_QUADS * DEPTH / 4u;
+// Whether every invocation loads equally many.
+const A_FULL: bool = A_LOADS * GROUP_M * GROUP_N == A_BLOCKS;
+const B_FULL: bool = B_LOADS * GROUP_M * GROUP_N == B_BLOCKS;
 
 @group(0) @binding(4) var<storage, read> extra: array<Four>;
 @group(0) @binding(5) var<storage, read_write> y: array<Four>;
@@ -29,6 +33,8 @@ const B_BLOCKS: u32 = GROUP_N * COL_QUADS * DEPTH / 4u;
 // Term k of quad i of the workgroup's rows is at k * A_STRIDE + i; b's columns likewise.
 var<workgroup> slab_a: array<vec4<f32>, DEPTH * A_STRIDE>;
 var<workgroup> slab_b: array<vec4<f32>, DEPTH * B_STRIDE>;
+var<private> from_a: array<u32, A_LOADS * 4u>;
+var<private> from_b: array<u32, B_LOADS * 4u>;
 var<private> next_a: array<vec4<f32>, A_LOADS * 4u>;
 var<private> next_b: array<vec4<f32>, B_LOADS * 4u>;
 var<private> acc: array<vec4<f32>, TILE>;
@@ -40,7 +46,44 @@ fn place(block: u32, along_k: u32, quads: u32) -> vec2<u32> {
     return vec2(block % quads, block / quads);
 }
 
-fn fetch(row: u32, column: u32, k: u32, local: u32) {
+// Where the blocks of the first slab lie, and how far it is from there to the next term.
+fn locate(row: u32, column: u32, local: u32) {
+    // unroll
+    for (var l = 0u; l < A_LOADS; l++) {
+        let at = place(local + l * GROUP_M * GROUP_N, A_ALONG_K, GROUP_M * ROW_QUADS);
+        // unroll
+        for (var i = 0u; i < 4u; i++) {
+            if A_ALONG_K == 1u {
+                from_a[l * 4u + i] = min(row + at.x * 4u + i, params.m - 1u) * (params.a_row / 4u) + at.y;
+            } else {
+                let first = min(row / 4u + at.x, params.m / 4u - 1u);
+                from_a[l * 4u + i] = (at.y * 4u + i) * (params.a_k / 4u) + first;
+            }
+        }
+    }
+    // unroll
+    for (var l = 0u; l < B_LOADS; l++) {
+        let at = place(local + l * GROUP_M * GROUP_N, B_ALONG_K, GROUP_N * COL_QUADS);
+        // unroll
+        for (var i = 0u; i < 4u; i++) {
+            if B_ALONG_K == 1u {
+                from_b[l * 4u + i] = min(column + at.x * 4u + i, params.n - 1u) * (params.b_column / 4u) + at.y;
+            } else {
+                let first = min(column / 4u + at.x, params.n / 4u - 1u);
+                from_b[l * 4u + i] = (at.y * 4u + i) * (params.b_k / 4u) + first;
+            }
+        }
+    }
+}
+
+// Whether the sum has term i of a block of the slab that begins at term k.
+fn is_term(k: u32, at: vec2<u32>, along_k: u32, i: u32) -> bool {
+    return WHOLE_SLABS == 1u || k + at.y * 4u + (1u - along_k) * i < params.k;
+}
+
+fn fetch(k: u32, local: u32) {
+    let a_step = select(k * (params.a_k / 4u), k / 4u, A_ALONG_K == 1u);
+    let b_step = select(k * (params.b_k / 4u), k / 4u, B_ALONG_K == 1u);
     // unroll
     for (var l = 0u; l < A_LOADS; l++) {
         let block = local + l * GROUP_M * GROUP_N;
@@ -48,15 +91,7 @@ fn fetch(row: u32, column: u32, k: u32, local: u32) {
         // unroll
         for (var i = 0u; i < 4u; i++) {
             var v = vec4(0.0);
-            if A_ALONG_K == 1u {
-                let term = k + at.y * 4u;
-                let first = min(row + at.x * 4u + i, params.m - 1u) * params.a_row;
-                if block < A_BLOCKS && term < params.k { v = a_at((first + term) / 4u); }
-            } else {
-                let term = k + at.y * 4u + i;
-                let first = min(row / 4u + at.x, params.m / 4u - 1u);
-                if block < A_BLOCKS && term < params.k { v = a_at(term * (params.a_k / 4u) + first); }
-            }
+            if (A_FULL || block < A_BLOCKS) && is_term(k, at, A_ALONG_K, i) { v = a_at(from_a[l * 4u + i] + a_step); }
             next_a[l * 4u + i] = v;
         }
     }
@@ -67,15 +102,7 @@ fn fetch(row: u32, column: u32, k: u32, local: u32) {
         // unroll
         for (var i = 0u; i < 4u; i++) {
             var v = vec4(0.0);
-            if B_ALONG_K == 1u {
-                let term = k + at.y * 4u;
-                let first = min(column + at.x * 4u + i, params.n - 1u) * params.b_column;
-                if block < B_BLOCKS && term < params.k { v = b_at((first + term) / 4u); }
-            } else {
-                let term = k + at.y * 4u + i;
-                let first = min(column / 4u + at.x, params.n / 4u - 1u);
-                if block < B_BLOCKS && term < params.k { v = b_at(term * (params.b_k / 4u) + first); }
-            }
+            if (B_FULL || block < B_BLOCKS) && is_term(k, at, B_ALONG_K, i) { v = b_at(from_b[l * 4u + i] + b_step); }
             next_b[l * 4u + i] = v;
         }
     }
@@ -92,7 +119,7 @@ fn stash(local: u32) {
         let block = local + l * GROUP_M * GROUP_N;
         let at = place(block, A_ALONG_K, GROUP_M * ROW_QUADS);
         let to = at.y * 4u * A_STRIDE + at.x;
-        if block < A_BLOCKS {
+        if A_FULL || block < A_BLOCKS {
             // unroll
             for (var i = 0u; i < 4u; i++) {
                 var v = next_a[l * 4u + i];
@@ -108,7 +135,7 @@ fn stash(local: u32) {
         let block = local + l * GROUP_M * GROUP_N;
         let at = place(block, B_ALONG_K, GROUP_N * COL_QUADS);
         let to = at.y * 4u * B_STRIDE + at.x;
-        if block < B_BLOCKS {
+        if B_FULL || block < B_BLOCKS {
             // unroll
             for (var i = 0u; i < 4u; i++) {
                 var v = next_b[l * 4u + i];
@@ -132,11 +159,13 @@ fn accumulate(row: u32, column: u32, part: u32, local: vec2<u32>) {
         // unroll
         for (var i = 0u; i < TILE_M; i++) { acc[i * COL_QUADS + j] = start; }
     }
-    fetch(row, column, first, index);
+    locate(row, column, index);
+    fetch(first, index);
     for (var k = first; k < end; k += DEPTH) {
         stash(index);
         workgroupBarrier();
-        if k + DEPTH < end { fetch(row, column, k + DEPTH, index); }
+        if k + DEPTH < end { fetch(k + DEPTH, index); }
+        // unroll
         for (var term = 0u; term < DEPTH; term++) {
             var x = array<vec4<f32>, COL_QUADS>();
             // unroll

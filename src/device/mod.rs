@@ -5,6 +5,8 @@ mod adapter;
 mod browser;
 mod readback;
 mod timing;
+#[cfg(not(target_arch = "wasm32"))]
+mod upload;
 
 use std::{
     cell::RefCell,
@@ -91,6 +93,8 @@ pub struct Device {
     options: DeviceOptions,
     matrix_side: Option<u32>,
     pipelines: RefCell<HashMap<PipelineKey, Rc<wgpu::ComputePipeline>>>,
+    #[cfg(not(target_arch = "wasm32"))]
+    uploads: upload::Uploads,
     fault: Fault,
 }
 
@@ -108,7 +112,8 @@ impl Device {
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
-        let mut matrix_side = adapter::matrix_side(&adapter);
+        // No browser has them, and they ask for more shared memory than WebGPU promises.
+        let mut matrix_side = adapter::matrix_side(&adapter).filter(|_| !options.web_limits);
         let mut opened = None;
         if matrix_side.is_some() {
             let mut with_units = descriptor.clone();
@@ -135,7 +140,18 @@ impl Device {
         raw.on_uncaptured_error(Arc::new(move |error: wgpu::Error| reported.note(&error.to_string())));
         let info = adapter.get_info();
         let options = options.clone();
-        Ok(Device { raw, queue, summary, info, options, matrix_side, pipelines: RefCell::default(), fault })
+        Ok(Device {
+            raw,
+            queue,
+            summary,
+            info,
+            options,
+            matrix_side,
+            pipelines: RefCell::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            uploads: upload::Uploads::default(),
+            fault,
+        })
     }
 
     /// The adapter this device runs on.
@@ -253,6 +269,20 @@ impl Device {
             usage,
             mapped_at_creation: false,
         }))
+    }
+
+    /// Writes bytes into buffers at offsets, before whatever else `encoder` holds or will hold.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn upload(&self, encoder: &mut wgpu::CommandEncoder, writes: &[(&wgpu::Buffer, u64, &[u8])]) {
+        if !self.uploads.write(&self.raw, encoder, writes) {
+            self.fault.note("a buffer to write from could not be mapped");
+        }
+    }
+
+    /// Writes bytes into buffers at offsets, before what is submitted next: a browser has buffers of its own for this.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn upload(&self, _: &mut wgpu::CommandEncoder, writes: &[(&wgpu::Buffer, u64, &[u8])]) {
+        writes.iter().for_each(|(to, offset, bytes)| self.queue.write_buffer(to, *offset, bytes));
     }
 
     /// The pipeline of `kernel` with these constants, compiled at its first use unless [`Device::compile`] was there

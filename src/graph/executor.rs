@@ -93,6 +93,18 @@ impl<'a> Submits<'a> {
         Submits { device, encoder: device.raw.create_command_encoder(&Default::default()), seconds: 0.0 }
     }
 
+    /// Records writes of the inputs of plans, before whatever is recorded next. An input that a plan does not read is left
+    /// out. Panics when one has another size, a programming error.
+    pub(crate) fn write<'b>(&mut self, inputs: &[(&'b Executor, &str, &'b [u8])]) {
+        let place = |(executor, input, bytes): &(&'b Executor, &str, &'b [u8])| {
+            let range = executor.plan.inputs.get(*input)?;
+            assert_eq!(range.bytes, bytes.len() as u64, "bytes of input `{input}`");
+            Some((&executor.buffers[range.buffer], range.offset, *bytes))
+        };
+        let writes: Vec<_> = inputs.iter().filter_map(place).collect();
+        self.device.upload(&mut self.encoder, &writes);
+    }
+
     /// Records every dispatch of a plan.
     pub(crate) fn record(&mut self, executor: &Executor) {
         let mut rest = &executor.steps[..];

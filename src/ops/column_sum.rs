@@ -18,9 +18,11 @@ pub fn columns(x: Tensor<'_>) -> Tensor<'_> {
     finish(x.then(ColumnSum { repeat: 1 }, &[]))
 }
 
-/// The sum over all rows and over each run of `repeat` columns, `[cols / repeat]`.
+/// The sum over all rows and over each run of `repeat` columns, `[cols / repeat]`: over rows first, where there is most to
+/// do at once.
 pub fn columns_in_runs(x: Tensor<'_>, repeat: usize) -> Tensor<'_> {
-    finish(x.then(ColumnSum { repeat }, &[]))
+    let sums = columns(x);
+    if repeat == 1 { sums } else { finish(sums.reshape(&[1, sums.ty().cols()]).then(ColumnSum { repeat }, &[])) }
 }
 
 /// Adds up the rows of partial sums until one is left.

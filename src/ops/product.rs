@@ -231,7 +231,7 @@ impl Product {
         } else {
             constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
         }
-        let (kernel, size) = tile.kernel(self.form, epilogue, [x[0].dtype, y[0].dtype], &mut constants);
+        let (kernel, size) = tile.kernel(self.form, e.k, epilogue, [x[0].dtype, y[0].dtype], &mut constants);
         let mut groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
         if rows_first {
             groups.swap(0, 1);

@@ -68,6 +68,24 @@ pub enum Tile {
         /// The fewest invocations of a subgroup.
         lanes: u32,
     },
+    /// As `Matrix`, but from slabs of `depth` terms in the workgroup's shared memory; needs subgroups of `lanes`, never more
+    /// or fewer. Any `k` that allows loads of eight values does.
+    MatrixWorkgroup {
+        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
+        side: u32,
+        /// Blocks of a subgroup along the rows.
+        rows: u32,
+        /// Blocks of a subgroup along the columns.
+        cols: u32,
+        /// Subgroups along the rows.
+        group_rows: u32,
+        /// Subgroups along the columns.
+        group_cols: u32,
+        /// Invocations of a subgroup.
+        lanes: u32,
+        /// Terms of a slab, a multiple of `side`.
+        depth: u32,
+    },
     /// As `Subgroup`, but values are loaded and stored in fours; needs 64-bit integers, and extents that are multiples of
     /// four.
     Fours {
@@ -121,13 +139,14 @@ impl Tile {
             Tile::Matrix { side, .. } if !by(8) || !k.is_multiple_of(side as usize) || m.min(n) < side as usize => {
                 NARROW.fitting(form, [m, n, k])
             }
+            Tile::MatrixWorkgroup { .. } if !by(8) || m < 8 => NARROW.fitting(form, [m, n, k]),
             tile => tile,
         }
     }
 
     /// Into how many parts a sum is to be divided so that an `m × n` product occupies a GPU; none where it does without.
     pub(super) fn parts(self, [m, n, k]: [usize; 3]) -> Option<usize> {
-        if !matches!(self, Tile::Workgroup { .. } | Tile::Matrix { .. }) {
+        if !matches!(self, Tile::Workgroup { .. } | Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. }) {
             return None;
         }
         let (rows, cols) = self.size();
@@ -143,7 +162,8 @@ impl Tile {
             Tile::Register { rows, cols, group_rows, group_cols }
             | Tile::Quads { rows, cols, group_rows, group_cols }
             | Tile::Workgroup { rows, cols, group_rows, group_cols, .. } => (rows * group_rows, cols * group_cols),
-            Tile::Matrix { side, rows, cols, group_rows, group_cols, .. } => {
+            Tile::Matrix { side, rows, cols, group_rows, group_cols, .. }
+            | Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, .. } => {
                 (side * rows * group_rows, side * cols * group_cols)
             }
             Tile::Subgroup { lanes, rows, cols } | Tile::Fours { lanes, rows, cols, .. } => {
@@ -161,25 +181,24 @@ impl Tile {
 
     /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.
     pub(super) fn stores_halves(self) -> bool {
-        match self {
-            Tile::Quads { .. } | Tile::Workgroup { .. } | Tile::Fours { .. } | Tile::Matrix { .. } => true,
-            Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. } => false,
-        }
+        !matches!(self, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. })
     }
 
     /// This tile, or the nearest that reads operands of this type.
     pub(super) fn of(self, operands: DType) -> Tile {
         match self {
             Tile::Plain | Tile::Subgroup { .. } if operands == DType::F16 => Tile::default(),
-            Tile::Matrix { .. } if operands == DType::F32 => Tile::default(),
+            Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } if operands == DType::F32 => Tile::default(),
             tile => tile,
         }
     }
 
-    /// The kernel and the rows and columns that one workgroup computes; adds the shader's constants.
+    /// The kernel for sums of so many terms, and the rows and columns that one workgroup computes; adds the shader's
+    /// constants.
     pub(super) fn kernel(
         self,
         form: Form,
+        terms: usize,
         epilogue: Option<Epilogue>,
         [operands, results]: [DType; 2],
         constants: &mut Vec<Constant>,
@@ -220,6 +239,7 @@ impl Tile {
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("DEPTH", depth)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
+                set(&[("WHOLE_SLABS", terms.is_multiple_of(depth as usize).into())]);
                 pick!(product_workgroup, product_workgroup_half, product_workgroup_halves)
             }
             Tile::Quads { rows, cols, group_rows, group_cols } => {
@@ -236,6 +256,30 @@ impl Tile {
                 match side {
                     8 => pick!(product_matrix8, product_matrix8, product_matrix8_halves),
                     _ => pick!(product_matrix16, product_matrix16, product_matrix16_halves),
+                }
+            }
+            Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, lanes, depth } => {
+                let threads = group_rows * group_cols * lanes;
+                // Eights of a line, lines, and eights of an invocation.
+                let slab = |along_k: bool, across: u32| {
+                    let (length, lines) = if along_k { (depth, across) } else { (across, depth) };
+                    [length / 8, lines, (length / 8 * lines).div_ceil(threads)]
+                };
+                let [a_along, b_along] = [form != Form::Tn, form == Form::Nt];
+                let a = slab(a_along, rows * side * group_rows);
+                let b = slab(b_along, cols * side * group_cols);
+                set(&[("ROWS", rows), ("COLUMNS", cols), ("BLOCKS", rows * cols)]);
+                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", threads)]);
+                set(&[("A_ALONG_K", a_along.into()), ("B_ALONG_K", b_along.into())]);
+                set(&[("DEPTH", depth), ("TURNS", depth / side)]);
+                set(&[("WHOLE_SLABS", terms.is_multiple_of(depth as usize).into())]);
+                set(&[("A_EIGHTS", a[0]), ("A_LINES", a[1]), ("A_LOADS", a[2])]);
+                set(&[("B_EIGHTS", b[0]), ("B_LINES", b[1]), ("B_LOADS", b[2])]);
+                match side {
+                    8 => pick!(product_matrix8_workgroup, product_matrix8_workgroup, product_matrix8_workgroup_halves),
+                    _ => {
+                        pick!(product_matrix16_workgroup, product_matrix16_workgroup, product_matrix16_workgroup_halves)
+                    }
                 }
             }
             Tile::Subgroup { lanes, rows, cols } => {

@@ -335,12 +335,18 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     tiles
 }
 
-/// The tiles of matrix units, where the device has them: for few outputs, for many, and others worth measuring. A software
-/// adapter imitates such units at a sixth of what its processor does without, so they are no candidates there.
+/// The tiles of matrix units, where the device has them: for few outputs, for many, and others worth measuring; through
+/// shared memory, where a workgroup's subgroups can be counted on. A software adapter imitates such units at a sixth of what
+/// its processor does without, so they are no candidates there.
 pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
     let Some((side, lanes)) = device.matrix_units() else { return Vec::new() };
-    let tile = |(rows, cols)| Tile::Matrix { side, rows, cols, group_rows: 2, group_cols: 2, lanes };
-    [(2, 2), (4, 4), (4, 2)].map(tile).to_vec()
+    let straight = |(rows, cols)| Tile::Matrix { side, rows, cols, group_rows: 2, group_cols: 2, lanes };
+    let shared =
+        |(rows, cols, depth)| Tile::MatrixWorkgroup { side, rows, cols, group_rows: 2, group_cols: 2, lanes, depth };
+    match device.fixed_subgroup() {
+        Some(_) => [(2, 2, 32), (4, 4, 32), (2, 4, 32), (2, 2, 64)].map(shared).to_vec(),
+        None => [(2, 2), (4, 4), (4, 2)].map(straight).to_vec(),
+    }
 }
 
 /// The tiles in fours worth measuring for a form, the built-in one last.

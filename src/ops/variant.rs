@@ -31,6 +31,10 @@ impl fmt::Display for Tile {
             Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes } => {
                 write!(f, "matrix {side}x{side} by {rows}x{cols} group {group_rows}x{group_cols} of {lanes} lanes")
             }
+            Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, lanes, depth } => write!(
+                f,
+                "shared matrix {side}x{side} by {rows}x{cols} group {group_rows}x{group_cols} of {lanes} lanes depth {depth}"
+            ),
             Tile::Subgroup { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols}"),
             Tile::Fours { lanes, rows, cols, terms } => {
                 write!(f, "subgroup {lanes} lanes {rows}x{cols} in fours, {terms} terms")
@@ -103,6 +107,12 @@ impl FromStr for Variant {
             {
                 Variant::Product(Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes })
             }
+            (
+                "shared matrix #x# by #x# group #x# of # lanes depth #",
+                &[side, again, rows, cols, group_rows, group_cols, lanes, depth],
+            ) if side == again => {
+                Variant::Product(Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, lanes, depth })
+            }
             ("subgroup # lanes #x#", &[lanes, rows, cols]) => Variant::Product(Tile::Subgroup { lanes, rows, cols }),
             ("subgroup # lanes #x# in fours, # terms", &[lanes, rows, cols, terms]) => {
                 Variant::Product(Tile::Fours { lanes, rows, cols, terms })
@@ -133,6 +143,7 @@ mod tests {
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
             Tile::Fours { lanes: 8, rows: 8, cols: 4, terms: 4 },
             Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
+            Tile::MatrixWorkgroup { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32, depth: 32 },
         ];
         let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Fours(8)];
         let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Fours(8)];

@@ -346,20 +346,17 @@ impl Trainer {
     pub fn step(&mut self, batches: &[MicroBatch<'_>], feature_weight: f32, settings: Settings) {
         assert_eq!(batches.len(), self.options.micro_batches, "micro-batches of a step");
         let readbacks = self.idle.pop().expect("at most three steps in flight; take results first");
-        let write = |name: &str, bytes: &[u8]| {
-            if self.pass.has_input(name) {
-                self.pass.write(&self.device, name, bytes);
-            }
-        };
-        write(inputs::FEATURE_WEIGHT, bytemuck::bytes_of(&feature_weight));
-        self.update.write(&self.device, "settings", bytemuck::bytes_of(&settings));
         for (index, (batch, readback)) in batches.iter().zip(&readbacks).enumerate() {
-            write(inputs::IMAGES, bytemuck::cast_slice(batch.images));
-            write(inputs::ORDER, bytemuck::cast_slice(batch.order));
-            write(inputs::WEIGHTS, bytemuck::cast_slice(batch.loss_weights));
-            write("keep_sum", bytemuck::bytes_of(&(index.min(1) as f32)));
             let last = index + 1 == batches.len();
             let mut submits = Submits::new(&self.device);
+            submits.write(&[
+                (&self.pass, inputs::FEATURE_WEIGHT, bytemuck::bytes_of(&feature_weight)),
+                (&self.pass, inputs::IMAGES, bytemuck::cast_slice(batch.images)),
+                (&self.pass, inputs::ORDER, bytemuck::cast_slice(batch.order)),
+                (&self.pass, inputs::WEIGHTS, bytemuck::cast_slice(batch.loss_weights)),
+                (&self.pass, "keep_sum", bytemuck::bytes_of(&(index.min(1) as f32))),
+                (&self.update, "settings", bytemuck::bytes_of(&settings)),
+            ]);
             submits.record(&self.pass);
             if last {
                 submits.record(&self.update);

@@ -164,7 +164,7 @@ pub async fn tune(
             continue;
         }
         let mut subject = Subject::sized(device, work, before, *of_class, clock).await;
-        if subject.is_err() && matches!(before, Variant::Product(Tile::Matrix { .. })) {
+        if subject.is_err() && matches!(before, Variant::Product(Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. })) {
             tracing::warn!("the variant `{before}` is left out: the adapter refuses it");
             before = Tuning::for_gpus().variant(work);
             need.choose(tuning, before);
@@ -187,9 +187,11 @@ pub async fn tune(
         };
         let sample = Subject::new(device, sample(work), 1)?;
         sample.compile(device, &[&candidates[..], &[web_safe(work)]].concat()).await;
+        subject.compile(device, &candidates).await;
         let want = sample.outputs(device, web_safe(work)).await?;
         let agrees = async |variant| Ok(agree(&sample.outputs(device, variant).await?, &want));
         let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
+        subject.warm(device, before, clock).await?;
         let rounds = if *of_class { &NEAR[..] } else { &[] };
         let measured = measure(&candidates, rounds, &expired, agrees, seconds).await;
         device.check()?;
@@ -205,6 +207,7 @@ pub async fn tune(
         for Look { work, repeats, measured, .. } in &mut looks {
             if !expired() && close(measured, near).len() > 1 {
                 let subject = Subject::new(device, work.clone(), *repeats)?;
+                subject.warm(device, measured[0].0, clock).await?;
                 let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
                 measure_again(measured, near, &expired, seconds).await;
                 device.check()?;
@@ -412,6 +415,7 @@ pub async fn compare(
         if !best.iter().any(|(variant, _)| *variant == chosen) {
             best.push((chosen, f64::INFINITY));
         }
+        subject.warm(device, chosen, clock).await?;
         for _ in 0..PATIENCE {
             let limit = fastest(&best) * HOPELESS;
             for (variant, seconds) in best.iter_mut().filter(|(_, seconds)| *seconds <= limit || limit.is_infinite()) {

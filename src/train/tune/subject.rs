@@ -19,6 +19,10 @@ const REPEATS: f64 = 64.0;
 const TRIAL_FLOPS: f64 = 32e6;
 /// Rows of a product are cut to a multiple of this.
 const ROWS: usize = 64;
+/// Values after which inputs repeat: to make as many as a GPU multiplies in a moment would take longer than that.
+const PATTERN: usize = 251 << 8;
+/// How long a GPU is kept busy before it is timed: while kernels were compiled, its clock went down.
+const WARM_S: f64 = 0.1;
 /// Holds the inputs of what is measured.
 const ARENA: &str = "tuning";
 
@@ -119,10 +123,15 @@ impl Subject {
         let mut arenas = Arenas::default();
         for (shard, ty) in inputs(&work).iter().enumerate() {
             arenas.add(device, ARENA, shard, ty.bytes())?;
-            let values = (0..ty.len()).map(|i| f64::from(((i + 97 * shard) % 251) as f32 / 251.0 - 0.5)).collect();
-            let mut bytes = self_test::bytes(ty, &Array::new(&ty.shape, values));
+            let pattern = (0..ty.len().min(PATTERN)).map(|i| f64::from(((i + 97 * shard) % 251) as f32 / 251.0 - 0.5));
+            let pattern = Array { shape: Vec::new(), data: pattern.collect() };
+            let mut bytes = self_test::bytes(ty, &pattern);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
-            arenas.write(device, ARENA, shard, 0, &bytes);
+            let end = ty.bytes().next_multiple_of(4);
+            for at in (0..end).step_by(bytes.len()) {
+                let some = bytes.len().min((end - at) as usize);
+                arenas.write(device, ARENA, shard, at, &bytes[..some]);
+            }
         }
         Ok(Subject { work, arenas, repeats })
     }
@@ -143,14 +152,20 @@ impl Subject {
         Executor::new(device, self.plan(variant, whole), &self.arenas).await
     }
 
-    /// Compiles the kernels of several variants at once. On a software adapter alone, which takes seconds for one; those of
-    /// others may refuse a variant, whose error is to be its own.
+    /// Compiles the kernels of several variants at once. What the adapter refuses among them fails again when it is used.
     pub(super) async fn compile(&self, device: &Device, variants: &[Variant]) {
-        if device.is_software() {
-            let plans: Vec<_> = variants.iter().map(|variant| self.plan(*variant, true)).collect();
-            let dispatches = plans.iter().flat_map(|plan| &plan.dispatches);
-            device.compile(dispatches.map(|d| (d.kernel, &d.constants[..]))).await;
+        let plans: Vec<_> = variants.iter().map(|variant| self.plan(*variant, true)).collect();
+        let dispatches = plans.iter().flat_map(|plan| &plan.dispatches);
+        device.compile(dispatches.map(|d| (d.kernel, &d.constants[..]))).await;
+    }
+
+    /// Keeps a GPU busy until its clock has risen.
+    pub(super) async fn warm(&self, device: &Device, variant: Variant, clock: Clock<'_>) -> Result<()> {
+        let began = clock();
+        while !device.is_software() && clock() - began < WARM_S {
+            self.seconds(device, variant, 0.0, clock).await?;
         }
+        Ok(())
     }
 
     /// Every output in full.
