@@ -101,12 +101,18 @@ fn every_attention_agrees_with_the_oracle() {
             return;
         }
         let quads = |group, rows| Rows::Quads { group, rows };
-        let others = [Rows::Workgroup(8), quads(8, 1), quads(4, 3)];
+        let shared = |group| Rows::Shared { group };
+        let others = [Rows::Workgroup(8), quads(8, 1), quads(4, 3), shared(8), shared(64)];
         for attention in row_candidates(&device).into_iter().chain(others) {
-            let attended = samples().into_iter().filter(|sample| is_of(sample, "attention"));
+            let mut attended: Vec<_> = samples().into_iter().filter(|sample| is_of(sample, "attention")).collect();
+            // Wide heads compile long elsewhere.
+            if attention == shared(8) {
+                let wide = |head: usize| Sample::random(Attention { heads: 1, first_query: 3 }, &[&[1, 13, 3 * head]]);
+                attended.extend([84, 100].map(wide));
+            }
             let mut other = tuning.clone();
             other.attention = attention;
-            check_with_halves(&device, &other, attended.collect(), !matches!(attention, Rows::Workgroup(_)));
+            check_with_halves(&device, &other, attended, !matches!(attention, Rows::Workgroup(_)));
         }
     });
 }

@@ -3,7 +3,8 @@
 use super::prelude::*;
 use crate::kernels::{
     attention as workgroup, attention_fours_half_subgroup as fours_half, attention_fours_subgroup as fours,
-    attention_quads as quads, attention_quads_half as quads_half,
+    attention_quads as quads, attention_quads_half as quads_half, attention_shared as shared,
+    attention_shared_half as shared_half, attention_shared_scalar as shared_scalar,
 };
 
 /// Attention of every head. One input `qkv [batch, tokens, 3 inner]` attends to itself (columns q, k, v); two inputs
@@ -35,6 +36,12 @@ pub enum Rows {
         /// Rows of an invocation. More than one suit software adapters, which have no registers to run out of.
         rows: u32,
     },
+    /// A workgroup that copies the rows of the other side into its memory, where teams of 4 or 8 of its invocations
+    /// take them for several rows at once. Heads that are too wide for that memory are left to `Workgroup(64)`.
+    Shared {
+        /// Invocations of a workgroup.
+        group: u32,
+    },
     /// A subgroup of this many invocations, [`shared_rows`] each, that shares each load and loads values in fours; needs
     /// 64-bit integers. Heads whose columns are no multiple of 4 are left to `Workgroup(8)`.
     Fours(u32),
@@ -52,9 +59,55 @@ fn shared_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
     }
 }
 
+/// Keys that a team takes at a time in [`Rows::Shared`].
+const KEYS: u32 = 4;
+/// Bytes of a workgroup's memory on every adapter of WebGPU's.
+const MEMORY: u32 = 16 << 10;
+
+/// How [`Rows::Shared`] divides its work.
+struct Teams {
+    /// Invocations of a team.
+    lanes: u32,
+    /// Fours of columns of an invocation.
+    cols: u32,
+    /// Pairs of rows of a team in the backward pass.
+    pairs: u32,
+    /// Rows of the other side that the workgroup copies at a time.
+    block: u32,
+}
+
+impl Teams {
+    /// Those of a workgroup of this many invocations, if its memory suffices. An invocation's values fit its registers,
+    /// but in very wide heads, and its copies take up to 4 loads of each side.
+    fn of(part: Part, group: u32, head: usize) -> Option<Teams> {
+        let quads = head.div_ceil(4) as u32;
+        let (lanes, pairs) = match part {
+            // Each load then feeds twice as many sums, for more that is handed around.
+            Part::BackwardQ | Part::BackwardKv if (13..=24).contains(&quads) && group <= 64 => (8, 2),
+            _ if quads <= 20 => (4, 1),
+            _ => (8, 1),
+        };
+        let cols = quads.div_ceil(lanes);
+        let units = KEYS * pairs;
+        let handed = units * (group + 1) + units * group / lanes;
+        let left = (MEMORY / 16).saturating_sub(handed) / (2 * cols * lanes) / KEYS;
+        let copied = (4 * group / (cols * lanes) / KEYS).max(1);
+        Some(Teams { lanes, cols, pairs, block: KEYS * left.min(copied) }).filter(|teams| teams.block > 0)
+    }
+
+    /// Rows of a workgroup of this many invocations.
+    fn rows(&self, part: Part, group: u32) -> u32 {
+        let each = if matches!(part, Part::Forward) { 4 } else { 2 * self.pairs };
+        group / self.lanes * each
+    }
+}
+
 impl Rows {
     fn fitting(self, head: usize) -> Rows {
         match self {
+            Rows::Shared { group } if PARTS.iter().any(|part| Teams::of(*part, group, head).is_none()) => {
+                Rows::Workgroup(64)
+            }
             Rows::Fours(_) if !head.is_multiple_of(4) => Rows::Workgroup(8),
             Rows::Quads { group, .. } if !head.is_multiple_of(4) => Rows::Workgroup(group),
             rows => rows,
@@ -69,15 +122,21 @@ enum Part {
     BackwardKv,
 }
 
+const PARTS: [Part; 3] = [Part::Forward, Part::BackwardQ, Part::BackwardKv];
+
 /// The kernels in the order of [`Part`].
 static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &workgroup::BACKWARD_KV];
 static QUADS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV];
 static QUADS_OF_ROWS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV_AT_ONCE];
+static SHARED: [&Kernel; 3] = [&shared::FORWARD, &shared::BACKWARD_Q, &shared::BACKWARD_KV];
+/// The same for heads of any number of columns.
+static SHARED_SCALAR: [&Kernel; 3] = [&shared_scalar::FORWARD, &shared_scalar::BACKWARD_Q, &shared_scalar::BACKWARD_KV];
 static FOURS: [&Kernel; 3] = [&fours::FORWARD, &fours::BACKWARD_Q, &fours::BACKWARD_KV];
 /// The same for values in half precision.
 static QUADS_HALF: [&Kernel; 3] = [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV];
 static QUADS_OF_ROWS_HALF: [&Kernel; 3] =
     [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV_AT_ONCE];
+static SHARED_HALF: [&Kernel; 3] = [&shared_half::FORWARD, &shared_half::BACKWARD_Q, &shared_half::BACKWARD_KV];
 static FOURS_HALF: [&Kernel; 3] = [&fours_half::FORWARD, &fours_half::BACKWARD_Q, &fours_half::BACKWARD_KV];
 
 /// Where queries, keys and values stand, taken from the input types.
@@ -141,8 +200,9 @@ impl Attention {
     /// How rows are shared, if that can be done with values in half precision.
     fn half_rows(&self, x: &[TensorType], tuning: &Tuning) -> Option<Rows> {
         let at = self.layout(x).expect("checked when recorded");
-        let rows = tuning.attention.fitting(self.head(&at));
-        (!matches!(rows, Rows::Workgroup(_))).then_some(rows)
+        let head = self.head(&at);
+        let rows = tuning.attention.fitting(head);
+        (head.is_multiple_of(4) && !matches!(rows, Rows::Workgroup(_))).then_some(rows)
     }
 
     /// One of the kernels over `rows` queries or keys, of values of this type.
@@ -162,6 +222,28 @@ impl Attention {
                         (false, true) => &QUADS_OF_ROWS_HALF,
                     },
                     group * rows,
+                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
+                )
+            }
+            Rows::Shared { group } => {
+                let teams = Teams::of(part, group, head).expect("a fitting head");
+                let Teams { lanes, cols, pairs, block } = teams;
+                let sizes = [
+                    ("GROUP", group),
+                    ("LANES", lanes),
+                    ("COLS", cols),
+                    ("VALUES", 4 * cols),
+                    ("PAIRS", pairs),
+                    ("BLOCK", block),
+                    ("LOADS", (block * cols * lanes).div_ceil(group)),
+                ];
+                (
+                    match (head.is_multiple_of(4), half) {
+                        (true, false) => &SHARED,
+                        (true, true) => &SHARED_HALF,
+                        (false, _) => &SHARED_SCALAR,
+                    },
+                    teams.rows(part, group),
                     sizes.map(|(name, value)| Constant { name, value }).to_vec(),
                 )
             }
@@ -380,6 +462,7 @@ pub(super) fn samples() -> Vec<Sample> {
     vec![
         Sample::random(op(3, 0), &[&[2, 67, 3 * 3 * 7]]),
         Sample::random(op(2, 5), &[&[2, 21, 3 * 2 * 42]]),
+        Sample::random(op(1, 37), &[&[1, 110, 3 * 16]]),
         Sample::random(op(2, 5), &[&[2, 21, 3 * 2 * 12]]),
         Sample::random(op(1, 2), &[&[1, 9, 3 * 20]]),
         Sample::random(op(3, 0), &[&[2, 70, 3 * 16], &[2, 9, 2 * 3 * 16]]),
@@ -389,4 +472,24 @@ pub(super) fn samples() -> Vec<Sample> {
     .chain(in_halves(op(2, 5), &[&[2, 21, 3 * 2 * 12]]))
     .chain(in_halves(op(3, 0), &[&[2, 70, 3 * 16], &[2, 9, 2 * 3 * 16]]))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workgroup_that_shares_rows_stays_within_its_memory() {
+        for (part, group) in PARTS.into_iter().flat_map(|part| [8, 64, 128].map(|group| (part, group))) {
+            for head in 1..600 {
+                let Some(Teams { lanes, cols, pairs, block }) = Teams::of(part, group, head) else { continue };
+                let quads = 2 * block * cols * lanes + KEYS * pairs * (group + 1 + group / lanes);
+                assert!(16 * quads <= MEMORY && block.is_multiple_of(KEYS), "{group} {head}");
+                assert!((4 * cols * lanes) as usize >= head && group.is_multiple_of(lanes), "{group} {head}");
+                assert!(lanes >= KEYS * pairs, "{group} {head}");
+            }
+            assert!((1..=128).all(|head| Teams::of(part, group, head).is_some()), "{group}");
+        }
+        assert_eq!(Rows::Shared { group: 64 }.fitting(512), Rows::Workgroup(64));
+    }
 }

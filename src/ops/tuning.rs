@@ -134,8 +134,7 @@ impl Tuning {
 
     /// The built-in choice for everything that is no software rasterizer.
     pub fn for_gpus() -> Tuning {
-        Tuning::uniform(NARROW, Rows::Quads { group: 64, rows: 1 }, NormRows::Workgroup(64))
-            .with_products(Size::Large, WIDE)
+        Tuning::uniform(NARROW, Rows::Shared { group: 64 }, NormRows::Workgroup(64)).with_products(Size::Large, WIDE)
     }
 
     /// The same with matrix units for products in half precision, where the device has them: larger tiles for more outputs.
@@ -370,16 +369,16 @@ fn wide_lanes(device: &Device) -> Option<u32> {
 
 /// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
 pub fn row_candidates(device: &Device) -> Vec<Rows> {
-    let shared = wide_lanes(device).map(Rows::Fours);
+    let fours = wide_lanes(device).map(Rows::Fours);
     // Software adapters compile each for seconds.
-    let (groups, quads): (&[u32], &[(u32, u32)]) = match shared {
-        _ if !device.is_software() => (&[64, 8], &[(64, 1), (128, 1)]),
-        Some(_) => (&[64], &[]),
-        None => (&[64], &[(4, 4), (4, 8)]),
+    let (quads, shared): (&[(u32, u32)], &[u32]) = match fours {
+        _ if !device.is_software() => (&[(64, 1)], &[128, 64]),
+        Some(_) => (&[], &[]),
+        None => (&[(4, 4), (4, 8)], &[]),
     };
-    let groups = groups.iter().map(|group| Rows::Workgroup(*group));
     let quads = quads.iter().map(|&(group, rows)| Rows::Quads { group, rows });
-    groups.chain(quads).chain(shared).collect()
+    let shared = shared.iter().map(|&group| Rows::Shared { group });
+    [Rows::Workgroup(64)].into_iter().chain(quads).chain(shared).chain(fours).collect()
 }
 
 /// The ways of layer normalisation worth measuring on a device, its built-in one and the web-safe one among them.

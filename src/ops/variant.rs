@@ -48,6 +48,7 @@ impl fmt::Display for Rows {
         match self {
             Rows::Workgroup(rows) => write!(f, "workgroup of {rows} rows"),
             Rows::Quads { group, rows } => write!(f, "workgroup of {group} by {rows} rows in fours"),
+            Rows::Shared { group } => write!(f, "workgroup of {group} that shares rows"),
             Rows::Fours(lanes) => write!(f, "subgroup of {lanes}, rows in fours"),
         }
     }
@@ -119,6 +120,7 @@ impl FromStr for Variant {
             }
             ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
             ("workgroup of # by # rows in fours", &[group, rows]) => Variant::Attention(Rows::Quads { group, rows }),
+            ("workgroup of # that shares rows", &[group]) => Variant::Attention(Rows::Shared { group }),
             ("subgroup of #, rows in fours", &[lanes]) => Variant::Attention(Rows::Fours(lanes)),
             ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
             ("invocation a row in fours, # a workgroup", &[rows]) => Variant::LayerNorm(NormRows::Quads(rows)),
@@ -145,7 +147,8 @@ mod tests {
             Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
             Tile::MatrixWorkgroup { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32, depth: 32 },
         ];
-        let rows = [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Fours(8)];
+        let rows =
+            [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Shared { group: 128 }, Rows::Fours(8)];
         let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Fours(8)];
         let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
         for variant in tiles.map(Variant::Product).into_iter().chain(others) {

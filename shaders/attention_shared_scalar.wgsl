@@ -1,0 +1,68 @@
+// Softmax attention whose workgroups share their loads, for heads of any number of columns: a value a load.
+#include "common/attention.wgsl"
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read> kv: array<f32>;
+@group(0) @binding(3) var<storage, read> y_in: array<f32>;
+@group(0) @binding(4) var<storage, read> dy: array<f32>;
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;
+@group(0) @binding(9) var<storage, read_write> dq: array<f32>;
+@group(0) @binding(11) var<storage, read_write> dkv: array<f32>;
+#include "common/attention_shared.wgsl"
+
+// The values of a head's row, quad by quad; past it are zeros.
+fn q_quad(row: u32, quad: u32) -> vec4<f32> {
+    var v = vec4(0.0);
+    // unroll
+    for (var i = 0u; i < 4u; i++) {
+        if quad * 4u + i < HEAD { v[i] = q[row + quad * 4u + i]; }
+    }
+    return v;
+}
+
+fn kv_quad(row: u32, quad: u32) -> vec4<f32> {
+    var v = vec4(0.0);
+    // unroll
+    for (var i = 0u; i < 4u; i++) {
+        if quad * 4u + i < HEAD { v[i] = kv[row + quad * 4u + i]; }
+    }
+    return v;
+}
+
+fn y_quad(row: u32, quad: u32) -> vec4<f32> {
+    var v = vec4(0.0);
+    // unroll
+    for (var i = 0u; i < 4u; i++) {
+        if quad * 4u + i < HEAD { v[i] = y_in[row + quad * 4u + i]; }
+    }
+    return v;
+}
+
+fn dy_quad(row: u32, quad: u32) -> vec4<f32> {
+    var v = vec4(0.0);
+    // unroll
+    for (var i = 0u; i < 4u; i++) {
+        if quad * 4u + i < HEAD { v[i] = dy[row + quad * 4u + i]; }
+    }
+    return v;
+}
+
+fn put_y(row: u32, quad: u32, v: vec4<f32>) {
+    // unroll
+    for (var i = 0u; i < 4u; i++) {
+        if quad * 4u + i < HEAD { y[row + quad * 4u + i] = v[i]; }
+    }
+}
+
+fn put_dq(row: u32, quad: u32, v: vec4<f32>) {
+    // unroll
+    for (var i = 0u; i < 4u; i++) {
+        if quad * 4u + i < HEAD { dq[row + quad * 4u + i] = v[i]; }
+    }
+}
+
+fn put_dkv(row: u32, quad: u32, v: vec4<f32>) {
+    // unroll
+    for (var i = 0u; i < 4u; i++) {
+        if quad * 4u + i < HEAD { dkv[row + quad * 4u + i] = v[i]; }
+    }
+}
