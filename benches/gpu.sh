@@ -3,8 +3,9 @@
 # and copy, and PyTorch on the same machine where it has CUDA. Writes docs/performance.md. Checks a training step of each
 # precision against its fixture first, so that no figure comes from a wrong step.
 #
-#   benches/gpu.sh [--adapter NAME] [--batch N] [--steps N] [--model PRESET] [--out FILE] [--allow-software]
+#   benches/gpu.sh [--adapter NAME] [--batch N] [--steps N] [--model PRESET] [--out FILE] [--candidates] [--allow-software]
 #
+# --candidates adds the rate of every kernel variant at every shape of the step, which takes minutes.
 # On a software adapter it stops, unless --allow-software is given (to try the script; add `--model nano --batch 1`).
 # BOOTMAE and PYTHON name other programs than those found or built here.
 set -eu
@@ -12,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . benches/common.sh
 
 command="benches/gpu.sh $*"
-adapter= batch=64 steps=20 model=base out=docs/performance.md software=
+adapter= batch=64 steps=20 model=base out=docs/performance.md candidates= software=
 usage() {
     sed -n '/^#   benches/s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
@@ -20,6 +21,7 @@ usage() {
 while [ $# -gt 0 ]; do
     case $1 in
     --allow-software) software=yes && shift && continue ;;
+    --candidates) candidates=yes && shift && continue ;;
     --adapter | --batch | --steps | --model | --out) [ $# -ge 2 ] || usage ;;
     *) usage ;;
     esac
@@ -68,10 +70,12 @@ for precision in f32 f16; do
         cat "$scratch/err" >&2
         exit 1
     fi
-    say "bootmae: every kernel variant at every shape of the step in $precision"
-    "$bootmae" bench --candidates --model "$model" --image-size 224 --patch-size 16 --batch-size "$batch" \
-        --precision "$precision" ${adapter:+--adapter "$adapter"} \
-        >"$scratch/candidates-$precision" 2>"$scratch/err" || cat "$scratch/err" >&2
+    if [ -n "$candidates" ]; then
+        say "bootmae: every kernel variant at every shape of the step in $precision"
+        "$bootmae" bench --candidates --model "$model" --image-size 224 --patch-size 16 --batch-size "$batch" \
+            --precision "$precision" ${adapter:+--adapter "$adapter"} \
+            >"$scratch/candidates-$precision" 2>"$scratch/err" || cat "$scratch/err" >&2
+    fi
     of() { value "$1" "$precision"; }
     row "bootmae, $precision" "$(of step_ms)" "$(of images_per_s)" "$(of gflops)"
 done
@@ -135,12 +139,14 @@ mkdir -p "$(dirname "$out")"
     both "GPU memory" peak_bytes 0 9.5367431640625e-7 MiB
     echo
     for precision in f32 f16; do
-        echo "## Kernel variants in $precision"
-        echo "\`bootmae bench --candidates --precision $precision\`: the rate of each, at each different shape of the step."
-        echo "\`\`\`"
-        cat "$scratch/candidates-$precision"
-        echo "\`\`\`"
-        echo
+        if [ -n "$candidates" ]; then
+            echo "## Kernel variants in $precision"
+            echo "\`bootmae bench --candidates --precision $precision\`: the rate of each, at each different shape of the step."
+            echo "\`\`\`"
+            cat "$scratch/candidates-$precision"
+            echo "\`\`\`"
+            echo
+        fi
         echo "## Where the time goes in $precision"
         if grep -q '"kernel":' "$scratch/bench-$precision"; then
             echo "Each dispatch in a pass of its own. GB/s count what is bound once; small tensors stay in caches and can"

@@ -1,7 +1,8 @@
 // Matrix product of operands in half precision by matrix units, with sums in f32: a workgroup copies a slab of DEPTH terms
 // of its rows and columns into its shared memory, and its subgroups, which are GROUP_M * GROUP_N, load their blocks from
-// there. Eight neighbouring values move at once. While a slab is used, the next one is on its way. Long sums may be divided
-// among workgroups along z, as in `product_workgroup.wgsl`; `part` is a multiple of DEPTH.
+// there. Eight neighbouring values move at once. What a slab's way takes other workgroups fill: to hold the next one in
+// registers meanwhile leaves room for fewer of them. Long sums may be divided among workgroups along z, as in
+// `product_workgroup.wgsl`; `part` is a multiple of DEPTH.
 #include "common/matrix_blocks.wgsl"
 const DEPTH: u32 = 32u;
 const TURNS: u32 = 2u;          // DEPTH / SIDE
@@ -28,11 +29,9 @@ struct Eight { low: vec4<f16>, high: vec4<f16> }
 
 var<workgroup> slab_a: array<vec4<f16>, A_LINES * A_STRIDE / 4u>;
 var<workgroup> slab_b: array<vec4<f16>, B_LINES * B_STRIDE / 4u>;
-// Where the eights of the first slab lie that an invocation loads, and the next ones.
+// Where the eights of the first slab lie that an invocation copies.
 var<private> from_a: array<u32, A_LOADS>;
 var<private> from_b: array<u32, B_LOADS>;
-var<private> next_a: array<Eight, A_LOADS>;
-var<private> next_b: array<Eight, B_LOADS>;
 
 fn locate(row: u32, column: u32, local: u32) {
     // unroll
@@ -51,28 +50,28 @@ fn locate(row: u32, column: u32, local: u32) {
     }
 }
 
-fn fetch(k: u32, local: u32) {
+// All loads first, then all stores.
+fn copy_slab(k: u32, local: u32) {
     let a_step = select(k * (params.a_k / 8u), k / 8u, A_ALONG_K == 1u);
     let b_step = select(k * (params.b_k / 8u), k / 8u, B_ALONG_K == 1u);
+    var next_a: array<Eight, A_LOADS>;
+    var next_b: array<Eight, B_LOADS>;
     // unroll
     for (var l = 0u; l < A_LOADS; l++) {
         let index = local + l * THREADS;
         let term = k + select(index / A_EIGHTS, index % A_EIGHTS * 8u, A_ALONG_K == 1u);
-        var v = Eight();
-        if (A_FULL || index < A_EIGHTS * A_LINES) && (WHOLE_SLABS == 1u || term < params.k) { v = a[from_a[l] + a_step]; }
-        next_a[l] = v;
+        if (A_FULL || index < A_EIGHTS * A_LINES) && (WHOLE_SLABS == 1u || term < params.k) {
+            next_a[l] = a[from_a[l] + a_step];
+        }
     }
     // unroll
     for (var l = 0u; l < B_LOADS; l++) {
         let index = local + l * THREADS;
         let term = k + select(index / B_EIGHTS, index % B_EIGHTS * 8u, B_ALONG_K == 1u);
-        var v = Eight();
-        if (B_FULL || index < B_EIGHTS * B_LINES) && (WHOLE_SLABS == 1u || term < params.k) { v = b[from_b[l] + b_step]; }
-        next_b[l] = v;
+        if (B_FULL || index < B_EIGHTS * B_LINES) && (WHOLE_SLABS == 1u || term < params.k) {
+            next_b[l] = b[from_b[l] + b_step];
+        }
     }
-}
-
-fn stash(local: u32) {
     // unroll
     for (var l = 0u; l < A_LOADS; l++) {
         let index = local + l * THREADS;
@@ -114,11 +113,9 @@ fn accumulate(group: vec3<u32>, local: u32, at: vec2<u32>) {
     let first = group.z * params.part;
     let end = min(first + params.part, params.k);
     locate(group.y * GROUP_M * ROWS * SIDE, group.x * GROUP_N * COLUMNS * SIDE, local);
-    fetch(first, local);
     for (var k = first; k < end; k += DEPTH) {
-        stash(local);
+        copy_slab(k, local);
         workgroupBarrier();
-        if k + DEPTH < end { fetch(k + DEPTH, local); }
         // unroll
         for (var turn = 0u; turn < TURNS; turn++) {
             var x = array<OfB, COLUMNS>();
@@ -147,26 +144,32 @@ fn forward(
 ) {
     let at = tile_at(subgroup);
     accumulate(group, local, at);
-    let own = subgroup * SIDE * BLOCK_STRIDE;
+    let own = subgroup * COLUMNS * BLOCK_SIZE;
     let first = group.z * (params.m * params.n / 4u);
     let begin = vec2(group.y * GROUP_M * ROWS, group.x * GROUP_N * COLUMNS) * SIDE;
     let end = begin + vec2(GROUP_M * ROWS, GROUP_N * COLUMNS) * SIDE;
     let direct = is_direct() && end.x <= params.m && end.y <= params.n;
     // unroll
     for (var i = 0u; i < ROWS; i++) {
+        let row = begin.x + at.x + i * SIDE;
+        let column = begin.y + at.y;
         // unroll
         for (var j = 0u; j < COLUMNS; j++) {
-            let row = begin.x + at.x + i * SIDE;
-            let column = begin.y + at.y + j * SIDE;
             let found = acc[i * COLUMNS + j];
             if direct {
-                store_at_once(found, first, row, column);
+                store_at_once(found, first, row, column + j * SIDE);
             } else {
-                coopStoreT(found, &block[own], BLOCK_STRIDE);
-                workgroupBarrier();
-                store_piecewise(own, lane, lanes, first, row, column);
-                workgroupBarrier();
+                let to = own + j * BLOCK_SIZE;
+                coopStoreT(found, &block[to], BLOCK_STRIDE);
             }
+        }
+        if !direct {
+            workgroupBarrier();
+            // unroll
+            for (var j = 0u; j < COLUMNS; j++) {
+                store_piecewise(own + j * BLOCK_SIZE, lane, lanes, first, row, column + j * SIDE);
+            }
+            workgroupBarrier();
         }
     }
 }
@@ -179,17 +182,21 @@ fn forward_gelu(
 ) {
     let at = tile_at(subgroup);
     accumulate(group, local, at);
-    let own = subgroup * SIDE * BLOCK_STRIDE;
+    let own = subgroup * COLUMNS * BLOCK_SIZE;
     let begin = vec2(group.y * GROUP_M * ROWS, group.x * GROUP_N * COLUMNS) * SIDE;
     // unroll
     for (var i = 0u; i < ROWS; i++) {
         // unroll
         for (var j = 0u; j < COLUMNS; j++) {
             let found = acc[i * COLUMNS + j];
-            coopStoreT(found, &block[own], BLOCK_STRIDE);
-            workgroupBarrier();
-            store_with_gelu(own, lane, lanes, begin.x + at.x + i * SIDE, begin.y + at.y + j * SIDE);
-            workgroupBarrier();
+            let to = own + j * BLOCK_SIZE;
+            coopStoreT(found, &block[to], BLOCK_STRIDE);
         }
+        workgroupBarrier();
+        // unroll
+        for (var j = 0u; j < COLUMNS; j++) {
+            store_with_gelu(own + j * BLOCK_SIZE, lane, lanes, begin.x + at.x + i * SIDE, begin.y + at.y + j * SIDE);
+        }
+        workgroupBarrier();
     }
 }

@@ -9,7 +9,7 @@ mod timing;
 mod upload;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
     sync::{Arc, Mutex},
@@ -37,8 +37,9 @@ pub struct DeviceOptions {
     pub checked: bool,
     /// Ask for WebGPU's default limits instead of everything the adapter offers.
     pub web_limits: bool,
-    /// The most seconds that a submit of several dispatches may take on a slow GPU. Without it 0.2, and no bound on
-    /// software adapters: nothing resets those, and one submit waits there for the one before.
+    /// The most seconds that a submit of several dispatches may take on the slowest GPU worth training on. Without it 0.2 on
+    /// this one, once it has shown how fast it is, and no bound on software adapters: nothing resets those, and one submit
+    /// waits there for the one before.
     pub submit_s: Option<f64>,
     /// Compile other shaders than the program's, to see that a driver which computes wrongly is found out.
     pub rewrite: Option<Rewrite>,
@@ -95,6 +96,8 @@ pub struct Device {
     pipelines: RefCell<HashMap<PipelineKey, Rc<wgpu::ComputePipeline>>>,
     #[cfg(not(target_arch = "wasm32"))]
     uploads: upload::Uploads,
+    /// How many times faster than the slowest GPU this one is at least.
+    speed: Cell<f64>,
     fault: Fault,
 }
 
@@ -150,6 +153,7 @@ impl Device {
             pipelines: RefCell::default(),
             #[cfg(not(target_arch = "wasm32"))]
             uploads: upload::Uploads::default(),
+            speed: Cell::new(1.0),
             fault,
         })
     }
@@ -170,6 +174,11 @@ impl Device {
         self.raw.limits().max_compute_workgroups_per_dimension
     }
 
+    /// Bytes of shared memory that a workgroup may have.
+    pub fn shared_bytes(&self) -> u32 {
+        self.raw.limits().max_compute_workgroup_storage_size
+    }
+
     /// Whether shaders are compiled with bounds checks.
     pub fn is_checked(&self) -> bool {
         self.options.checked
@@ -179,7 +188,15 @@ impl Device {
     pub(crate) fn submit_s(&self) -> f64 {
         /// A screen that stands still longer is noticed; systems reset a GPU after one or two seconds.
         const NOTICED_S: f64 = 0.2;
-        self.options.submit_s.unwrap_or(if self.is_software() { f64::INFINITY } else { NOTICED_S })
+        let bound = if self.is_software() { f64::INFINITY } else { NOTICED_S * self.speed.get() };
+        self.options.submit_s.unwrap_or(bound)
+    }
+
+    /// Hears that what takes the slowest GPU `slowest` seconds was done within `taken` seconds.
+    pub(crate) fn learn_speed(&self, slowest: f64, taken: f64) {
+        /// Other programs may take half of a GPU at any moment.
+        const SAFE: f64 = 0.5;
+        self.speed.set((SAFE * slowest / taken).max(1.0));
     }
 
     /// Whether the adapter is a software rasterizer.

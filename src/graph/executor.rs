@@ -214,6 +214,11 @@ impl Executor {
         }
     }
 
+    /// Seconds that the plan takes at most on any GPU worth training on, see [`Planned::seconds`](super::Planned::seconds).
+    pub(crate) fn seconds(&self) -> f64 {
+        self.steps.iter().map(|step| step.seconds).sum()
+    }
+
     /// Whether the plan reads an input of this name.
     pub fn has_input(&self, input: &str) -> bool {
         self.plan.inputs.contains_key(input)

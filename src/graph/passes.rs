@@ -3,7 +3,9 @@
 use std::{any::Any, rc::Rc};
 
 use super::{Node, Op, Origin, Recorded, Value, ValueId};
-use crate::ops::{Gelu, GeluAndSlope, GeluBackward, Product, TimesSlope, Tuning};
+use crate::ops::{
+    Gelu, GeluAndSlope, GeluBackward, MaskedMse, MaskedMseAndGradient, MaskedMseBackward, Product, TimesSlope, Tuning,
+};
 
 /// Merges operations into those that produce their input, as far as [`Op::absorb`](super::Op::absorb) knows how, so that
 /// values are not written and read again in between. `wanted` are the values that must stay.
@@ -22,9 +24,6 @@ pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId],
 /// slope have most of their arithmetic in common, and the result itself is then read by nothing else. `wanted` are the
 /// values that must stay.
 pub(super) fn keep_slopes(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId], tuning: &Tuning) {
-    fn is<T: Op>(node: &Node) -> bool {
-        (&*node.op as &dyn Any).is::<T>()
-    }
     let Recorded { nodes, values, .. } = recorded;
     for index in 0..nodes.len() {
         if !(needed[index] && tuning.fuse_gelu && is::<Gelu>(&nodes[index])) {
@@ -47,6 +46,54 @@ pub(super) fn keep_slopes(recorded: &mut Recorded, needed: &[bool], wanted: &[Va
             nodes[at].inputs[0] = slope;
         }
     }
+}
+
+fn is<T: Op>(node: &Node) -> bool {
+    (&*node.op as &dyn Any).is::<T>()
+}
+
+/// Lets a loss compute its gradient at once, where what that is multiplied by does not wait for the loss: prediction and
+/// target then end with it. What makes that factor goes before the loss.
+pub(super) fn fuse_losses(recorded: &mut Recorded) {
+    while let Some((loss, backward, factors)) = fusible_loss(recorded) {
+        let node = |index: usize| recorded.nodes[index].clone();
+        let (first, last) = (node(loss), node(backward));
+        let fused = Node {
+            op: Rc::new(MaskedMseAndGradient),
+            inputs: last.inputs,
+            outputs: first.outputs.iter().chain(&last.outputs).copied().collect(),
+            ..first
+        };
+        let moved = factors.iter().map(|index| node(*index)).chain([fused]).collect::<Vec<_>>();
+        let stays = |index: &usize| *index != loss && *index != backward && !factors.contains(index);
+        let before = (0..loss).map(node);
+        let after = (loss..recorded.nodes.len()).filter(stays).map(node);
+        recorded.nodes = before.chain(moved).chain(after).collect();
+        number(recorded);
+    }
+}
+
+/// A loss, its gradient, and the nodes after the loss that make the gradient's factor, if all of these can go before it.
+fn fusible_loss(recorded: &Recorded) -> Option<(usize, usize, Vec<usize>)> {
+    let Recorded { nodes, values } = recorded;
+    (0..nodes.len()).filter(|index| is::<MaskedMseBackward>(&nodes[*index])).find_map(|backward| {
+        let own = &nodes[backward].inputs;
+        let loss = (0..backward).find(|index| is::<MaskedMse>(&nodes[*index]) && nodes[*index].inputs == own[..3])?;
+        let (mut factors, mut asked) = (Vec::new(), vec![own[3]]);
+        while let Some(id) = asked.pop() {
+            match values[id.0].origin {
+                Origin::Node(at) if at == loss || !nodes[at].op.overwrites().is_empty() => return None,
+                Origin::Node(at) if at > loss => {
+                    factors.push(at);
+                    asked.extend(&nodes[at].inputs);
+                }
+                _ => {}
+            }
+        }
+        factors.sort_unstable();
+        factors.dedup();
+        Some((loss, backward, factors))
+    })
 }
 
 /// Puts two operations in the place of one where [`Op::divide`](super::Op::divide) asks for it.
@@ -123,8 +170,26 @@ fn moves_past_update(between: &[Option<Node>]) -> bool {
 mod tests {
     use crate::{
         graph::{Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
-        ops::{Form, Gelu, LayerNorm, Product, Tuning},
+        ops::{Elementwise, Form, Gelu, LayerNorm, MaskedMse, Product, Tuning},
     };
+
+    #[test]
+    fn a_loss_takes_its_gradient_in_unless_that_waits_for_the_loss() {
+        let graph = Graph::new();
+        let input = |name: &'static str, shape: &[usize]| graph.input(name, TensorType::f32(shape));
+        let [x, target] = ["x", "target"].map(|name| input(name, &[8, 4]));
+        let (each, factor) = (input("each", &[8]), input("factor", &[1]));
+        let loss = x.then(MaskedMse, &[target, each]);
+        let seed = factor.then(Elementwise::Multiply, &[factor]);
+        let ops = |seed| {
+            let dx = gradients(loss, seed, &[x])[0];
+            let plan = Plan::new(&graph, &[Fetch::new("dx", dx), Fetch::new("loss", loss)], &PlanOptions::default());
+            plan.dispatches.iter().map(|d| d.op).collect::<Vec<_>>()
+        };
+        assert_eq!(ops(seed), ["multiply", "masked_mse+backward", "masked_mse+backward"]);
+        let waits = loss.then(Elementwise::Multiply, &[factor]);
+        assert_eq!(ops(waits), ["masked_mse", "masked_mse", "multiply", "masked_mse_backward"]);
+    }
 
     #[test]
     fn a_long_sum_of_few_outputs_is_divided_on_gpus_alone() {

@@ -170,6 +170,7 @@ impl Plan {
         if !options.no_fusion {
             let needed = needed_nodes(&recorded, fetch);
             passes::fuse(&mut recorded, &needed, &wanted, &options.tuning);
+            passes::fuse_losses(&mut recorded);
             passes::divide(&mut recorded, &options.tuning);
         }
         let needed = needed_nodes(&recorded, fetch);

@@ -1,6 +1,6 @@
 //! The weighted squared error over masked patches.
 
-use super::prelude::*;
+use super::{NormRows, grid, prelude::*};
 
 /// `loss [1] = mean over rows of weight * mean over columns of (x - target)^2`; inputs x, target and weight (one a row).
 /// Over masked rows alone this is the published loss: the mean over all patches divided by the share that is masked.
@@ -10,6 +10,11 @@ pub struct MaskedMse;
 /// `dx` of [`MaskedMse`]; inputs x, target, weight and dloss.
 #[derive(Debug, Clone, Copy)]
 pub struct MaskedMseBackward;
+
+/// [`MaskedMse`] and its gradient in one; inputs x, target, weight and dloss, outputs those of both. Recorded by a pass, not
+/// by models: x and the target need not stay until the backward pass.
+#[derive(Debug, Clone, Copy)]
+pub struct MaskedMseAndGradient;
 
 fn params(x: &TensorType) -> kernels::masked_mse::Params {
     kernels::masked_mse::Params { rows: x.rows() as u32, cols: x.cols() as u32 }
@@ -69,11 +74,43 @@ impl Op for MaskedMseBackward {
     }
 }
 
+impl Op for MaskedMseAndGradient {
+    fn name(&self) -> &'static str {
+        "masked_mse+backward"
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        Ok([MaskedMse.infer(&x[..3])?, MaskedMseBackward.infer(x)?].concat())
+    }
+
+    fn eval(&self, x: &[&Array]) -> Vec<Array> {
+        [MaskedMse.eval(&x[..3]), MaskedMseBackward.eval(x)].concat()
+    }
+
+    fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
+        let slots = [Slot::In(0), Slot::In(1), Slot::In(2), Slot::In(3), Slot::Out(1), Slot::Out(2)];
+        let (kernel, groups) = match tuning.norm {
+            NormRows::Workgroup(_) => (&kernels::masked_mse::GROUP_GRADIENT, grid(x[0].rows())),
+            _ => (&kernels::masked_mse::ROW_GRADIENT, groups(x[0].rows())),
+        };
+        vec![
+            dispatch(kernel, params(&x[0]), &slots, groups),
+            dispatch(&kernels::masked_mse::MEAN, params(&x[0]), &[Slot::Out(1), Slot::Out(0)], [1, 1, 1]),
+        ]
+    }
+}
+
 pub(super) fn samples() -> Vec<Sample> {
     let of = |shape: &[usize], rows: usize| {
         let input = |shape: &[usize], content| (TensorType::f32(shape), content);
         let x = input(shape, Content::Random);
         Sample::new(MaskedMse, vec![x, input(shape, Content::Fixed), input(&[rows], Content::Positive)])
     };
-    vec![of(&[2, 19, 48], 38), of(&[131, 7], 131)]
+    let both = |shape: &[usize]| {
+        let input = |shape: &[usize], content| (TensorType::f32(shape), content);
+        let [x, target] = [Content::Random, Content::Fixed].map(|content| input(shape, content));
+        let (weight, dloss) = (input(&shape[..1], Content::Positive), input(&[1], Content::Positive));
+        Sample::new(MaskedMseAndGradient, vec![x, target, weight, dloss])
+    };
+    vec![of(&[2, 19, 48], 38), of(&[131, 7], 131), both(&[131, 70])]
 }

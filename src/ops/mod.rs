@@ -38,7 +38,7 @@ pub use gelu::{Gelu, GeluAndSlope, GeluBackward, TimesSlope};
 pub use halved::Halved;
 pub use layer_norm::{LayerNorm, LayerNormBackward, NormRows};
 pub use loss_scale::LossScale;
-pub use masked_mse::{MaskedMse, MaskedMseBackward};
+pub use masked_mse::{MaskedMse, MaskedMseAndGradient, MaskedMseBackward};
 pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, added, health};
 pub use patchify::Patchify;
 pub use product::{Epilogue, Form, FusedProduct, Product};

@@ -100,8 +100,8 @@ pub enum Tile {
     },
 }
 
-/// Workgroups that keep a large GPU busy.
-const BUSY_GROUPS: usize = 512;
+/// Workgroups that keep a large GPU busy: large ones of matrix units, and small ones.
+const BUSY_GROUPS: [usize; 2] = [512, 2048];
 /// Terms below which a sum is not divided: a partial sum is stored and read once more.
 const LEAST_TERMS: usize = 256;
 /// Values that the parts of one product take at most, 64 MiB.
@@ -146,13 +146,15 @@ impl Tile {
 
     /// Into how many parts a sum is to be divided so that an `m × n` product occupies a GPU; none where it does without.
     pub(super) fn parts(self, [m, n, k]: [usize; 3]) -> Option<usize> {
-        if !matches!(self, Tile::Workgroup { .. } | Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. }) {
-            return None;
-        }
+        let busy = match self {
+            Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } => BUSY_GROUPS[0],
+            Tile::Workgroup { .. } => BUSY_GROUPS[1],
+            _ => return None,
+        };
         let (rows, cols) = self.size();
         let groups = m.div_ceil(rows) * n.div_ceil(cols);
         let most = (k / LEAST_TERMS).min(MOST_PARTIAL / (m * n)).min(column_sum::CHUNK);
-        Some((BUSY_GROUPS / groups).min(most)).filter(|parts| *parts > 1)
+        Some((busy / groups).min(most)).filter(|parts| *parts > 1)
     }
 
     /// The rows and columns that one workgroup computes.
@@ -177,6 +179,21 @@ impl Tile {
     pub(crate) fn fill(self, [m, n, _]: [usize; 3]) -> f64 {
         let (rows, cols) = self.size();
         (m * n) as f64 / (m.next_multiple_of(rows) * n.next_multiple_of(cols)) as f64
+    }
+
+    /// Bytes of a workgroup's shared memory, for tiles of matrix units: some take more than WebGPU promises.
+    pub(super) fn shared_bytes(self) -> u32 {
+        // A row of blocks in f32 of each subgroup, padded.
+        let blocks = |side, cols, groups| 4 * groups * cols * side * (side + 4);
+        match self {
+            Tile::Matrix { side, cols, group_rows, group_cols, .. } => blocks(side, cols, group_rows * group_cols),
+            Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, depth, .. } => {
+                // Slabs in halves, with their padding at worst.
+                let slabs = [rows * group_rows, cols * group_cols].map(|lines| side * lines * (depth + 8) + depth * 8);
+                blocks(side, cols, group_rows * group_cols) + 2 * slabs.iter().sum::<u32>()
+            }
+            _ => 0,
+        }
     }
 
     /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.

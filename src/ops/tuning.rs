@@ -137,13 +137,15 @@ impl Tuning {
         Tuning::uniform(NARROW, Rows::Shared { group: 64 }, NormRows::Workgroup(64)).with_products(Size::Large, WIDE)
     }
 
-    /// The same with matrix units for products in half precision, where the device has them: larger tiles for more outputs.
+    /// The same with matrix units for products in half precision, where the device has them: larger tiles for more outputs,
+    /// through shared memory in the forms alone that backward passes take. So it was measured in whole steps on an H100.
     fn with_matrix_units(mut self, device: &Device) -> Tuning {
         let tiles = matrix_tiles(device);
         if let [narrow, wide, ..] = tiles[..] {
             let takes = |class: &Class| class.half && class.size != Size::Tiny;
             for class in Class::all().filter(takes) {
-                self.products[class.index()] = if class.size == Size::Large { wide } else { narrow };
+                let suits = class.form != Form::Nt || matches!(wide, Tile::Matrix { .. });
+                self.products[class.index()] = if class.size == Size::Large && suits { wide } else { narrow };
             }
         }
         self
@@ -342,10 +344,11 @@ pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
     let straight = |(rows, cols)| Tile::Matrix { side, rows, cols, group_rows: 2, group_cols: 2, lanes };
     let shared =
         |(rows, cols, depth)| Tile::MatrixWorkgroup { side, rows, cols, group_rows: 2, group_cols: 2, lanes, depth };
-    match device.fixed_subgroup() {
-        Some(_) => [(2, 2, 32), (4, 4, 32), (2, 4, 32), (2, 2, 64)].map(shared).to_vec(),
+    let tiles = match device.fixed_subgroup() {
+        Some(_) => [(2, 2, 64), (4, 4, 32), (4, 2, 64), (4, 4, 64), (2, 2, 32)].map(shared).to_vec(),
         None => [(2, 2), (4, 4), (4, 2)].map(straight).to_vec(),
-    }
+    };
+    tiles.into_iter().filter(|tile| tile.shared_bytes() <= device.shared_bytes()).collect()
 }
 
 /// The tiles in fours worth measuring for a form, the built-in one last.

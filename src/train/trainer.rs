@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use web_time::Instant;
+
 use super::snapshot::{LOSS_SCALE, MODEL, MOMENT1, MOMENT2, NamedTensor, TEACHER, check_matches};
 use crate::{
     device::{Device, Readback},
@@ -119,7 +121,15 @@ pub struct Trainer {
     pass: Executor,
     update: Executor,
     idle: Vec<Vec<Readback>>,
-    pending: VecDeque<(Vec<Readback>, Settings)>,
+    pending: VecDeque<InFlight>,
+}
+
+/// A step that was submitted.
+struct InFlight {
+    readbacks: Vec<Readback>,
+    settings: Settings,
+    /// When the first of it was submitted, or shortly before.
+    began: Instant,
 }
 
 impl StepResult {
@@ -346,6 +356,7 @@ impl Trainer {
     pub fn step(&mut self, batches: &[MicroBatch<'_>], feature_weight: f32, settings: Settings) {
         assert_eq!(batches.len(), self.options.micro_batches, "micro-batches of a step");
         let readbacks = self.idle.pop().expect("at most three steps in flight; take results first");
+        let began = Instant::now();
         for (index, (batch, readback)) in batches.iter().zip(&readbacks).enumerate() {
             let last = index + 1 == batches.len();
             let mut submits = Submits::new(&self.device);
@@ -376,7 +387,7 @@ impl Trainer {
             }
             readback.submit(&self.device, encoder);
         }
-        self.pending.push_back((readbacks, settings));
+        self.pending.push_back(InFlight { readbacks, settings, began });
     }
 
     /// Steps submitted whose results were not taken yet.
@@ -386,7 +397,7 @@ impl Trainer {
 
     /// Waits for the oldest step in flight and returns its results. Panics when none is, a programming error.
     pub async fn take(&mut self) -> Result<StepResult> {
-        let (readbacks, settings) = self.pending.pop_front().expect("a step in flight");
+        let InFlight { readbacks, settings, began } = self.pending.pop_front().expect("a step in flight");
         let mut result = StepResult::default();
         let count = readbacks.len() as f64;
         for readback in &readbacks {
@@ -407,6 +418,9 @@ impl Trainer {
             }
         }
         self.idle.push(readbacks);
+        // Whatever was in flight before it counts too: rather too slow than too fast.
+        let slowest = count * self.pass.seconds() + self.update.seconds();
+        self.device.learn_speed(slowest, began.elapsed().as_secs_f64());
         Ok(result)
     }
 }

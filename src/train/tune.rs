@@ -21,9 +21,11 @@ use crate::{
 /// Seconds that a tuning may take, unless said otherwise; a measurement in progress is finished.
 pub const BUDGET_S: f64 = 20.0;
 
-/// A candidate this many times slower than the best is not run again, and on a software adapter not for another class either:
-/// there rates hardly depend on how many workgroups a product has.
+/// A candidate this many times slower than the best is not run again.
 const HOPELESS: f64 = 2.0;
+/// One this many times slower is not tried for another class either: on a software adapter rates hardly depend on how many
+/// workgroups a product has, on a GPU they do.
+const RULED_OUT: [f64; 2] = [2.0, 3.0];
 /// Candidates at most this many times slower than the best are timed in turn again, round by round, since machines are noisy:
 /// for a moment, one may be half as fast. That moment is to count against none, so the first round takes in more.
 const NEAR: [f64; 3] = [3.0, 1.7, 1.7];
@@ -173,8 +175,8 @@ pub async fn tune(
         let mut candidates: Vec<_> = expected.into_iter().map(|(variant, _)| variant).collect();
         if candidates.is_empty() {
             candidates = work.candidates(device);
-            let hopeless =
-                |candidate| device.is_software() && classes.iter().any(|held| held.rules_out(work, candidate));
+            let factor = RULED_OUT[usize::from(!device.is_software())];
+            let hopeless = |candidate| classes.iter().any(|held| held.rules_out(work, candidate, factor));
             candidates.retain(|candidate| *candidate != before && !hopeless(*candidate));
             candidates.insert(0, before);
         }
@@ -191,7 +193,10 @@ pub async fn tune(
         let want = sample.outputs(device, web_safe(work)).await?;
         let agrees = async |variant| Ok(agree(&sample.outputs(device, variant).await?, &want));
         let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
-        subject.warm(device, before, clock).await?;
+        // Shapes follow one another without a pause.
+        if *of_class {
+            subject.warm(device, before, clock).await?;
+        }
         let rounds = if *of_class { &NEAR[..] } else { &[] };
         let measured = measure(&candidates, rounds, &expired, agrees, seconds).await;
         device.check()?;
@@ -203,11 +208,13 @@ pub async fn tune(
         }
         looks.push(look);
     }
+    if let Some(Look { work, repeats, measured, .. }) = looks.first() {
+        Subject::new(device, work.clone(), *repeats)?.warm(device, measured[0].0, clock).await?;
+    }
     for near in NEAR {
         for Look { work, repeats, measured, .. } in &mut looks {
             if !expired() && close(measured, near).len() > 1 {
                 let subject = Subject::new(device, work.clone(), *repeats)?;
-                subject.warm(device, measured[0].0, clock).await?;
                 let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
                 measure_again(measured, near, &expired, seconds).await;
                 device.check()?;
@@ -269,13 +276,13 @@ struct Measured {
 }
 
 impl Measured {
-    /// Whether `variant` was hopeless here, and therefore is for `work`.
-    fn rules_out(&self, work: &Work, variant: Variant) -> bool {
+    /// Whether `variant` was so many times slower than the best here that it need not be tried for `work`.
+    fn rules_out(&self, work: &Work, variant: Variant, factor: f64) -> bool {
         let rate = |of: &dyn Fn(Variant) -> bool| {
             self.rates.iter().filter(|(held, _)| of(*held)).map(|(_, rate)| *rate).reduce(f64::max)
         };
         let (Some(best), Some(own)) = (rate(&|_| true), rate(&|held| held == variant)) else { return false };
-        self.class.operands() == work.operands() && own * HOPELESS < best
+        self.class.operands() == work.operands() && own * factor < best
     }
 
     /// The variants that may be the fastest for a product, the likeliest first, with their rates as these measurements let
@@ -568,11 +575,11 @@ mod tests {
         let class = product(Form::Nt, 640, 1024, 64);
         let rates = vec![(GOOD, 40.0), (FAST, 21.0), (SLOW, 19.0)];
         let measured = Measured { class: class.clone(), work: class, rates };
-        let out = |variant| measured.rules_out(&product(Form::Tn, 64, 64, 64), variant);
+        let out = |variant| measured.rules_out(&product(Form::Tn, 64, 64, 64), variant, 2.0);
         assert_eq!([GOOD, FAST, SLOW].map(out), [false, false, true]);
         assert!(!out(Variant::Product(Tile::default())), "never measured");
         let half = Work::Product { form: Form::Nt, shape: [640, 1024, 64], operands: DType::F16 };
-        assert!(!measured.rules_out(&half, SLOW));
+        assert!(!measured.rules_out(&half, SLOW, 2.0));
     }
 
     #[test]

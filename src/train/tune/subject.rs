@@ -21,8 +21,9 @@ const TRIAL_FLOPS: f64 = 32e6;
 const ROWS: usize = 64;
 /// Values after which inputs repeat: to make as many as a GPU multiplies in a moment would take longer than that.
 const PATTERN: usize = 251 << 8;
-/// How long a GPU is kept busy before it is timed: while kernels were compiled, its clock went down.
-const WARM_S: f64 = 0.1;
+/// How long a GPU is kept busy before it is timed: while kernels were compiled, its clock went down. An H100 takes between a
+/// tenth and a quarter of a second until it is up again.
+const WARM_S: f64 = 0.3;
 /// Holds the inputs of what is measured.
 const ARENA: &str = "tuning";
 
