@@ -11,11 +11,10 @@ const A_ALONG_K: u32 = 1u;
 const B_ALONG_K: u32 = 1u;
 
 var<private> acc: array<Sum, BLOCKS>;
-// COLUMNS blocks of sums of each subgroup, on their way to bias and epilogue: a matrix unit's own blocks keep their places
-// secret. Rows are apart, so that what neighbours load falls into different banks.
+// A block of sums of each subgroup, on its way to bias and epilogue: a matrix unit's own blocks keep their places secret.
+// Its rows are apart, so that what neighbours load falls into different banks.
 const BLOCK_STRIDE: u32 = SIDE + 4u;
-const BLOCK_SIZE: u32 = SIDE * BLOCK_STRIDE;
-var<workgroup> block: array<f32, GROUP_M * GROUP_N * COLUMNS * BLOCK_SIZE>;
+var<workgroup> block: array<f32, GROUP_M * GROUP_N * SIDE * BLOCK_STRIDE>;
 
 // Four neighbouring sums with their biases.
 fn four_sums(at: u32, column: u32) -> vec4<f32> {
@@ -39,7 +38,7 @@ fn store_at_once(sums: Sum, first: u32, row: u32, column: u32) {
     store_block(complete, to, stride);
 }
 
-// Stores the rows and columns that there are of a block in shared memory, with bias and epilogue.
+// Stores the rows and columns that there are of the subgroup's block in shared memory, with bias and epilogue.
 fn store_piecewise(own: u32, lane: u32, lanes: u32, first: u32, row: u32, column: u32) {
     for (var l = lane * 4u; l < SIDE * SIDE; l += lanes * 4u) {
         let r = row + l / SIDE;

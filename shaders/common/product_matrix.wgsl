@@ -52,7 +52,7 @@ fn forward(
     @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32,
     @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) lanes: u32,
 ) {
-    let own = subgroup * COLUMNS * BLOCK_SIZE;
+    let own = subgroup * SIDE * BLOCK_STRIDE;
     let first = group.z * (params.m * params.n / 4u);
     for (var turn = 0u; turn < GROUP_M * GROUP_N; turn += subgroups) {
         let at = tile_at(group, turn + subgroup);
@@ -61,21 +61,17 @@ fn forward(
         for (var i = 0u; i < ROWS; i++) {
             // unroll
             for (var j = 0u; j < COLUMNS; j++) {
+                let row = row_of(at.x, i);
+                let column = column_of(at.y, j);
                 let found = acc[i * COLUMNS + j];
                 if is_direct() {
-                    store_at_once(found, first, row_of(at.x, i), column_of(at.y, j));
+                    store_at_once(found, first, row, column);
                 } else {
-                    let to = own + j * BLOCK_SIZE;
-                    coopStoreT(found, &block[to], BLOCK_STRIDE);
+                    coopStoreT(found, &block[own], BLOCK_STRIDE);
+                    workgroupBarrier();
+                    store_piecewise(own, lane, lanes, first, row, column);
+                    workgroupBarrier();
                 }
-            }
-            if !is_direct() {
-                workgroupBarrier();
-                // unroll
-                for (var j = 0u; j < COLUMNS; j++) {
-                    store_piecewise(own + j * BLOCK_SIZE, lane, lanes, first, row_of(at.x, i), column_of(at.y, j));
-                }
-                workgroupBarrier();
             }
         }
     }
@@ -87,7 +83,7 @@ fn forward_gelu(
     @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32,
     @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) lanes: u32,
 ) {
-    let own = subgroup * COLUMNS * BLOCK_SIZE;
+    let own = subgroup * SIDE * BLOCK_STRIDE;
     for (var turn = 0u; turn < GROUP_M * GROUP_N; turn += subgroups) {
         let at = tile_at(group, turn + subgroup);
         accumulate(at, 0u);
@@ -96,15 +92,11 @@ fn forward_gelu(
             // unroll
             for (var j = 0u; j < COLUMNS; j++) {
                 let found = acc[i * COLUMNS + j];
-                let to = own + j * BLOCK_SIZE;
-                coopStoreT(found, &block[to], BLOCK_STRIDE);
+                coopStoreT(found, &block[own], BLOCK_STRIDE);
+                workgroupBarrier();
+                store_with_gelu(own, lane, lanes, row_of(at.x, i), column_of(at.y, j));
+                workgroupBarrier();
             }
-            workgroupBarrier();
-            // unroll
-            for (var j = 0u; j < COLUMNS; j++) {
-                store_with_gelu(own + j * BLOCK_SIZE, lane, lanes, row_of(at.x, i), column_of(at.y, j));
-            }
-            workgroupBarrier();
         }
     }
 }

@@ -144,32 +144,26 @@ fn forward(
 ) {
     let at = tile_at(subgroup);
     accumulate(group, local, at);
-    let own = subgroup * COLUMNS * BLOCK_SIZE;
+    let own = subgroup * SIDE * BLOCK_STRIDE;
     let first = group.z * (params.m * params.n / 4u);
     let begin = vec2(group.y * GROUP_M * ROWS, group.x * GROUP_N * COLUMNS) * SIDE;
     let end = begin + vec2(GROUP_M * ROWS, GROUP_N * COLUMNS) * SIDE;
     let direct = is_direct() && end.x <= params.m && end.y <= params.n;
     // unroll
     for (var i = 0u; i < ROWS; i++) {
-        let row = begin.x + at.x + i * SIDE;
-        let column = begin.y + at.y;
         // unroll
         for (var j = 0u; j < COLUMNS; j++) {
+            let row = begin.x + at.x + i * SIDE;
+            let column = begin.y + at.y + j * SIDE;
             let found = acc[i * COLUMNS + j];
             if direct {
-                store_at_once(found, first, row, column + j * SIDE);
+                store_at_once(found, first, row, column);
             } else {
-                let to = own + j * BLOCK_SIZE;
-                coopStoreT(found, &block[to], BLOCK_STRIDE);
+                coopStoreT(found, &block[own], BLOCK_STRIDE);
+                workgroupBarrier();
+                store_piecewise(own, lane, lanes, first, row, column);
+                workgroupBarrier();
             }
-        }
-        if !direct {
-            workgroupBarrier();
-            // unroll
-            for (var j = 0u; j < COLUMNS; j++) {
-                store_piecewise(own + j * BLOCK_SIZE, lane, lanes, first, row, column + j * SIDE);
-            }
-            workgroupBarrier();
         }
     }
 }
@@ -182,21 +176,17 @@ fn forward_gelu(
 ) {
     let at = tile_at(subgroup);
     accumulate(group, local, at);
-    let own = subgroup * COLUMNS * BLOCK_SIZE;
+    let own = subgroup * SIDE * BLOCK_STRIDE;
     let begin = vec2(group.y * GROUP_M * ROWS, group.x * GROUP_N * COLUMNS) * SIDE;
     // unroll
     for (var i = 0u; i < ROWS; i++) {
         // unroll
         for (var j = 0u; j < COLUMNS; j++) {
             let found = acc[i * COLUMNS + j];
-            let to = own + j * BLOCK_SIZE;
-            coopStoreT(found, &block[to], BLOCK_STRIDE);
+            coopStoreT(found, &block[own], BLOCK_STRIDE);
+            workgroupBarrier();
+            store_with_gelu(own, lane, lanes, begin.x + at.x + i * SIDE, begin.y + at.y + j * SIDE);
+            workgroupBarrier();
         }
-        workgroupBarrier();
-        // unroll
-        for (var j = 0u; j < COLUMNS; j++) {
-            store_with_gelu(own + j * BLOCK_SIZE, lane, lanes, begin.x + at.x + i * SIDE, begin.y + at.y + j * SIDE);
-        }
-        workgroupBarrier();
     }
 }

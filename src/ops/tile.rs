@@ -181,19 +181,12 @@ impl Tile {
         (m * n) as f64 / (m.next_multiple_of(rows) * n.next_multiple_of(cols)) as f64
     }
 
-    /// Bytes of a workgroup's shared memory, for tiles of matrix units: some take more than WebGPU promises.
+    /// Bytes of a workgroup's shared memory, where a tile of matrix units takes more than WebGPU promises.
     pub(super) fn shared_bytes(self) -> u32 {
-        // A row of blocks in f32 of each subgroup, padded.
-        let blocks = |side, cols, groups| 4 * groups * cols * side * (side + 4);
-        match self {
-            Tile::Matrix { side, cols, group_rows, group_cols, .. } => blocks(side, cols, group_rows * group_cols),
-            Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, depth, .. } => {
-                // Slabs in halves, with their padding at worst.
-                let slabs = [rows * group_rows, cols * group_cols].map(|lines| side * lines * (depth + 8) + depth * 8);
-                blocks(side, cols, group_rows * group_cols) + 2 * slabs.iter().sum::<u32>()
-            }
-            _ => 0,
-        }
+        let Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, depth, .. } = self else { return 0 };
+        // Slabs in halves, with their padding at worst, and a padded block in f32 of each subgroup.
+        let slabs = [rows * group_rows, cols * group_cols].map(|lines| side * lines * (depth + 8) + depth * 8);
+        2 * slabs.iter().sum::<u32>() + 4 * group_rows * group_cols * side * (side + 4)
     }
 
     /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.

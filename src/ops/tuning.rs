@@ -345,7 +345,7 @@ pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
     let shared =
         |(rows, cols, depth)| Tile::MatrixWorkgroup { side, rows, cols, group_rows: 2, group_cols: 2, lanes, depth };
     let tiles = match device.fixed_subgroup() {
-        Some(_) => [(2, 2, 64), (4, 4, 32), (4, 2, 64), (4, 4, 64), (2, 2, 32)].map(shared).to_vec(),
+        Some(_) => [(2, 2, 64), (4, 4, 32), (2, 2, 32)].map(shared).to_vec(),
         None => [(2, 2), (4, 4), (4, 2)].map(straight).to_vec(),
     };
     tiles.into_iter().filter(|tile| tile.shared_bytes() <= device.shared_bytes()).collect()
