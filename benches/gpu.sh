@@ -122,7 +122,8 @@ mkdir -p "$(dirname "$out")"
     case $line in *", Cpu,"*) echo "- **a software adapter: these are a processor's figures, not a GPU's**" ;; esac
     echo
     echo "## A training step of \`$model\` at 224/16, $batch images"
-    echo "Medians of $steps steps. GFLOP/s count the published computation (\`ModelConfig::step_flops\`)."
+    echo "Medians of $steps steps, each submitted before the last one's losses are read, as in training; torch's as the head of"
+    echo "\`benches/peers/torch_step.py\` says. GFLOP/s count the published computation (\`ModelConfig::step_flops\`)."
     echo
     echo "| | ms | images/s | GFLOP/s |"
     echo "|---|---|---|---|"
