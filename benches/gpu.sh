@@ -12,7 +12,7 @@ set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . benches/common.sh
 
-command="benches/gpu.sh $*"
+command="${BOOTMAE:+BOOTMAE=$BOOTMAE }benches/gpu.sh $*"
 adapter= batch=64 steps=20 model=base out=docs/performance.md candidates= software=
 usage() {
     sed -n '/^#   benches/s/^# *//p' "${BASH_SOURCE[0]}" >&2

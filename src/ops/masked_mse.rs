@@ -101,13 +101,12 @@ impl Op for MaskedMseAndGradient {
 }
 
 pub(super) fn samples() -> Vec<Sample> {
+    let input = |shape: &[usize], content| (TensorType::f32(shape), content);
     let of = |shape: &[usize], rows: usize| {
-        let input = |shape: &[usize], content| (TensorType::f32(shape), content);
         let x = input(shape, Content::Random);
         Sample::new(MaskedMse, vec![x, input(shape, Content::Fixed), input(&[rows], Content::Positive)])
     };
     let both = |shape: &[usize]| {
-        let input = |shape: &[usize], content| (TensorType::f32(shape), content);
         let [x, target] = [0, 1].map(|_| input(shape, Content::Fixed));
         let (weight, dloss) = (input(&shape[..1], Content::Positive), input(&[1], Content::Positive));
         Sample::new(MaskedMseAndGradient, vec![x, target, weight, dloss])

@@ -100,8 +100,10 @@ pub enum Tile {
     },
 }
 
-/// Workgroups that keep a large GPU busy: large ones of matrix units, and small ones.
-const BUSY_GROUPS: [usize; 2] = [512, 2048];
+/// Workgroups that keep a large GPU busy.
+const BUSY_GROUPS: usize = 2048;
+/// Those of matrix units, which are larger.
+const BUSY_MATRIX_GROUPS: usize = 512;
 /// Terms below which a sum is not divided: a partial sum is stored and read once more.
 const LEAST_TERMS: usize = 256;
 /// Values that the parts of one product take at most, 64 MiB.
@@ -147,8 +149,8 @@ impl Tile {
     /// Into how many parts a sum is to be divided so that an `m × n` product occupies a GPU; none where it does without.
     pub(super) fn parts(self, [m, n, k]: [usize; 3]) -> Option<usize> {
         let busy = match self {
-            Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } => BUSY_GROUPS[0],
-            Tile::Workgroup { .. } => BUSY_GROUPS[1],
+            Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } => BUSY_MATRIX_GROUPS,
+            Tile::Workgroup { .. } => BUSY_GROUPS,
             _ => return None,
         };
         let (rows, cols) = self.size();
