@@ -37,6 +37,7 @@ const HALVES: &str = include_str!("../shaders/common/half.wgsl");
 /// A source with the occurrence of a change at a byte, if that is code of a function.
 struct Mutant {
     file: &'static str,
+    function: String,
     source: String,
     what: String,
 }
@@ -51,9 +52,13 @@ fn mutants() -> Vec<Mutant> {
         }
         let mut start = 0;
         let mut inside = false;
+        let mut function = String::new();
         for line in source.split_inclusive('\n') {
             let code = line.split("//").next().unwrap_or_default();
             inside = (inside || line.contains("fn ")) && !line.starts_with('}');
+            if let Some((_, after)) = code.split_once("fn ") {
+                function = after.split('(').next().unwrap_or_default().to_string();
+            }
             // What is left of a brace may be a signature; bounds and indices of loops guard the ends of arrays.
             let body = if line.contains("fn ") { code.find('{').map_or(code.len(), |at| at + 1) } else { 0 };
             // Bounds and clamps guard the ends of arrays, a grid's second row begins beyond two million invocations, and a
@@ -68,7 +73,7 @@ fn mutants() -> Vec<Mutant> {
                     let place = start + at;
                     let changed = format!("{}{new}{}", &source[..place], &source[place + old.len()..]);
                     let what = format!("{file}: `{old}` to `{new}` in `{}`", code.trim());
-                    list.push(Mutant { file, source: changed, what });
+                    list.push(Mutant { file, function: function.clone(), source: changed, what });
                 }
             }
             start += line.len();
@@ -77,14 +82,18 @@ fn mutants() -> Vec<Mutant> {
     list
 }
 
-/// The samples whose plans run a kernel of `file` with the web-safe variants.
-fn samples_of(file: &str) -> Vec<Sample> {
+/// The samples whose plans run the mutant's kernel with the web-safe variants, or any of its file where it is in a function
+/// that kernels call.
+fn samples_of(mutant: &Mutant) -> Vec<Sample> {
+    let of_file = |kernel: &Kernel| kernel.file == mutant.file;
+    let of_function = |kernel: &Kernel| of_file(kernel) && kernel.entry == mutant.function;
+    let is_kernel = ALL.iter().any(|kernel| of_function(kernel));
     let runs = |sample: &Sample| {
         let graph = Graph::new();
         let recording = record(&graph, sample);
         let fetch: Vec<_> = recording.results.iter().map(|(name, t)| Fetch::new(name, *t)).collect();
         let plan = Plan::new(&graph, &fetch, &PlanOptions::default());
-        plan.dispatches.iter().any(|dispatch| dispatch.kernel.file == file)
+        plan.dispatches.iter().any(|d| if is_kernel { of_function(d.kernel) } else { of_file(d.kernel) })
     };
     samples().into_iter().filter(|sample| runs_with(sample, &Tuning::default()) && runs(sample)).collect()
 }
@@ -104,7 +113,7 @@ fn the_self_test_finds_a_driver_that_computes_wrongly() {
     let every = std::env::var("BOOTMAE_MUTANTS").map_or(25, |number| number.parse().expect("a number"));
     let (mut caught, mut survivors) = (0, Vec::new());
     for mutant in mutants().into_iter().step_by(every) {
-        let samples = samples_of(mutant.file);
+        let samples = samples_of(&mutant);
         if samples.is_empty() {
             continue;
         }

@@ -8,8 +8,8 @@
 use super::config::{ModelConfig, PixelTarget};
 use crate::{
     graph::{Graph, Tensor, TensorType},
-    nn::{Params, Scope, Tail, decoder_block, encoder_block, layer_norm, linear, sincos},
-    ops::{AssembleTokens, Elementwise, Form, GatherRows, LayerNorm, MaskedMse, Patchify, Product},
+    nn::{Params, Scope, Tail, Tokens, decoder_block, encoder_block, layer_norm, linear, sincos},
+    ops::{AssembleTokens, Elementwise, FillMasked, Form, GatherRows, LayerNorm, MaskedMse, Patchify, Product},
 };
 
 /// The inputs of a step, by the names that [`crate::graph::Executor::write`] takes.
@@ -179,17 +179,34 @@ impl<'a, 'g> Step<'a, 'g> {
     fn decode(&self, at: &Scope<'_, 'g>, latent: Tensor<'g>, tap: Tensor<'g>, positions: Tensor<'g>) -> Tensor<'g> {
         let (config, eps) = (self.config, self.config.layer_norm_eps);
         let visible = linear(&at.at("embed"), latent);
-        let mut x = at.record(|| {
-            let holes = positions.then(GatherRows { first: config.visible(), count: config.masked }, &[self.order]);
-            visible.then(AssembleTokens, &[at.get("mask_token"), holes])
-        });
+        let mut x = at.record(|| self.with_masked(visible, at.get("mask_token"), positions));
         let memory = config.cross_attention.then_some(tap);
         for i in 0..config.decoder_depth {
             let last = i + 1 == config.decoder_depth;
             let tail = if last { Tail::From(1 + config.visible()) } else { Tail::All };
-            x = decoder_block(&at.at("blocks").at(i), x, memory, config.heads, eps, tail);
+            x = Tokens::Each(decoder_block(&at.at("blocks").at(i), x, memory, config.heads, eps, tail));
         }
-        layer_norm(&at.at("norm"), x, eps)
+        layer_norm(&at.at("norm"), x.all(), eps)
+    }
+
+    /// `visible [batch, 1 + visible, width]` and behind it `mask` and a position for each masked patch. That is the same
+    /// in every image, so where a batch masks more patches than there are, each of them stands once.
+    fn with_masked(&self, visible: Tensor<'g>, mask: Tensor<'g>, positions: Tensor<'g>) -> Tokens<'g> {
+        let config = self.config;
+        let (first, count) = (config.visible(), config.masked);
+        let (batch, head, width) = (visible.shape()[0], 1 + first, visible.ty().cols());
+        if batch * count <= config.patches() {
+            let holes = positions.then(GatherRows { first, count }, &[self.order]);
+            return Tokens::Each(visible.then(AssembleTokens, &[mask, holes]));
+        }
+        let (own, shared) = (batch * head, config.patches());
+        let holes = positions.reshape(&[1, shared, width]);
+        let rows = visible.reshape(&[1, own, width]).then(AssembleTokens, &[mask, holes]);
+        Tokens::Shared {
+            fill: FillMasked { head, first },
+            rows: rows.reshape(&[own + shared, width]),
+            order: self.order,
+        }
     }
 
     /// The masked patches' pixels, `[batch, masked, channels * patch * patch]`, normalised as the configuration says.

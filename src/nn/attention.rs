@@ -1,19 +1,18 @@
 //! Multi-head attention with BEiT's biases: queries and values have one, keys have none.
 
-use super::{Scope, linear};
+use super::{Scope, Tokens, linear};
 use crate::{
     graph::Tensor,
     ops::{Attention, AttentionBias, Form, Product},
 };
 
-/// Self-attention of `x [batch, tokens, width]`; only tokens from `first_query` ask, so the result is `[batch, tokens -
-/// first_query, width]`.
+/// Self-attention; only tokens from `first_query` ask, so the result is `[batch, tokens - first_query, width]`.
 #[track_caller]
-pub fn self_attention<'g>(at: &Scope<'_, 'g>, x: Tensor<'g>, heads: usize, first_query: usize) -> Tensor<'g> {
+pub fn self_attention<'g>(at: &Scope<'_, 'g>, x: Tokens<'g>, heads: usize, first_query: usize) -> Tensor<'g> {
     let attended = at.record(|| {
         let bias = at.get("q_bias").then(AttentionBias, &[at.get("v_bias")]);
-        let qkv = x.then(Product { form: Form::Nt }, &[at.get("qkv.weight"), bias]);
-        qkv.then(Attention { heads, first_query }, &[])
+        let qkv = x.map(|x| x.then(Product { form: Form::Nt }, &[at.get("qkv.weight"), bias]));
+        qkv.all().then(Attention { heads, first_query }, &[])
     });
     linear(&at.at("proj"), attended)
 }

@@ -1,6 +1,6 @@
 //! Pre-norm transformer blocks.
 
-use super::{Scope, cross_attention, layer_norm, mlp, self_attention};
+use super::{Scope, Tokens, cross_attention, layer_norm, mlp, self_attention};
 use crate::{graph::Tensor, ops::SliceRows};
 
 /// Which tokens of a block's output are wanted.
@@ -25,7 +25,7 @@ impl Tail {
 /// `x += attn(norm1 x); x += mlp(norm2 x)`.
 #[track_caller]
 pub fn encoder_block<'g>(at: &Scope<'_, 'g>, x: Tensor<'g>, heads: usize, eps: f32, tail: Tail) -> Tensor<'g> {
-    let x = attend(at, x, heads, eps, tail);
+    let x = attend(at, Tokens::Each(x), heads, eps, tail);
     let hidden = mlp(&at.at("mlp"), layer_norm(&at.at("norm2"), x, eps));
     at.record(|| x + hidden)
 }
@@ -35,7 +35,7 @@ pub fn encoder_block<'g>(at: &Scope<'_, 'g>, x: Tensor<'g>, heads: usize, eps: f
 #[track_caller]
 pub fn decoder_block<'g>(
     at: &Scope<'_, 'g>,
-    x: Tensor<'g>,
+    x: Tokens<'g>,
     memory: Option<Tensor<'g>>,
     heads: usize,
     eps: f32,
@@ -52,9 +52,11 @@ pub fn decoder_block<'g>(
     at.record(|| x + hidden)
 }
 
-fn attend<'g>(at: &Scope<'_, 'g>, x: Tensor<'g>, heads: usize, eps: f32, tail: Tail) -> Tensor<'g> {
-    let attended = self_attention(&at.at("attn"), layer_norm(&at.at("norm1"), x, eps), heads, tail.first());
+fn attend<'g>(at: &Scope<'_, 'g>, x: Tokens<'g>, heads: usize, eps: f32, tail: Tail) -> Tensor<'g> {
+    let normed = x.map(|x| layer_norm(&at.at("norm1"), x, eps));
+    let attended = self_attention(&at.at("attn"), normed, heads, tail.first());
     at.record(|| {
+        let x = x.all();
         let rest = match tail {
             Tail::All => x,
             Tail::From(first) => x.then(SliceRows { first, count: x.shape()[1] - first }, &[]),

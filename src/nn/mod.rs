@@ -5,9 +5,11 @@ mod block;
 mod layers;
 mod params;
 mod pos_embed;
+mod tokens;
 
 pub use attention::{cross_attention, self_attention};
 pub use block::{Tail, decoder_block, encoder_block};
 pub use layers::{layer_norm, linear, mlp};
 pub use params::{Init, Layout, Param, Params, Scope, Shard};
 pub use pos_embed::sincos;
+pub use tokens::Tokens;

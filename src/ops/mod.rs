@@ -10,6 +10,7 @@ pub mod column_sum;
 mod copy;
 mod divided_product;
 mod elementwise;
+mod fill_masked;
 mod gather_rows;
 mod gelu;
 mod halved;
@@ -33,6 +34,7 @@ pub use cast::Cast;
 pub use column_sum::ColumnSum;
 pub use copy::Copy;
 pub use elementwise::Elementwise;
+pub use fill_masked::{CollectMasked, FillMasked, InvertOrder};
 pub use gather_rows::{GatherRows, ScatterRows};
 pub use gelu::{Gelu, GeluAndSlope, GeluBackward, TimesSlope};
 pub use halved::Halved;
@@ -171,6 +173,7 @@ pub fn samples() -> Vec<Sample> {
         column_sum::samples(),
         copy::samples(),
         elementwise::samples(),
+        fill_masked::samples(),
         gather_rows::samples(),
         gelu::samples(),
         layer_norm::samples(),
