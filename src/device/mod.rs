@@ -4,6 +4,8 @@ mod adapter;
 #[cfg(target_arch = "wasm32")]
 mod browser;
 mod readback;
+#[cfg(not(target_arch = "wasm32"))]
+mod scout;
 mod timing;
 #[cfg(not(target_arch = "wasm32"))]
 mod upload;
@@ -96,6 +98,9 @@ pub struct Device {
     pipelines: RefCell<HashMap<PipelineKey, Rc<wgpu::ComputePipeline>>>,
     #[cfg(not(target_arch = "wasm32"))]
     uploads: upload::Uploads,
+    /// What it was opened from, and how.
+    #[cfg(not(target_arch = "wasm32"))]
+    origin: (wgpu::Adapter, wgpu::DeviceDescriptor<'static>),
     /// How many times faster than the slowest GPU this one is at least.
     speed: Cell<f64>,
     fault: Fault,
@@ -108,7 +113,7 @@ impl Device {
         let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
         let limits = if options.web_limits { wgpu::Limits::default() } else { adapter.limits() };
         adapter::check_limits(&limits, &summary.name)?;
-        let descriptor = wgpu::DeviceDescriptor {
+        let mut descriptor = wgpu::DeviceDescriptor {
             label: Some("bootmae"),
             required_features: adapter.features() & wanted,
             required_limits: limits,
@@ -124,6 +129,9 @@ impl Device {
             // SAFETY: what is experimental is how shaders use matrix units. Those that do are tested like all others.
             with_units.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
             opened = adapter.request_device(&with_units).await.ok();
+            if opened.is_some() {
+                descriptor = with_units;
+            }
             // Some drivers list what their units multiply, and have them not.
             matrix_side = matrix_side.filter(|_| opened.is_some());
         }
@@ -153,6 +161,8 @@ impl Device {
             pipelines: RefCell::default(),
             #[cfg(not(target_arch = "wasm32"))]
             uploads: upload::Uploads::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            origin: (adapter, descriptor),
             speed: Cell::new(1.0),
             fault,
         })
@@ -321,33 +331,39 @@ impl Device {
         &self,
         wanted: impl Iterator<Item = (&'static Kernel, &'a [Constant])>,
     ) -> Option<wgpu::Error> {
-        let mut requests: Vec<(PipelineKey, Request)> = Vec::new();
-        let mut asked = std::collections::HashSet::new();
+        let (mut keys, mut requests): (Vec<PipelineKey>, Vec<Request>) = Default::default();
         for (kernel, constants) in wanted {
             let key = (kernel.file, kernel.entry, constants.to_vec());
-            if !self.pipelines.borrow().contains_key(&key) && asked.insert(key.clone()) {
-                requests.push((key, self.request(kernel, constants)));
+            if !self.pipelines.borrow().contains_key(&key) && !keys.contains(&key) {
+                keys.push(key);
+                requests.push(self.request(kernel, constants));
             }
         }
         let (next, raw) = (std::sync::atomic::AtomicUsize::new(0), &self.raw);
         let work = || {
             let mut done = Vec::new();
-            while let Some((key, request)) = requests.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            loop {
+                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let Some(request) = requests.get(index) else { return done };
                 let scope = raw.push_error_scope(wgpu::ErrorFilter::Validation);
-                done.push((key.clone(), request.compile(raw), scope.pop()));
+                done.push((index, request.compile(raw), scope.pop()));
             }
-            done
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(requests.len());
-        let compiled: Vec<_> = std::thread::scope(|scope| {
+        let mut compiled: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("wgpu does not panic")).collect()
         });
-        let mut first = None;
-        for (key, pipeline, error) in compiled {
+        compiled.sort_by_key(|(index, ..)| *index);
+        let (mut first, mut pipelines) = (None, Vec::new());
+        for (_, pipeline, error) in compiled {
             first = first.or(error.await);
-            self.pipelines.borrow_mut().insert(key, Rc::new(pipeline));
+            pipelines.push(pipeline);
         }
+        if first.is_none() && self.info.driver == "llvmpipe" {
+            scout::compile(self, &requests, &pipelines).await;
+        }
+        self.pipelines.borrow_mut().extend(keys.into_iter().zip(pipelines.into_iter().map(Rc::new)));
         first
     }
 
