@@ -1,6 +1,6 @@
 //! Images as rows of patches, the input of the patch embedding and the pixel decoder's target.
 
-use super::prelude::*;
+use super::{Items, prelude::*};
 
 /// `[batch, channels, height, width]` to `[batch, patches, channels * patch * patch]`, patches in raster order, each
 /// listing channels, rows, columns. Images carry no gradient.
@@ -36,14 +36,18 @@ impl Op for Patchify {
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let [b, c, h, w] = x[0].shape[..] else { unreachable!("checked when recorded") };
+        // A patch's row of pixels is a run of an image's.
+        let items = Items::of_width(self.patch);
+        let kernel = items.pick(&kernels::patchify::FORWARD, &kernels::patchify_fours::FORWARD);
         let params = kernels::patchify::Params {
             batch: b as u32,
             channels: c as u32,
             height: h as u32,
-            width: w as u32,
-            patch_size: self.patch as u32,
+            width: items.of(w) as u32,
+            patch_rows: self.patch as u32,
+            patch_columns: items.of(self.patch) as u32,
         };
-        vec![dispatch(&kernels::patchify::FORWARD, params, &[Slot::In(0), Slot::Out(0)], groups(x[0].len()))]
+        vec![dispatch(kernel, params, &[Slot::In(0), Slot::Out(0)], groups(items.of(x[0].len())))]
     }
 }
 
