@@ -11,6 +11,8 @@ use crate::kernels::{Binding, Kernel};
 
 /// More than it takes to read a compiled kernel from the disk.
 const COMPILED: Duration = Duration::from_millis(50);
+/// The most processors used: more would wait for the slowest kernel.
+const MOST: usize = 8;
 /// At least as much as a kernel's `Params`, or an element of anything else that it binds.
 const BYTES: u64 = 256;
 
@@ -27,8 +29,9 @@ pub(super) async fn compile(device: &Device, requests: &[Request], pipelines: &[
         return;
     }
     let (adapter, descriptor) = &device.origin;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
     let mut scouts = Vec::new();
-    for _ in 1..std::thread::available_parallelism().map_or(1, usize::from).min(left.len()) {
+    for _ in 1..processors.min(left.len()) {
         let Ok(opened) = adapter.request_device(descriptor).await else { break };
         // What goes wrong there is no fault of this device: it compiles what it finds missing.
         opened.0.on_uncaptured_error(Arc::new(|_| ()));
