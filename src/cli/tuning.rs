@@ -38,7 +38,7 @@ impl TuningArguments {
         }
         let path = cache::path();
         let mut cache = path.as_ref().map(|path| Cache::load(path, cache::key(device))).unwrap_or_default();
-        let mut needs = tune::needs(work);
+        let mut needs = tune::needs(work, |work| work.candidates(device).len());
         if !afresh {
             needs.retain(|need: &Need| match cache.get(&need.work, &need.work.candidates(device)) {
                 Some(variant) => {

@@ -92,10 +92,11 @@ impl fmt::Display for Choice {
 }
 
 /// What has to be tuned for a step that computes `work`: the largest computation of each class of products, the class that
-/// the step spends most operations on first; the other shapes of products, in the same order; then attention and layer norm,
-/// whose built-in variants are far ahead where variants take long to compile.
-pub fn needs(work: Vec<Work>) -> Vec<Need> {
+/// the step spends most operations on first; the other shapes of products, in the same order. Attention and layer norm come
+/// between them, or last where there are no variants to choose from but the web-safe one, which is far behind, and one other.
+pub fn needs(work: Vec<Work>, variants: impl Fn(&Work) -> usize) -> Vec<Need> {
     let (mut needs, others): (Vec<_>, Vec<_>) = classes(work.clone()).into_iter().partition(Need::is_of_product);
+    let (first, last): (Vec<_>, Vec<_>) = others.into_iter().partition(|need| variants(&need.work) > 2);
     let mut shapes: Vec<(Work, f64)> = Vec::new();
     for one in work {
         let flops = one.flops();
@@ -108,8 +109,9 @@ pub fn needs(work: Vec<Work>) -> Vec<Need> {
     let alone = shapes.into_iter().map(|(work, _)| Need { work, of_class: false });
     let alone: Vec<_> =
         alone.filter(|need| need.is_of_product() && !needs.iter().any(|held| held.work == need.work)).collect();
+    needs.extend(first);
     needs.extend(alone);
-    needs.extend(others);
+    needs.extend(last);
     needs
 }
 
@@ -488,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_needs_the_largest_product_of_each_class_first_then_the_other_shapes_and_other_kernels_last() {
+    fn a_step_needs_the_largest_product_of_each_class_first_and_other_shapes_or_what_leaves_no_choice_last() {
         let (small, large) = (product(Form::Nt, 64, 64, 64), product(Form::Nt, 64, 128, 64));
         let other = product(Form::Tn, 64, 90, 64);
         let norm = Work::LayerNorm {
@@ -499,7 +501,8 @@ mod tests {
         let need = |work: &Work, of_class| Need { work: work.clone(), of_class };
         assert_eq!(classes(list.clone()), [need(&norm, true), need(&large, true), need(&other, true)]);
         let products = [need(&large, true), need(&other, true), need(&small, false)];
-        assert_eq!(needs(list), [&products[..], &[need(&norm, true)]].concat());
+        assert_eq!(needs(list.clone(), |_| 2), [&products[..], &[need(&norm, true)]].concat());
+        assert_eq!(needs(list, |_| 3), [&products[..2], &[need(&norm, true)], &products[2..]].concat());
     }
 
     #[test]
