@@ -1,3 +1,7 @@
 // What happens to a shard of weights after the backward pass.
-#include "common/stored_fours.wgsl"
+#include "common/fours.wgsl"
+const PARTS: u32 = 1u;
+alias Some = vec4<f32>;
+fn part(v: Some, p: u32) -> vec4<f32> { return v; }
+fn whole(parts: array<vec4<f32>, PARTS>) -> Some { return parts[0]; }
 #include "common/optimiser.wgsl"

@@ -1,69 +1,80 @@
-// What happens to a shard of weights after the backward pass, four values an invocation. No update is made when a
-// gradient anywhere is not finite, or when all together are longer than a limit.
+// What happens to a shard of weights after the backward pass. No update is made when a gradient anywhere is not finite, or
+// when all together are longer than a limit. Values are loaded and stored by PARTS fours side by side.
 //   weights, gradient, moment1, moment2, teacher  [len]
 //   settings  [11]  learning rate, weight decay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, 1/(1 - beta1^t),
 //                  1/sqrt(1 - beta2^t), 1 - EMA decay, most sum of squares (see `Settings` in ops/optimiser.rs)
 //   health    [2]  sum of squared gradients, number of values that are not finite; or [3], then 1 / loss scale
-//   partial   [ceil(len / chunk), 2], chunk a multiple of 4
-//   apart     [.., 2]  sums of (teacher - student)^2 and of student^2 after the update, a row an invocation, over two runs
-//                  of values
+//   partial   [ceil(len / chunk), 2], chunk a multiple of 4 * PARTS
+//   apart     [.., 2]  sums of (teacher - student)^2 and of student^2 after the update, PARTS rows an invocation, over two
+//                  runs of values
 #include "common/grid.wgsl"
-#include "common/fours.wgsl"
 #include "common/many_fours.wgsl"
 struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32, first: u32, end: u32, more_first: u32, more_end: u32 }
 const SETTINGS: u32 = 11u;
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gradient: array<Four>;
+@group(0) @binding(1) var<storage, read> gradient: array<Some>;
 @group(0) @binding(2) var<storage, read> settings: array<f32>;
 @group(0) @binding(3) var<storage, read> health: array<f32>;
-@group(0) @binding(4) var<storage, read_write> weights: array<Four>;
-@group(0) @binding(5) var<storage, read_write> moment1: array<Four>;
-@group(0) @binding(6) var<storage, read_write> moment2: array<Four>;
-@group(0) @binding(7) var<storage, read_write> teacher: array<Four>;
+@group(0) @binding(4) var<storage, read_write> weights: array<Some>;
+@group(0) @binding(5) var<storage, read_write> moment1: array<Some>;
+@group(0) @binding(6) var<storage, read_write> moment2: array<Some>;
+@group(0) @binding(7) var<storage, read_write> teacher: array<Some>;
 @group(0) @binding(8) var<storage, read_write> apart: array<vec2<f32>>;
 
-// Settings and health[2], read once an invocation: to a software adapter each read is one of every lane.
+// Settings and health[2], read once an invocation, outside of branches: to a software adapter each read is one of every lane,
+// unless it knows that all lanes read the same.
 var<private> setting: array<f32, SETTINGS>;
 var<private> unscale: f32;
-var<private> between: vec4<f32>;
-var<private> long: vec4<f32>;
+var<private> between: array<vec4<f32>, PARTS>;
+var<private> long: array<vec4<f32>, PARTS>;
 
-fn refused() -> bool { return health[1] > 0.0 || health[0] > settings[10]; }
-
-fn read_settings() {
+// Returns whether no update is to be made.
+fn read_settings() -> bool {
+    let square = health[0];
+    let bad = health[1];
     // unroll
     for (var s = 0u; s < SETTINGS; s++) { setting[s] = settings[s]; }
     unscale = 1.0;
     if params.scaled == 1u { unscale = health[2]; }
+    return bad > 0.0 || square > setting[10];
 }
 
 // Sums of squares, and a count of infinities and NaNs by their bits: WGSL lets a compiler assume that x == x. The sums are
-// bound as `weights`, two chunks' a vector.
+// bound as `weights`, those of PARTS pairs of chunks side by side.
 @compute @workgroup_size(64)
 fn square_sum(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let pair = grid_index(id, groups);
+    let index = grid_index(id, groups);
     let chunks = (params.len + params.chunk - 1u) / params.chunk;
-    if pair * 2u >= chunks { return; }
-    let first = square_sum_of(pair * 2u);
-    let second = square_sum_of(pair * 2u + 1u);
-    weights[pair] = stored(vec4(first, second));
+    if index * 2u * PARTS >= chunks { return; }
+    var sums: array<vec4<f32>, PARTS>;
+    for (var p = 0u; p < PARTS; p++) {
+        let pair = index * PARTS + p;
+        let both = vec4(square_sum_of(pair * 2u), square_sum_of(pair * 2u + 1u));
+        // unroll
+        for (var q = 0u; q < PARTS; q++) { sums[q] = select(sums[q], both, p == q); }
+    }
+    weights[index] = whole(sums);
 }
 
 fn square_sum_of(chunk: u32) -> vec2<f32> {
-    let first = chunk * params.chunk / 4u;
-    let end = min(first + params.chunk / 4u, (params.len + 3u) / 4u);
+    let first = chunk * params.chunk / (4u * PARTS);
+    let end = min(first + params.chunk / (4u * PARTS), (params.len + 4u * PARTS - 1u) / (4u * PARTS));
     var sums = vec4(0.0);
     var bad = vec4(0.0);
     for (var i = first; i < end; i++) {
-        let g = up_to(loaded(gradient[i]), i, params.len);
-        sums = fma(g, g, sums);
-        bad += select(vec4(0.0), vec4(1.0), (bitcast<vec4<u32>>(g) & vec4(0x7f800000u)) == vec4(0x7f800000u));
+        let held = gradient[i];
+        // unroll
+        for (var p = 0u; p < PARTS; p++) {
+            let g = up_to(part(held, p), i * PARTS + p, params.len);
+            sums = fma(g, g, sums);
+            bad += select(vec4(0.0), vec4(1.0), (bitcast<vec4<u32>>(g) & vec4(0x7f800000u)) == vec4(0x7f800000u));
+        }
     }
     return vec2((sums.x + sums.y) + (sums.z + sums.w), (bad.x + bad.y) + (bad.z + bad.w));
 }
 
 // Returns the new weights.
-fn update(i: u32) -> vec4<f32> {
+fn update(i: u32) -> array<vec4<f32>, PARTS> {
     let rate = setting[0];
     let decay = rate * setting[1];
     let keep1 = vec4(setting[2]);
@@ -73,45 +84,76 @@ fn update(i: u32) -> vec4<f32> {
     let eps = setting[6];
     let step = rate * setting[7];
     let correction2 = setting[8];
-    let g = loaded(gradient[i]) * unscale;
-    let held = loaded(weights[i]);
-    let w = held - up_to(decay * held, i, params.decayed);
-    let m = fma(keep1, loaded(moment1[i]), rest1 * g);
-    let v = fma(keep2, loaded(moment2[i]), rest2 * g * g);
-    let updated = up_to(w - step * m / (sqrt(v) * correction2 + eps), i, params.len);
-    weights[i] = stored(updated);
-    moment1[i] = stored(up_to(m, i, params.len));
-    moment2[i] = stored(up_to(v, i, params.len));
-    return updated;
+    let gradients = gradient[i];
+    let olds = weights[i];
+    let old1 = moment1[i];
+    let old2 = moment2[i];
+    var w: array<vec4<f32>, PARTS>;
+    var m: array<vec4<f32>, PARTS>;
+    var v: array<vec4<f32>, PARTS>;
+    // unroll
+    for (var p = 0u; p < PARTS; p++) {
+        let four = i * PARTS + p;
+        let g = part(gradients, p) * unscale;
+        let held = part(olds, p);
+        let decayed = held - up_to(decay * held, four, params.decayed);
+        m[p] = fma(keep1, part(old1, p), rest1 * g);
+        v[p] = fma(keep2, part(old2, p), rest2 * g * g);
+        w[p] = up_to(decayed - step * m[p] / (sqrt(v[p]) * correction2 + eps), four, params.len);
+        m[p] = up_to(m[p], four, params.len);
+        v[p] = up_to(v[p], four, params.len);
+    }
+    weights[i] = whole(w);
+    moment1[i] = whole(m);
+    moment2[i] = whole(v);
+    return w;
 }
 
 // teacher += (1 - decay) * (student - teacher)
-fn follow(student: vec4<f32>, i: u32) {
-    let held = loaded(teacher[i]);
-    let moved = up_to(fma(vec4(setting[9]), student - held, held), i, params.len);
-    teacher[i] = stored(moved);
-    measure(moved, student, i);
+fn follow(student: array<vec4<f32>, PARTS>, i: u32) {
+    let olds = teacher[i];
+    var moved: array<vec4<f32>, PARTS>;
+    // unroll
+    for (var p = 0u; p < PARTS; p++) {
+        let held = part(olds, p);
+        moved[p] = up_to(fma(vec4(setting[9]), student[p] - held, held), i * PARTS + p, params.len);
+        measure(moved[p], student[p], i, p);
+    }
+    teacher[i] = whole(moved);
 }
 
-fn measure(moved: vec4<f32>, student: vec4<f32>, i: u32) {
-    let at = i * 4u;
+fn measure(moved: vec4<f32>, student: vec4<f32>, i: u32, p: u32) {
+    let at = (i * PARTS + p) * 4u;
     if (at >= params.first && at < params.end) || (at >= params.more_first && at < params.more_end) {
         let distance = moved - student;
-        between = fma(distance, distance, between);
-        long = fma(student, student, long);
+        between[p] = fma(distance, distance, between[p]);
+        long[p] = fma(student, student, long[p]);
     }
 }
 
-fn store_distance(row: u32) {
-    if row / 64u * 256u * FOURS >= params.len { return; }
-    apart[row] = vec2((between.x + between.y) + (between.z + between.w), (long.x + long.y) + (long.z + long.w));
+fn measure_unmoved(student: Some, i: u32) {
+    let held = teacher[i];
+    // unroll
+    for (var p = 0u; p < PARTS; p++) { measure(part(held, p), part(student, p), i, p); }
+}
+
+fn store_distance(index: u32) {
+    // unroll
+    for (var p = 0u; p < PARTS; p++) {
+        let row = index * PARTS + p;
+        if row / 64u * 256u * FOURS < params.len {
+            let b = between[p];
+            let l = long[p];
+            apart[row] = vec2((b.x + b.y) + (b.z + b.w), (l.x + l.y) + (l.z + l.w));
+        }
+    }
 }
 
 @compute @workgroup_size(64)
 fn adamw(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = grid_index(id, groups);
-    if i * 4u >= params.len || refused() { return; }
-    read_settings();
+    let refuses = read_settings();
+    if i * 4u * PARTS >= params.len || refuses { return; }
     update(i);
 }
 
@@ -122,17 +164,22 @@ fn ema(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let row = (group.y * groups.x + group.x) * 64u + local.x;
-    let first = first_four(row);
-    let refuses = refused();
-    read_settings();
+    let index = (group.y * groups.x + group.x) * 64u + local.x;
+    let first = first_four(index);
+    let refuses = read_settings();
     for (var n = 0u; n < FOURS; n++) {
         let i = first + n * ACROSS;
-        if i * 4u < params.len {
-            if refuses { measure(loaded(teacher[i]), loaded(gradient[i]), i); } else { follow(loaded(gradient[i]), i); }
+        if i * 4u * PARTS < params.len {
+            if refuses { measure_unmoved(gradient[i], i); } else {
+                let held = gradient[i];
+                var student = array<vec4<f32>, PARTS>();
+                // unroll
+                for (var p = 0u; p < PARTS; p++) { student[p] = part(held, p); }
+                follow(student, i);
+            }
         }
     }
-    store_distance(row);
+    store_distance(index);
 }
 
 // Both, so that the new weights are not read again.
@@ -142,28 +189,35 @@ fn adamw_ema(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let row = (group.y * groups.x + group.x) * 64u + local.x;
-    let first = first_four(row);
-    if refused() {
+    let index = (group.y * groups.x + group.x) * 64u + local.x;
+    let first = first_four(index);
+    if read_settings() {
         for (var n = 0u; n < FOURS; n++) {
             let i = first + n * ACROSS;
-            if i * 4u < params.len { measure(loaded(teacher[i]), loaded(weights[i]), i); }
+            if i * 4u * PARTS < params.len { measure_unmoved(weights[i], i); }
         }
     } else {
-        read_settings();
         for (var n = 0u; n < FOURS; n++) {
             let i = first + n * ACROSS;
-            if i * 4u < params.len { follow(update(i), i); }
+            if i * 4u * PARTS < params.len { follow(update(i), i); }
         }
     }
-    store_distance(row);
+    store_distance(index);
 }
 
 // Gradients of micro-batches add up; the first one (settings[0] = 0) replaces what was there.
 @compute @workgroup_size(64)
 fn accumulate(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = grid_index(id, groups);
-    if i * 4u >= params.len { return; }
-    let g = loaded(gradient[i]);
-    weights[i] = stored(up_to(select(loaded(weights[i]) + g, g, settings[0] == 0.0), i, params.len));
+    if i * 4u * PARTS >= params.len { return; }
+    let anew = settings[0] == 0.0;
+    let held = weights[i];
+    let added = gradient[i];
+    var sums: array<vec4<f32>, PARTS>;
+    // unroll
+    for (var p = 0u; p < PARTS; p++) {
+        let g = part(added, p);
+        sums[p] = up_to(select(part(held, p) + g, g, anew), i * PARTS + p, params.len);
+    }
+    weights[i] = whole(sums);
 }

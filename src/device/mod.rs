@@ -26,8 +26,8 @@ use crate::{
     kernels::{Constant, Kernel},
 };
 
-/// Bytes of four values, in whose multiples buffers are made and bound: many kernels read and write four at a time.
-pub(crate) const FOUR_VALUES: u64 = 16;
+/// Bytes of eight values, in whose multiples buffers are made and bound: kernels read and write up to so many at a time.
+pub(crate) const EIGHT_VALUES: u64 = 32;
 
 /// How a device is opened.
 #[derive(Clone, Debug, Default)]
@@ -280,7 +280,8 @@ impl Device {
         }
     }
 
-    /// A zeroed storage buffer of at least `bytes` bytes, whole fours of values, that can be copied to and from. Fails when it does not fit.
+    /// A zeroed storage buffer of at least `bytes` bytes, whole eights of values, that can be copied to and from. Fails when it does
+    /// not fit.
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
         let limits = self.raw.limits();
         if bytes > limits.max_buffer_size {
@@ -292,7 +293,7 @@ impl Device {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         Ok(self.raw.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            size: bytes.max(4).next_multiple_of(FOUR_VALUES),
+            size: bytes.max(4).next_multiple_of(EIGHT_VALUES),
             usage,
             mapped_at_creation: false,
         }))

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use super::{DType, Plan, Storage, plan::Range};
 use crate::{
-    device::{Device, FOUR_VALUES, Readback, Timer},
+    device::{Device, EIGHT_VALUES, Readback, Timer},
     error::{Error, Result},
 };
 
@@ -167,7 +167,7 @@ impl Executor {
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &buffers[range.buffer],
                     offset: range.offset,
-                    size: std::num::NonZeroU64::new(range.bytes.next_multiple_of(FOUR_VALUES)),
+                    size: std::num::NonZeroU64::new(range.bytes.next_multiple_of(EIGHT_VALUES)),
                 }),
             });
             let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();

@@ -7,10 +7,10 @@ use super::{GROUP, column_sum, grid, prelude::*};
 
 /// Values that one invocation of [`SquareSum`] adds up.
 const CHUNK: usize = 256;
-/// Fours of values that one invocation of [`Ema`] moves.
+/// Fours of values that one invocation of [`Ema`] moves, or each part of one.
 const FOURS: usize = 16;
-/// Invocations side by side that move fours side by side.
-const ACROSS: usize = 8;
+/// Invocations side by side, or parts of them, that move fours side by side.
+const ACROSS: usize = 16;
 
 /// The scalars of one update, as the kernels read them.
 #[repr(C)]
@@ -109,6 +109,11 @@ macro_rules! pick {
     };
 }
 
+/// Fours side by side that those kernels load and store at once.
+fn parts(tuning: &Tuning) -> usize {
+    if tuning.moves_wide() { 2 } else { 1 }
+}
+
 fn params(len: usize) -> kernels::optimiser::Params {
     kernels::optimiser::Params { len: len as u32, chunk: CHUNK as u32, ..bytemuck::Zeroable::zeroed() }
 }
@@ -138,7 +143,8 @@ impl Op for SquareSum {
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(0), Slot::Out(0)];
-        vec![dispatch(pick!(tuning, SQUARE_SUM), params(x[0].len()), &slots, groups(y[0].rows().div_ceil(2)))]
+        let grid = groups(y[0].rows().div_ceil(2 * parts(tuning)));
+        vec![dispatch(pick!(tuning, SQUARE_SUM), params(x[0].len()), &slots, grid)]
     }
 }
 
@@ -170,7 +176,7 @@ impl Op for AdamWEma {
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let state = [Slot::Out(0), Slot::Out(1), Slot::Out(2), Slot::Out(3), Slot::Out(4)];
         let slots = [&[Slot::In(1), Slot::In(4), Slot::In(5)][..], &state].concat();
-        vec![self.1.launch(pick!(tuning, ADAMW_EMA), self.0.params(x), &slots)]
+        vec![self.1.launch(pick!(tuning, ADAMW_EMA), self.0.params(x), &slots, tuning)]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -211,7 +217,7 @@ impl Op for AdamW {
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(4), Slot::In(5), Slot::Out(0), Slot::Out(1), Slot::Out(2)];
-        let grid = groups(x[0].len().div_ceil(4));
+        let grid = groups(x[0].len().div_ceil(4 * parts(tuning)));
         vec![dispatch(pick!(tuning, ADAMW), self.params(x), &slots, grid)]
     }
 
@@ -231,12 +237,22 @@ impl Ema {
     }
 
     /// One of the kernels that move the teacher.
-    fn launch(&self, kernel: &'static Kernel, params: kernels::optimiser::Params, slots: &[Slot]) -> Dispatch {
+    fn launch(
+        &self,
+        kernel: &'static Kernel,
+        params: kernels::optimiser::Params,
+        slots: &[Slot],
+        tuning: &Tuning,
+    ) -> Dispatch {
         let [(first, end), (more_first, more_end)] = self.measured.map(|(first, end)| (first as u32, end as u32));
         let params = kernels::optimiser::Params { first, end, more_first, more_end, ..params };
-        let sizes = [("FOURS", FOURS), ("ACROSS", ACROSS)];
+        let parts = parts(tuning);
+        let sizes = [("FOURS", FOURS), ("ACROSS", ACROSS / parts)];
         let constants = sizes.map(|(name, value)| Constant { name, value: value as u32 }).to_vec();
-        Dispatch { constants, ..dispatch(kernel, params, slots, grid(Ema::groups(params.len as usize))) }
+        Dispatch {
+            constants,
+            ..dispatch(kernel, params, slots, grid(Ema::groups(params.len as usize).div_ceil(parts)))
+        }
     }
 }
 
@@ -268,7 +284,7 @@ impl Op for Ema {
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(2), Slot::In(3), Slot::Out(0), Slot::Out(1)];
-        vec![self.launch(pick!(tuning, EMA), params(x[0].len()), &slots)]
+        vec![self.launch(pick!(tuning, EMA), params(x[0].len()), &slots, tuning)]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -293,7 +309,8 @@ impl Op for Accumulate {
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(1), Slot::In(2), Slot::Out(0)];
-        vec![dispatch(pick!(tuning, ACCUMULATE), params(x[0].len()), &slots, groups(x[0].len().div_ceil(4)))]
+        let grid = groups(x[0].len().div_ceil(4 * parts(tuning)));
+        vec![dispatch(pick!(tuning, ACCUMULATE), params(x[0].len()), &slots, grid)]
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
