@@ -3,6 +3,7 @@
 #include "common/fours.wgsl"
 #include "common/wide.wgsl"
 const PARTS: u32 = 2u;
+fn place(i: u32, p: u32) -> u32 { return i * 2u + p; }
 alias Some = vec4<u64>;
 fn part(v: Some, p: u32) -> vec4<f32> {
     if p == 0u { return four(v.xy); }

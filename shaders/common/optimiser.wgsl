@@ -1,5 +1,6 @@
 // What happens to a shard of weights after the backward pass. No update is made when a gradient anywhere is not finite, or
-// when all together are longer than a limit. Values are loaded and stored by PARTS fours side by side.
+// when all together are longer than a limit. Values are loaded and stored by PARTS fours side by side,
+// of which part p of i is the place(i, p)th.
 //   weights, gradient, moment1, moment2, teacher  [len]
 //   settings  [11]  learning rate, weight decay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, 1/(1 - beta1^t),
 //                  1/sqrt(1 - beta2^t), 1 - EMA decay, most sum of squares (see `Settings` in ops/optimiser.rs)
@@ -48,7 +49,7 @@ fn square_sum(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
     if index * 2u * PARTS >= chunks { return; }
     var sums: array<vec4<f32>, PARTS>;
     for (var p = 0u; p < PARTS; p++) {
-        let pair = index * PARTS + p;
+        let pair = place(index, p);
         let both = vec4(square_sum_of(pair * 2u), square_sum_of(pair * 2u + 1u));
         // unroll
         for (var q = 0u; q < PARTS; q++) { sums[q] = select(sums[q], both, p == q); }
@@ -65,7 +66,7 @@ fn square_sum_of(chunk: u32) -> vec2<f32> {
         let held = gradient[i];
         // unroll
         for (var p = 0u; p < PARTS; p++) {
-            let g = up_to(part(held, p), i * PARTS + p, params.len);
+            let g = up_to(part(held, p), place(i, p), params.len);
             sums = fma(g, g, sums);
             bad += select(vec4(0.0), vec4(1.0), (bitcast<vec4<u32>>(g) & vec4(0x7f800000u)) == vec4(0x7f800000u));
         }
@@ -93,7 +94,7 @@ fn update(i: u32) -> array<vec4<f32>, PARTS> {
     var v: array<vec4<f32>, PARTS>;
     // unroll
     for (var p = 0u; p < PARTS; p++) {
-        let four = i * PARTS + p;
+        let four = place(i, p);
         let g = part(gradients, p) * unscale;
         let held = part(olds, p);
         let decayed = held - up_to(decay * held, four, params.decayed);
@@ -116,14 +117,14 @@ fn follow(student: array<vec4<f32>, PARTS>, i: u32) {
     // unroll
     for (var p = 0u; p < PARTS; p++) {
         let held = part(olds, p);
-        moved[p] = up_to(fma(vec4(setting[9]), student[p] - held, held), i * PARTS + p, params.len);
+        moved[p] = up_to(fma(vec4(setting[9]), student[p] - held, held), place(i, p), params.len);
         measure(moved[p], student[p], i, p);
     }
     teacher[i] = whole(moved);
 }
 
 fn measure(moved: vec4<f32>, student: vec4<f32>, i: u32, p: u32) {
-    let at = (i * PARTS + p) * 4u;
+    let at = place(i, p) * 4u;
     if (at >= params.first && at < params.end) || (at >= params.more_first && at < params.more_end) {
         let distance = moved - student;
         between[p] = fma(distance, distance, between[p]);
@@ -140,7 +141,7 @@ fn measure_unmoved(student: Some, i: u32) {
 fn store_distance(index: u32) {
     // unroll
     for (var p = 0u; p < PARTS; p++) {
-        let row = index * PARTS + p;
+        let row = place(index, p);
         if row / 64u * 256u * FOURS < params.len {
             let b = between[p];
             let l = long[p];
@@ -217,7 +218,7 @@ fn accumulate(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
     // unroll
     for (var p = 0u; p < PARTS; p++) {
         let g = part(added, p);
-        sums[p] = up_to(select(part(held, p) + g, g, anew), i * PARTS + p, params.len);
+        sums[p] = up_to(select(part(held, p) + g, g, anew), place(i, p), params.len);
     }
     weights[i] = whole(sums);
 }

@@ -23,12 +23,15 @@ const A_ALONG: u32 = 4u;    // ROWS
 const A_ACROSS: u32 = 0u;   // ROWS / 4
 const B_ALONG: u32 = 4u;    // COLS
 const B_ACROSS: u32 = 0u;   // COLS / 4
+const SUM_ROWS: u32 = 0u;   // ROWS where the terms of a are summed too, otherwise none
+const SUM_QUADS: u32 = 1u;  // ROWS / 4
 
 @group(0) @binding(4) var<storage, read> extra: array<Four>;
 @group(0) @binding(5) var<storage, read_write> y: array<Four>;
 @group(0) @binding(6) var<storage, read_write> slopes: array<Four>;
 
 var<private> acc: array<f32, TILE>;
+var<private> sums: array<f32, ROWS>;
 
 // The same place of the last four where `at` lies beyond it.
 fn within(at: u32, extent: u32) -> u32 {
@@ -111,6 +114,11 @@ fn accumulate(row: u32, column: u32, lane: u32) {
             }
         }
         // unroll
+        for (var i = 0u; i < SUM_ROWS; i++) {
+            // unroll
+            for (var t = 0u; t < TERMS; t++) { sums[i] += rows[t * ROWS + i]; }
+        }
+        // unroll
         for (var i = 0u; i < ROWS; i++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
@@ -189,6 +197,23 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
         for (var i = 0u; i < ROWS; i += AT_ONCE) {
             store(row, column, local.x, i);
             next_turn();
+        }
+    }
+}
+
+// The same, and the sums of a over k, one for each row: the gradient of a bias beside that of its weights. Fours of a lie
+// across k. Bound as `slopes`.
+@compute @workgroup_size(LANES)
+fn forward_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
+    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
+    accumulate(row, column, local.x);
+    store(row, column, local.x, 0u);
+    if column == 0u {
+        // unroll
+        for (var i = 0u; i < SUM_QUADS; i++) {
+            let four = vec4(sums[4u * i], sums[4u * i + 1u], sums[4u * i + 2u], sums[4u * i + 3u]);
+            slopes[row_of(row, 4u * i, local.x) / 4u] = stored(four);
         }
     }
 }

@@ -4,7 +4,8 @@ use std::{any::Any, rc::Rc};
 
 use super::{Node, Op, Origin, Recorded, Value, ValueId};
 use crate::ops::{
-    Gelu, GeluAndSlope, GeluBackward, MaskedMse, MaskedMseAndGradient, MaskedMseBackward, Product, TimesSlope, Tuning,
+    ColumnSum, Gelu, GeluAndSlope, GeluBackward, MaskedMse, MaskedMseAndGradient, MaskedMseBackward, Product,
+    TimesSlope, Tuning,
 };
 
 /// Merges operations into those that produce their input, as far as [`Op::absorb`](super::Op::absorb) knows how, so that
@@ -96,6 +97,57 @@ fn fusible_loss(recorded: &Recorded) -> Option<(usize, usize, Vec<usize>)> {
     })
 }
 
+/// Lets the gradient of weights sum the columns of its first operand, the gradient of their bias, where its kernel does so
+/// on the way ([`Product::with_column_sums`]). `wanted` are the values that must stay.
+pub(super) fn fuse_column_sums(recorded: &mut Recorded, wanted: &[ValueId], tuning: &Tuning) {
+    let Recorded { nodes, values } = recorded;
+    let mut nodes: Vec<_> = std::mem::take(nodes).into_iter().map(Some).collect();
+    for index in 0..nodes.len() {
+        let Some(node) = &nodes[index] else { continue };
+        let x: Vec<_> = node.inputs.iter().map(|id| values[id.0].ty.clone()).collect();
+        let product = (&*node.op as &dyn Any).downcast_ref::<Product>();
+        let Some(op) = product.and_then(|product| product.with_column_sums(&x, tuning)) else { continue };
+        let chain = column_sums(&nodes, values, index, node.inputs[0]);
+        let Some((last, partial)) = chain.split_last() else { continue };
+        let outputs = |at: &usize| nodes[*at].as_ref().expect("a node of the chain").outputs[0];
+        if partial.iter().any(|at| wanted.contains(&outputs(at))) {
+            continue;
+        }
+        let sum = outputs(last);
+        chain.iter().for_each(|at| nodes[*at] = None);
+        let node = nodes[index].as_mut().expect("the product");
+        node.op = op;
+        node.outputs.push(sum);
+    }
+    recorded.nodes = nodes.into_iter().flatten().collect();
+    number(recorded);
+}
+
+/// The nodes after `index` that add up the rows of a value until one is left, if nothing else reads what lies between.
+fn column_sums(nodes: &[Option<Node>], values: &[Value], index: usize, value: ValueId) -> Vec<usize> {
+    let sums = |at: usize| {
+        let node = nodes[at].as_ref()?;
+        (&*node.op as &dyn Any).downcast_ref::<ColumnSum>().filter(|sum| sum.repeat == 1).map(|_| node)
+    };
+    let readers = |id: ValueId| {
+        let reads = move |at: &usize| nodes[*at].as_ref().is_some_and(|node| node.inputs.contains(&id));
+        (index + 1..nodes.len()).filter(reads)
+    };
+    let Some(first) = readers(value).find(|at| sums(*at).is_some()) else { return Vec::new() };
+    let mut chain = vec![first];
+    while let Some(between) = chain.last().and_then(|at| sums(*at)).map(|node| node.outputs[0]) {
+        if values[between.0].ty.rows() == 1 {
+            return chain;
+        }
+        let mut next = readers(between);
+        match (next.next(), next.next()) {
+            (Some(at), None) => chain.push(at),
+            _ => break,
+        }
+    }
+    Vec::new()
+}
+
 /// Puts two operations in the place of one where [`Op::divide`](super::Op::divide) asks for it.
 pub(super) fn divide(recorded: &mut Recorded, tuning: &Tuning) {
     for node in std::mem::take(&mut recorded.nodes) {
@@ -169,8 +221,8 @@ fn moves_past_update(between: &[Option<Node>]) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::{
-        graph::{Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
-        ops::{Elementwise, Form, Gelu, LayerNorm, MaskedMse, Product, Tuning},
+        graph::{DType, Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
+        ops::{ColumnSum, Elementwise, Form, Gelu, LayerNorm, MaskedMse, Product, Tile, Tuning, Variant, Work},
     };
 
     #[test]
@@ -189,6 +241,33 @@ mod tests {
         assert_eq!(ops(seed), ["multiply", "masked_mse+backward", "masked_mse+backward"]);
         let waits = loss.then(Elementwise::Multiply, &[factor]);
         assert_eq!(ops(waits), ["masked_mse", "masked_mse", "multiply", "masked_mse_backward"]);
+    }
+
+    #[test]
+    fn the_gradient_of_a_bias_rides_in_that_of_its_weights_where_the_kernel_has_a_place() {
+        let graph = Graph::new();
+        let input = |name: &'static str, shape: &[usize]| graph.input(name, TensorType::f32(shape));
+        let (x, w, b) = (input("x", &[80, 16]), input("w", &[8, 16]), input("b", &[8]));
+        let dy = input("dy", &[80, 8]);
+        let y = x.then(Product { form: Form::Nt }, &[w, b]);
+        let gradients = gradients(y, dy, &[w, b]);
+        let partial = dy.then(ColumnSum { repeat: 1 }, &[]);
+        let ops = |tuning: &Tuning, no_fusion, with_partial: bool| {
+            let mut fetch = vec![Fetch::new("dw", gradients[0]), Fetch::new("db", gradients[1])];
+            if with_partial {
+                fetch.push(Fetch::new("partial", partial));
+            }
+            let options = PlanOptions { tuning: tuning.clone(), no_fusion, ..Default::default() };
+            Plan::new(&graph, &fetch, &options).dispatches.iter().map(|d| d.op).collect::<Vec<_>>()
+        };
+        let mut fours = Tuning::default();
+        let work = Work::Product { form: Form::Tn, shape: [8, 16, 80], operands: DType::F32 };
+        fours.choose(&work, Variant::Product(Tile::Fours { lanes: 8, rows: 4, cols: 8, terms: 4 }));
+        let apart = ["product_tn", "column_sum", "column_sum"];
+        assert_eq!(ops(&fours, false, false), ["product_tn+column_sum"]);
+        assert_eq!(ops(&fours, false, true), ["product_tn+column_sum", "column_sum"]);
+        assert_eq!(ops(&fours, true, false), apart);
+        assert_eq!(ops(&Tuning::default(), false, false), apart);
     }
 
     #[test]

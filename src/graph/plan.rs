@@ -171,6 +171,7 @@ impl Plan {
             let needed = needed_nodes(&recorded, fetch);
             passes::fuse(&mut recorded, &needed, &wanted, &options.tuning);
             passes::fuse_losses(&mut recorded);
+            passes::fuse_column_sums(&mut recorded, &wanted, &options.tuning);
             passes::divide(&mut recorded, &options.tuning);
         }
         let needed = needed_nodes(&recorded, fetch);

@@ -33,9 +33,32 @@ pub fn finish(mut partial: Tensor<'_>) -> Tensor<'_> {
     partial.reshape(&[partial.ty().cols()])
 }
 
+/// Sums all rows of a product's first input in one go, to its second output.
+pub(super) fn at_once(x: &TensorType) -> Dispatch {
+    let sum = ColumnSum { repeat: 1 };
+    sum.launch(x, x.cols(), x.rows(), &[Slot::In(0), Slot::Out(1)])
+}
+
 impl ColumnSum {
     fn takes_fours(&self, x: &TensorType) -> bool {
         self.repeat == 1 && x.cols().is_multiple_of(4)
+    }
+
+    /// Sums chunks of so many rows.
+    fn launch(&self, x: &TensorType, cols: usize, chunk: usize, slots: &[Slot]) -> Dispatch {
+        let params = kernels::column_sum::Params {
+            rows: x.rows() as u32,
+            cols: cols as u32,
+            chunk: chunk as u32,
+            repeat: self.repeat as u32,
+        };
+        let sums = x.rows().div_ceil(chunk) * cols;
+        let (kernel, invocations) = match (self.takes_fours(x), x.dtype) {
+            (true, DType::F16) => (&kernels::column_sum_fours_half::FORWARD, sums / 4),
+            (true, _) => (&kernels::column_sum_fours::FORWARD, sums / 4),
+            (false, _) => (&kernels::column_sum::FORWARD, sums),
+        };
+        dispatch(kernel, params, slots, groups(invocations))
     }
 }
 
@@ -63,18 +86,7 @@ impl Op for ColumnSum {
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let params = kernels::column_sum::Params {
-            rows: x[0].rows() as u32,
-            cols: y[0].cols() as u32,
-            chunk: CHUNK as u32,
-            repeat: self.repeat as u32,
-        };
-        let (kernel, invocations) = match (self.takes_fours(&x[0]), x[0].dtype) {
-            (true, DType::F16) => (&kernels::column_sum_fours_half::FORWARD, y[0].len() / 4),
-            (true, _) => (&kernels::column_sum_fours::FORWARD, y[0].len() / 4),
-            (false, _) => (&kernels::column_sum::FORWARD, y[0].len()),
-        };
-        vec![dispatch(kernel, params, &[Slot::In(0), Slot::Out(0)], groups(invocations))]
+        vec![self.launch(&x[0], y[0].cols(), CHUNK, &[Slot::In(0), Slot::Out(0)])]
     }
 }
 

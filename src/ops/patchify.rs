@@ -55,6 +55,6 @@ pub(super) fn samples() -> Vec<Sample> {
     let images = |shape: &[usize]| (TensorType::f32(shape), Content::Fixed);
     vec![
         Sample::new(Patchify { patch: 8 }, vec![images(&[2, 3, 16, 24])]),
-        Sample::new(Patchify { patch: 3 }, vec![images(&[3, 1, 9, 6])]),
+        Sample::new(Patchify { patch: 3 }, vec![images(&[3, 2, 9, 6])]),
     ]
 }

@@ -30,8 +30,8 @@ pub struct Product {
     pub form: Form,
 }
 
-/// What a product does to each of its sums (bias included) before it stores them, so that no operation has to read them
-/// again. Recorded by the fusion pass, not by models.
+/// What a product does to each of its sums (bias included) before it stores them, or beside, so that no operation has to read
+/// them, or an operand, again. Recorded by the fusion passes, not by models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
     /// Adds the last input.
@@ -42,6 +42,8 @@ pub enum Epilogue {
     GeluAndSlope,
     /// Multiplies by the last input, a slope of GELU.
     TimesSlope,
+    /// Sums each column of a weight gradient's first operand, a second output `[1, m]`: the gradient of the bias.
+    ColumnSums,
 }
 
 /// A [`Product`] and its [`Epilogue`]; inputs a, b, the bias if there is one, and what the epilogue reads.
@@ -191,6 +193,14 @@ impl Op for Product {
 }
 
 impl Product {
+    /// This weight gradient with the column sums of its first operand, where its kernel has a place for them.
+    pub(crate) fn with_column_sums(&self, x: &[TensorType], tuning: &Tuning) -> Option<Rc<dyn Op>> {
+        let e = self.extents(x).expect("checked when recorded");
+        let tile = tuning.product(self.form, [e.m, e.n, e.k], x[0].dtype);
+        let fused = FusedProduct { product: *self, epilogue: Epilogue::ColumnSums };
+        (self.form == Form::Tn && tile.sums_columns()).then(|| Rc::new(fused) as Rc<dyn Op>)
+    }
+
     /// The dispatch, with the epilogue of a fused product, for which `x` ends with what the epilogue reads; or divided
     /// into parts of so many terms, by the tile given.
     pub(super) fn launch(
@@ -227,16 +237,23 @@ impl Product {
         let both = epilogue == Some(Epilogue::GeluAndSlope);
         if both {
             slots.remove(3);
-            slots.push(Slot::Out(1));
         } else {
             constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
+        }
+        let sums = epilogue == Some(Epilogue::ColumnSums);
+        if both || sums && tile.sums_columns() {
+            slots.push(Slot::Out(1));
         }
         let (kernel, size) = tile.kernel(self.form, e.k, epilogue, [x[0].dtype, y[0].dtype], &mut constants);
         let mut groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
         if rows_first {
             groups.swap(0, 1);
         }
-        vec![Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }]
+        let product = Dispatch { constants, ..dispatch(kernel, params, &slots, groups) };
+        if sums && !tile.sums_columns() {
+            return vec![product, column_sum::at_once(&x[0])];
+        }
+        vec![product]
     }
 }
 
@@ -247,7 +264,7 @@ impl Epilogue {
 
     /// Whether it computes GELU.
     pub(super) fn is_of_gelu(self) -> bool {
-        !matches!(self, Epilogue::Add | Epilogue::TimesSlope)
+        matches!(self, Epilogue::Gelu | Epilogue::GeluAndSlope)
     }
 
     /// The shaders' `EPILOGUE`.
@@ -256,7 +273,7 @@ impl Epilogue {
             Epilogue::Add => 1,
             Epilogue::Gelu => 2,
             Epilogue::TimesSlope => 3,
-            Epilogue::GeluAndSlope => 0,
+            Epilogue::GeluAndSlope | Epilogue::ColumnSums => 0,
         }
     }
 }
@@ -280,6 +297,7 @@ impl Op for FusedProduct {
             (Form::Tn, Epilogue::Add) => "product_tn+add",
             (Form::Tn, Epilogue::Gelu | Epilogue::GeluAndSlope) => "product_tn+gelu",
             (Form::Tn, Epilogue::TimesSlope) => "product_tn+gelu_backward",
+            (_, Epilogue::ColumnSums) => "product_tn+column_sum",
         }
     }
 
@@ -288,7 +306,11 @@ impl Op for FusedProduct {
         if self.epilogue.has_extra() {
             ensure_shape!(x[x.len() - 1].shape == y.shape, "the epilogue's input must be {y}");
         }
-        Ok(if self.epilogue == Epilogue::GeluAndSlope { vec![y.clone(), y] } else { vec![y] })
+        Ok(match self.epilogue {
+            Epilogue::GeluAndSlope => vec![y.clone(), y],
+            Epilogue::ColumnSums => vec![y, TensorType::f32(&[1, x[0].cols()])],
+            _ => vec![y],
+        })
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
@@ -299,6 +321,13 @@ impl Op for FusedProduct {
             Epilogue::Gelu => Gelu.eval(&[&sum]),
             Epilogue::GeluAndSlope => GeluAndSlope.eval(&[&sum]),
             Epilogue::TimesSlope => TimesSlope.eval(&[last, &sum]),
+            Epilogue::ColumnSums => {
+                let mut columns = Array::zeros(&[1, x[0].cols()]);
+                for i in 0..x[0].rows() {
+                    columns.data.iter_mut().zip(x[0].row(i)).for_each(|(sum, v)| *sum += v);
+                }
+                vec![sum, columns]
+            }
         }
     }
 
@@ -311,7 +340,7 @@ impl Op for FusedProduct {
             Epilogue::GeluAndSlope => 2,
             Epilogue::Gelu | Epilogue::TimesSlope => 1,
             // Sums of the residual stream and of weights' gradients stay f32.
-            Epilogue::Add => 0,
+            Epilogue::Add | Epilogue::ColumnSums => 0,
         };
         outputs * self.product.stores_halves(self.own(x), tuning)
     }
@@ -383,6 +412,9 @@ pub(super) fn samples() -> Vec<Sample> {
         fused(Form::Nn, Epilogue::Add, &[&[67, 20], &[20, 49], &[67, 49]]),
         fused(Form::Nn, Epilogue::TimesSlope, &[&[67, 20], &[20, 48], &[67, 48]]),
         fused(Form::Tn, Epilogue::Add, &[&[3, 23, 34], &[3, 23, 66], &[34, 66]]),
+        fused(Form::Tn, Epilogue::ColumnSums, &[&[3, 23, 76], &[3, 23, 68]]),
+        fused(Form::Tn, Epilogue::ColumnSums, &[&[9, 6], &[9, 5]]),
+        half(Form::Tn, Some(Epilogue::ColumnSums), [&[3, 23, 76], &[3, 23, 68]], &[]),
         half(Form::Nt, None, [&[2, 37, 20], &[68, 20]], &[&[34]]),
         half(Form::Nn, None, [&[67, 20], &[20, 48]], &[]),
         half(Form::Tn, None, [&[3, 23, 36], &[3, 23, 68]], &[]),

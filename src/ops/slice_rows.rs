@@ -95,5 +95,5 @@ impl Op for PadRows {
 pub(super) fn samples() -> Vec<Sample> {
     let op = |first, count| SliceRows { first, count };
     let of = |op, shape: &[usize]| Sample::random(op, &[shape]);
-    vec![of(op(7, 19), &[3, 26, 20]), of(op(0, 1), &[2, 7, 12]), of(op(7, 19), &[3, 26, 21])]
+    vec![of(op(7, 19), &[3, 26, 20]), of(op(0, 1), &[2, 7, 12]), of(op(7, 19), &[3, 26, 21]), of(op(2, 4), &[2, 9, 21])]
 }

@@ -196,6 +196,11 @@ impl Tile {
         !matches!(self, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. })
     }
 
+    /// Whether a weight gradient sums its first operand's columns on the way.
+    pub(super) fn sums_columns(self) -> bool {
+        matches!(self, Tile::Fours { .. })
+    }
+
     /// This tile, or the nearest that reads operands of this type.
     pub(super) fn of(self, operands: DType) -> Tile {
         match self {
@@ -216,6 +221,7 @@ impl Tile {
         constants: &mut Vec<Constant>,
     ) -> (&'static Kernel, (usize, usize)) {
         let both = epilogue == Some(Epilogue::GeluAndSlope);
+        let sums = epilogue == Some(Epilogue::ColumnSums);
         let mut set = |list: &[(&'static str, u32)]| {
             constants.extend(list.iter().map(|(name, value)| Constant { name, value: *value }));
         };
@@ -311,7 +317,12 @@ impl Tile {
                     ("A_ALONG_K", (form != Form::Tn).into()),
                 ]);
                 set(&[("A_ALONG", a[0]), ("A_ACROSS", a[1]), ("B_ALONG", b[0]), ("B_ACROSS", b[1])]);
-                pick!(product_fours_subgroup, product_fours_half_subgroup, product_fours_halves_subgroup)
+                set(&[("SUM_ROWS", if sums { rows } else { 0 }), ("SUM_QUADS", rows / 4)]);
+                match operands {
+                    DType::F16 if sums => &kernels::product_fours_half_subgroup::FORWARD_SUMS,
+                    _ if sums => &kernels::product_fours_subgroup::FORWARD_SUMS,
+                    _ => pick!(product_fours_subgroup, product_fours_half_subgroup, product_fours_halves_subgroup),
+                }
             }
         };
         (kernel, self.size())

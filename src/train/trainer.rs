@@ -6,7 +6,7 @@ use web_time::Instant;
 
 use super::snapshot::{LOSS_SCALE, MODEL, MOMENT1, MOMENT2, NamedTensor, TEACHER, check_matches};
 use crate::{
-    device::{Device, Readback},
+    device::{Device, EIGHT_VALUES, Readback},
     error::Result,
     graph::{
         Arenas, Executor, Fetch, Graph, Place, Plan, PlanOptions, Precision, Recompute, Submits, Tensor, TensorType,
@@ -31,7 +31,7 @@ const SHARD_BYTES: u64 = 128 << 20;
 const SCALAR_BYTES: u64 = 48;
 
 /// Bytes of the loss scale's arena.
-const LOSS_SCALE_BYTES: u64 = 16;
+const LOSS_SCALE_BYTES: u64 = EIGHT_VALUES;
 
 /// How a [`Trainer`] is made.
 #[derive(Clone, Debug)]
