@@ -1,6 +1,5 @@
 // What happens to a shard of weights after the backward pass. No update is made when a gradient anywhere is not finite, or
-// when all together are longer than a limit. Values are loaded and stored by PARTS fours side by side,
-// of which part p of i is the place(i, p)th.
+// when all together are longer than a limit. Values are loaded and stored by sides.
 //   weights, gradient, moment1, moment2, teacher  [len]
 //   settings  [11]  learning rate, weight decay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, 1/(1 - beta1^t),
 //                  1/sqrt(1 - beta2^t), 1 - EMA decay, most sum of squares (see `Settings` in ops/optimiser.rs)
@@ -13,13 +12,13 @@
 struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32, first: u32, end: u32, more_first: u32, more_end: u32 }
 const SETTINGS: u32 = 11u;
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gradient: array<Some>;
+@group(0) @binding(1) var<storage, read> gradient: array<Side>;
 @group(0) @binding(2) var<storage, read> settings: array<f32>;
 @group(0) @binding(3) var<storage, read> health: array<f32>;
-@group(0) @binding(4) var<storage, read_write> weights: array<Some>;
-@group(0) @binding(5) var<storage, read_write> moment1: array<Some>;
-@group(0) @binding(6) var<storage, read_write> moment2: array<Some>;
-@group(0) @binding(7) var<storage, read_write> teacher: array<Some>;
+@group(0) @binding(4) var<storage, read_write> weights: array<Side>;
+@group(0) @binding(5) var<storage, read_write> moment1: array<Side>;
+@group(0) @binding(6) var<storage, read_write> moment2: array<Side>;
+@group(0) @binding(7) var<storage, read_write> teacher: array<Side>;
 @group(0) @binding(8) var<storage, read_write> apart: array<vec2<f32>>;
 
 // Settings and health[2], read once an invocation, outside of branches: to a software adapter each read is one of every lane,
@@ -132,7 +131,7 @@ fn measure(moved: vec4<f32>, student: vec4<f32>, i: u32, p: u32) {
     }
 }
 
-fn measure_unmoved(student: Some, i: u32) {
+fn measure_unmoved(student: Side, i: u32) {
     let held = teacher[i];
     // unroll
     for (var p = 0u; p < PARTS; p++) { measure(part(held, p), part(student, p), i, p); }

@@ -2,32 +2,33 @@
 // neighbouring values at once. What llvmpipe does for a load it does for each lane and 64 bits: it finds out whether the
 // lane is active, where it reads and whether that lies in the buffer, and inserts what it read into a vector.
 //
-// Fours lie along k where a (or b) is stored so, otherwise along m (or n). Columns always lie in a lane four by four, so
-// that results are stored as fours. n is a multiple of four, and so is k (or m) where fours of a lie along it, and k where
-// fours of b do. What lies beyond the last row or column is computed as the last four (or row) again, and stored there
-// again: compilers are slow with many branches.
+// Fours lie along k where a (or b) is stored so, otherwise along m (or n). Columns always lie in a lane side by side (see
+// `sides.wgsl`), so that results are stored as sides. n is a multiple of SIDE, and k (or m) of four where fours of a lie along
+// it, and k where fours of b do. What lies beyond the last row or column is computed as the last four (side, or row) again,
+// and stored there again: compilers are slow with many branches.
 #include "common/product.wgsl"
 const LANES: u32 = 8u;
 const ROWS: u32 = 4u;       // row vectors of a tile; a vector has one row in each lane
-const COLS: u32 = 4u;       // column vectors, a multiple of four
-const COL_QUADS: u32 = 1u;  // COLS / 4
-const TILE: u32 = 128u;     // LANES * ROWS * COLS
+const SIDE: u32 = 4u * PARTS;
+const COLS: u32 = 8u;       // column vectors, a multiple of SIDE
+const COL_SIDES: u32 = 1u;  // COLS / SIDE
+const TILE: u32 = 256u;     // LANES * ROWS * COLS
 const AT_ONCE: u32 = 4u;    // row vectors stored in a turn, a divisor of ROWS: one where GELU is taken in, otherwise all
 const OTHERS: u32 = 0u;     // LANES * (ROWS - AT_ONCE) * COLS
 const TERMS: u32 = 4u;      // terms that a sum takes between two visits of memory, four where fours lie along k
 const A_VALUES: u32 = 16u;  // TERMS * ROWS
-const B_VALUES: u32 = 16u;  // TERMS * COLS
+const B_VALUES: u32 = 32u;  // TERMS * COLS
 const A_ALONG_K: u32 = 1u;
 // Loads of a lane for four terms where fours lie along k, or else for each term; the others are none.
 const A_ALONG: u32 = 4u;    // ROWS
 const A_ACROSS: u32 = 0u;   // ROWS / 4
-const B_ALONG: u32 = 4u;    // COLS
-const B_ACROSS: u32 = 0u;   // COLS / 4
+const B_ALONG: u32 = 8u;    // COLS
+const B_ACROSS: u32 = 0u;   // COLS / SIDE
 const SUM_ROWS: u32 = 0u;   // ROWS where the terms of a are summed too, otherwise none
 const SUM_QUADS: u32 = 1u;  // ROWS / 4
 
-@group(0) @binding(4) var<storage, read> extra: array<Four>;
-@group(0) @binding(5) var<storage, read_write> y: array<Four>;
+@group(0) @binding(4) var<storage, read> extra: array<Side>;
+@group(0) @binding(5) var<storage, read_write> y: array<Side>;
 @group(0) @binding(6) var<storage, read_write> slopes: array<Four>;
 
 var<private> acc: array<f32, TILE>;
@@ -49,7 +50,8 @@ fn row_of(tile: u32, i: u32, l: u32) -> u32 {
 }
 
 fn column_of(tile: u32, j: u32, l: u32) -> u32 {
-    return within(tile + in_fours(j, l), params.n);
+    let at = tile + ((j / SIDE) * LANES + l) * SIDE + j % SIDE;
+    return min(at, params.n - SIDE + at % SIDE);
 }
 
 fn accumulate(row: u32, column: u32, lane: u32) {
@@ -62,7 +64,7 @@ fn accumulate(row: u32, column: u32, lane: u32) {
     // unroll
     for (var j = 0u; j < B_ALONG; j++) { from_b[j] = column_of(column, j, lane) * (params.b_column / 4u); }
     // unroll
-    for (var j = 0u; j < B_ACROSS; j++) { from_b[j] = column_of(column, 4u * j, lane) / 4u; }
+    for (var j = 0u; j < B_ACROSS; j++) { from_b[j] = column_of(column, SIDE * j, lane) / SIDE; }
     // unroll
     for (var j = 0u; j < COLS; j++) {
         let start = bias_of(column_of(column, j, lane));
@@ -97,11 +99,15 @@ fn accumulate(row: u32, column: u32, lane: u32) {
             let term = min(k + t, params.k - 1u);
             // unroll
             for (var j = 0u; j < B_ACROSS; j++) {
-                let v = b_at(from_b[j] + term * (params.b_k / 4u));
-                columns[t * COLS + 4u * j] = v.x;
-                columns[t * COLS + 4u * j + 1u] = v.y;
-                columns[t * COLS + 4u * j + 2u] = v.z;
-                columns[t * COLS + 4u * j + 3u] = v.w;
+                let side = b_across(from_b[j] + term * (params.b_k / SIDE));
+                // unroll
+                for (var p = 0u; p < PARTS; p++) {
+                    const first = t * COLS + SIDE * j + 4u * p;
+                    columns[first] = side[p].x;
+                    columns[first + 1u] = side[p].y;
+                    columns[first + 2u] = side[p].z;
+                    columns[first + 3u] = side[p].w;
+                }
             }
             // unroll
             for (var i = 0u; i < A_ACROSS; i++) {
@@ -147,20 +153,29 @@ fn next_turn() {
 // Stores AT_ONCE row vectors from `i` on.
 fn store(row: u32, column: u32, lane: u32, i: u32) {
     // unroll
-    for (var j = 0u; j < COL_QUADS; j++) {
-        let c = column_of(column, 4u * j, lane);
+    for (var j = 0u; j < COL_SIDES; j++) {
+        let c = column_of(column, SIDE * j, lane);
         // unroll
         for (var e = 0u; e < AT_ONCE; e++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                const first = (e * LANES + l) * COLS + 4u * j;
-                let at = (row_of(row, i + e, l) * params.n + c) / 4u;
-                var more = vec4(0.0);
-                if HAS_EXTRA { more = loaded(extra[at]); }
-                y[at] = stored(vec4(
-                    after(acc[first], more.x), after(acc[first + 1u], more.y),
-                    after(acc[first + 2u], more.z), after(acc[first + 3u], more.w),
-                ));
+                let at = (row_of(row, i + e, l) * params.n + c) / SIDE;
+                var more = array<vec4<f32>, PARTS>();
+                if HAS_EXTRA {
+                    let held = extra[at];
+                    // unroll
+                    for (var p = 0u; p < PARTS; p++) { more[p] = part(held, p); }
+                }
+                var parts = array<vec4<f32>, PARTS>();
+                // unroll
+                for (var p = 0u; p < PARTS; p++) {
+                    const first = (e * LANES + l) * COLS + SIDE * j + 4u * p;
+                    parts[p] = vec4(
+                        after(acc[first], more[p].x), after(acc[first + 1u], more[p].y),
+                        after(acc[first + 2u], more[p].z), after(acc[first + 3u], more[p].w),
+                    );
+                }
+                y[at] = whole(parts);
             }
         }
     }
@@ -169,18 +184,22 @@ fn store(row: u32, column: u32, lane: u32, i: u32) {
 // The same, with GELU.
 fn store_with_gelu(row: u32, column: u32, lane: u32, i: u32) {
     // unroll
-    for (var j = 0u; j < COL_QUADS; j++) {
-        let c = column_of(column, 4u * j, lane);
+    for (var j = 0u; j < COL_SIDES; j++) {
+        let c = column_of(column, SIDE * j, lane);
         // unroll
         for (var e = 0u; e < AT_ONCE; e++) {
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                const first = (e * LANES + l) * COLS + 4u * j;
-                let at = (row_of(row, i + e, l) * params.n + c) / 4u;
-                let v = vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]);
-                let both = activated(v);
-                y[at] = stored(both.y);
-                slopes[at] = stored(both.slope);
+                let at = (row_of(row, i + e, l) * params.n + c) / SIDE;
+                var parts = array<vec4<f32>, PARTS>();
+                // unroll
+                for (var p = 0u; p < PARTS; p++) {
+                    const first = (e * LANES + l) * COLS + SIDE * j + 4u * p;
+                    let both = activated(vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]));
+                    parts[p] = both.y;
+                    slopes[place(at, p)] = stored(both.slope);
+                }
+                y[at] = whole(parts);
             }
         }
     }

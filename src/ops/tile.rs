@@ -210,12 +210,12 @@ impl Tile {
         }
     }
 
-    /// The kernel for sums of so many terms, and the rows and columns that one workgroup computes; adds the shader's
+    /// The kernel for sums of so many terms in so many columns, and the rows and columns that one workgroup computes; adds the shader's
     /// constants.
     pub(super) fn kernel(
         self,
         form: Form,
-        terms: usize,
+        [terms, columns]: [usize; 2],
         epilogue: Option<Epilogue>,
         [operands, results]: [DType; 2],
         constants: &mut Vec<Constant>,
@@ -307,10 +307,14 @@ impl Tile {
             Tile::Fours { lanes, rows, cols, terms } => {
                 let at_once = if epilogue.is_some_and(Epilogue::is_of_gelu) { 1 } else { rows };
                 let along = |is: bool, loads: u32| if is { [loads, 0] } else { [0, loads / 4] };
-                let [a, b] = [along(form != Form::Tn, rows), along(form == Form::Nt, cols)];
+                let [a, mut b] = [along(form != Form::Tn, rows), along(form == Form::Nt, cols)];
+                let eights =
+                    form == Form::Tn && operands == DType::F32 && columns.is_multiple_of(8) && cols.is_multiple_of(8);
+                let side = if eights { 8 } else { 4 };
+                b[1] = b[1] * 4 / side;
                 set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
                 set(&[("AT_ONCE", at_once), ("OTHERS", lanes * (rows - at_once) * cols)]);
-                set(&[("COL_QUADS", cols / 4), ("TERMS", terms)]);
+                set(&[("COL_SIDES", cols / side), ("TERMS", terms)]);
                 set(&[
                     ("A_VALUES", terms * rows),
                     ("B_VALUES", terms * cols),
@@ -320,7 +324,9 @@ impl Tile {
                 set(&[("SUM_ROWS", if sums { rows } else { 0 }), ("SUM_QUADS", rows / 4)]);
                 match operands {
                     DType::F16 if sums => &kernels::product_fours_half_subgroup::FORWARD_SUMS,
+                    _ if sums && eights => &kernels::product_eights_subgroup::FORWARD_SUMS,
                     _ if sums => &kernels::product_fours_subgroup::FORWARD_SUMS,
+                    _ if eights => pick!(product_eights_subgroup),
                     _ => pick!(product_fours_subgroup, product_fours_half_subgroup, product_fours_halves_subgroup),
                 }
             }

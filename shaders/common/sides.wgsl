@@ -1,0 +1,6 @@
+// What a lane loads or stores at once, a side of PARTS fours: here one. Part p of side i is the place(i, p)th four.
+const PARTS: u32 = 1u;
+alias Side = Four;
+fn place(i: u32, p: u32) -> u32 { return i; }
+fn part(v: Side, p: u32) -> vec4<f32> { return loaded(v); }
+fn whole(parts: array<vec4<f32>, PARTS>) -> Side { return stored(parts[0]); }

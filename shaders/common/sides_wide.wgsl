@@ -1,0 +1,9 @@
+// As `sides.wgsl`, two fours of f32 as four 64-bit integers.
+const PARTS: u32 = 2u;
+alias Side = vec4<u64>;
+fn place(i: u32, p: u32) -> u32 { return i * 2u + p; }
+fn part(v: Side, p: u32) -> vec4<f32> {
+    if p == 0u { return four(v.xy); }
+    return four(v.zw);
+}
+fn whole(parts: array<vec4<f32>, PARTS>) -> Side { return vec4(bits_of(parts[0]), bits_of(parts[1])); }
