@@ -34,24 +34,21 @@ const SUM_QUADS: u32 = 1u;  // ROWS / 4
 var<private> acc: array<f32, TILE>;
 var<private> sums: array<f32, ROWS>;
 
-// The same place of the last four where `at` lies beyond it.
-fn within(at: u32, extent: u32) -> u32 {
-    return min(at, extent - 4u + (at & 3u));
-}
-
-fn in_fours(i: u32, l: u32) -> u32 {
-    return ((i / 4u) * LANES + l) * 4u + (i & 3u);
+// The place in a tile of what lies in lane l of vector i, where a lane has `side` neighbours at once; the same place of the
+// last ones where that lies beyond them.
+fn placed(tile: u32, i: u32, l: u32, side: u32, extent: u32) -> u32 {
+    let at = tile + ((i / side) * LANES + l) * side + i % side;
+    return min(at, extent - side + at % side);
 }
 
 // The row that lies in lane l of row vector i of a tile.
 fn row_of(tile: u32, i: u32, l: u32) -> u32 {
     if A_ALONG_K == 1u { return min(tile + i * LANES + l, params.m - 1u); }
-    return within(tile + in_fours(i, l), params.m);
+    return placed(tile, i, l, 4u, params.m);
 }
 
 fn column_of(tile: u32, j: u32, l: u32) -> u32 {
-    let at = tile + ((j / SIDE) * LANES + l) * SIDE + j % SIDE;
-    return min(at, params.n - SIDE + at % SIDE);
+    return placed(tile, j, l, SIDE, params.n);
 }
 
 fn accumulate(row: u32, column: u32, lane: u32) {
@@ -205,10 +202,18 @@ fn store_with_gelu(row: u32, column: u32, lane: u32, i: u32) {
     }
 }
 
+fn first_row(group: vec3<u32>) -> u32 {
+    return select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
+}
+
+fn first_column(group: vec3<u32>) -> u32 {
+    return select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
+}
+
 @compute @workgroup_size(LANES)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
-    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
+    let row = first_row(group);
+    let column = first_column(group);
     accumulate(row, column, local.x);
     if AT_ONCE == ROWS {
         store(row, column, local.x, 0u);
@@ -224,8 +229,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
 // across k. Bound as `slopes`.
 @compute @workgroup_size(LANES)
 fn forward_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
-    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
+    let row = first_row(group);
+    let column = first_column(group);
     accumulate(row, column, local.x);
     store(row, column, local.x, 0u);
     if column == 0u {
@@ -239,8 +244,8 @@ fn forward_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
 
 @compute @workgroup_size(LANES)
 fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let row = select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
-    let column = select(group.x, group.y, params.rows_first == 1u) * COLS * LANES;
+    let row = first_row(group);
+    let column = first_column(group);
     accumulate(row, column, local.x);
     for (var i = 0u; i < ROWS; i += AT_ONCE) {
         store_with_gelu(row, column, local.x, i);

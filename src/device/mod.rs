@@ -280,8 +280,8 @@ impl Device {
         }
     }
 
-    /// A zeroed storage buffer of at least `bytes` bytes, whole eights of values, that can be copied to and from. Fails when it does
-    /// not fit.
+    /// A zeroed storage buffer of at least `bytes` bytes, whole eights of values, that can be copied to and from. Fails when it
+    /// does not fit.
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
         let limits = self.raw.limits();
         if bytes > limits.max_buffer_size {

@@ -210,8 +210,8 @@ impl Tile {
         }
     }
 
-    /// The kernel for sums of so many terms in so many columns, and the rows and columns that one workgroup computes; adds the shader's
-    /// constants.
+    /// The kernel for sums of so many terms in so many columns, and the rows and columns that one workgroup computes; adds
+    /// the shader's constants.
     pub(super) fn kernel(
         self,
         form: Form,
@@ -306,12 +306,11 @@ impl Tile {
             }
             Tile::Fours { lanes, rows, cols, terms } => {
                 let at_once = if epilogue.is_some_and(Epilogue::is_of_gelu) { 1 } else { rows };
-                let along = |is: bool, loads: u32| if is { [loads, 0] } else { [0, loads / 4] };
-                let [a, mut b] = [along(form != Form::Tn, rows), along(form == Form::Nt, cols)];
+                let along = |is: bool, loads: u32, side: u32| if is { [loads, 0] } else { [0, loads / side] };
                 let eights =
                     form == Form::Tn && operands == DType::F32 && columns.is_multiple_of(8) && cols.is_multiple_of(8);
                 let side = if eights { 8 } else { 4 };
-                b[1] = b[1] * 4 / side;
+                let [a, b] = [along(form != Form::Tn, rows, 4), along(form == Form::Nt, cols, side)];
                 set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
                 set(&[("AT_ONCE", at_once), ("OTHERS", lanes * (rows - at_once) * cols)]);
                 set(&[("COL_SIDES", cols / side), ("TERMS", terms)]);
