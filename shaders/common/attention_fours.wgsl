@@ -31,24 +31,54 @@ fn output_at(batch: u32, head: u32, i: u32) -> u32 {
 
 const LOWEST: f32 = -3.4028234663852886e38;
 
-// Where a key of a turn starts, in fours; what lies past the last key loads it again.
-fn key_in_turn(group: vec3<u32>, j: u32) -> u32 {
-    return key_at(group.z, group.y, min(j, params.lk - 1u)) / 4u;
+// What a workgroup reads of the parameters, once: compilers fetch them for each lane, and again after each store. Places and
+// steps are in fours.
+struct Held {
+    lq: u32, lk: u32,
+    q_rows: u32, q_first: u32,
+    quads: u32,             // QUADS, but unknown to a compiler, which would unroll the loops over it once more
+    queries: u32, query_step: u32,
+    keys: u32, key_step: u32,
+    outputs: u32, output_step: u32,
+    to_value: u32,
+    rows: u32,              // of stats and delta, the first
+    scale: f32,
 }
 
-// QUADS, but unknown to a compiler, which would unroll the loops over it once more.
-fn quads() -> u32 {
-    return (params.v_first - params.k_first) / params.heads / 4u;
+fn hold(group: vec3<u32>) -> Held {
+    let p = params;
+    let to_value = (p.v_first - p.k_first) / 4u;
+    return Held(
+        p.lq, p.lk,
+        p.q_rows, p.q_first,
+        to_value / p.heads,
+        query_at(group.z, group.y, 0u) / 4u, p.q_stride / 4u,
+        key_at(group.z, group.y, 0u) / 4u, p.kv_stride / 4u,
+        output_at(group.z, group.y, 0u) / 4u, p.heads * HEAD / 4u,
+        to_value,
+        (group.z * p.heads + group.y) * p.lq,
+        p.scale,
+    );
+}
+
+// Where a key starts, in fours; what lies past the last one is that again.
+fn key_in_turn(held: Held, j: u32) -> u32 {
+    return held.keys + min(j, held.lk - 1u) * held.key_step;
+}
+
+// The query of a row, or the nearest.
+fn query_of(held: Held, row: u32) -> u32 {
+    return min(max(row, held.q_first) - held.q_first, held.lq - 1u);
 }
 
 // Moves the columns that follow the first STEP fours of each row to the front, so that a loop over columns finds its own at
 // constant indices. Unrolled as a whole, reading and storing rows would take LLVM longer to compile than all that is done
 // with them.
-fn next_columns(held: ptr<function, array<f32, BLOCK>>) {
+fn next_columns(block: ptr<function, array<f32, BLOCK>>) {
     // unroll
     for (var r = 0u; r < ROWS; r++) {
         // unroll
-        for (var i = 0u; i < REST; i++) { (*held)[r * PADDED + i] = (*held)[r * PADDED + i + 4u * STEP]; }
+        for (var i = 0u; i < REST; i++) { (*block)[r * PADDED + i] = (*block)[r * PADDED + i + 4u * STEP]; }
     }
 }
 
@@ -64,29 +94,29 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     var sum: array<f32, BLOCK>;
     var largest: array<f32, ROWS>;
     var total: array<f32, ROWS>;
-    let to_value = (params.v_first - params.k_first) / 4u;
+    let held = hold(group);
     // unroll
     for (var r = 0u; r < ROWS; r++) { largest[r] = LOWEST; }
-    for (var c = 0u; c < quads(); c += STEP) {
+    for (var c = 0u; c < held.quads; c += STEP) {
         next_columns(&query);
         // unroll
         for (var r = 0u; r < ROWS; r++) {
-            let from_q = query_at(group.z, group.y, min(first + r * LANES, params.lq - 1u)) / 4u + c;
+            let from_q = held.queries + min(first + r * LANES, held.lq - 1u) * held.query_step + c;
             // unroll
             for (var s = 0u; s < STEP; s++) {
-                let v = loaded(q[from_q + s]) * params.scale;
+                let v = loaded(q[from_q + s]) * held.scale;
                 // unroll
                 for (var e = 0u; e < 4u; e++) { query[r * PADDED + REST + 4u * s + e] = v[e]; }
             }
         }
     }
-    for (var j = 0u; j < params.lk; j += TURN) {
+    for (var j = 0u; j < held.lk; j += TURN) {
         var score = array<f32, SCORES>();
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             var own = array<vec4<f32>, TURN>();
             // unroll
-            for (var s = 0u; s < TURN; s++) { own[s] = loaded(kv[key_in_turn(group, j + s) + column(t, local.x)]); }
+            for (var s = 0u; s < TURN; s++) { own[s] = loaded(kv[key_in_turn(held, j + s) + column(t, local.x)]); }
             // unroll
             for (var l = 0u; l < LANES; l++) {
                 // unroll
@@ -110,7 +140,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
             var top = largest[r];
             // unroll
             for (var s = 0u; s < TURN; s++) {
-                score[r * TURN + s] = select(LOWEST, score[r * TURN + s], j + s < params.lk);
+                score[r * TURN + s] = select(LOWEST, score[r * TURN + s], j + s < held.lk);
                 top = max(top, score[r * TURN + s]);
             }
             keep[r] = exp(largest[r] - top);
@@ -126,7 +156,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
         for (var t = 0u; t < LOADS; t++) {
             var own = array<vec4<f32>, TURN>();
             // unroll
-            for (var s = 0u; s < TURN; s++) { own[s] = loaded(kv[key_in_turn(group, j + s) + to_value + column(t, local.x)]); }
+            for (var s = 0u; s < TURN; s++) { own[s] = loaded(kv[key_in_turn(held, j + s) + held.to_value + column(t, local.x)]); }
             // unroll
             for (var l = 0u; l < LANES; l++) {
                 // unroll
@@ -144,12 +174,12 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
             }
         }
     }
-    for (var c = 0u; c < quads(); c += STEP) {
+    for (var c = 0u; c < held.quads; c += STEP) {
         // unroll
         for (var r = 0u; r < ROWS; r++) {
             let i = first + r * LANES;
-            if i < params.lq {
-                let to = output_at(group.z, group.y, i) / 4u + c;
+            if i < held.lq {
+                let to = held.outputs + i * held.output_step + c;
                 // unroll
                 for (var s = 0u; s < STEP; s++) {
                     const at = r * PADDED + 4u * s;
@@ -162,8 +192,8 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     // unroll
     for (var r = 0u; r < ROWS; r++) {
         let i = first + r * LANES;
-        if i < params.lq {
-            let row = (group.z * params.heads + group.y) * params.lq + i;
+        if i < held.lq {
+            let row = held.rows + i;
             stats[row * 2u] = largest[r];
             stats[row * 2u + 1u] = 1.0 / total[r];
         }
@@ -179,25 +209,24 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     var dots: array<f32, ROWS>;
     var largest: array<f32, ROWS>;
     var scale: array<f32, ROWS>;
-    let to_value = (params.v_first - params.k_first) / 4u;
+    let held = hold(group);
     // unroll
     for (var r = 0u; r < ROWS; r++) {
-        let i = min(max(first + r * LANES, params.q_first) - params.q_first, params.lq - 1u);
-        let at = (group.z * params.heads + group.y) * params.lq + i;
+        let at = held.rows + query_of(held, first + r * LANES);
         largest[r] = stats_in[at * 2u];
         scale[r] = stats_in[at * 2u + 1u];
     }
-    for (var c = 0u; c < quads(); c += STEP) {
+    for (var c = 0u; c < held.quads; c += STEP) {
         next_columns(&query);
         next_columns(&slope);
         // unroll
         for (var r = 0u; r < ROWS; r++) {
-            let i = min(max(first + r * LANES, params.q_first) - params.q_first, params.lq - 1u);
-            let from_q = query_at(group.z, group.y, i) / 4u + c;
-            let from_y = output_at(group.z, group.y, i) / 4u + c;
+            let i = query_of(held, first + r * LANES);
+            let from_q = held.queries + i * held.query_step + c;
+            let from_y = held.outputs + i * held.output_step + c;
             // unroll
             for (var s = 0u; s < STEP; s++) {
-                let v = loaded(q[from_q + s]) * params.scale;
+                let v = loaded(q[from_q + s]) * held.scale;
                 let d = loaded(dy[from_y + s]);
                 let w = loaded(y_in[from_y + s]);
                 // unroll
@@ -209,7 +238,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
             }
         }
     }
-    for (var j = 0u; j < params.lk; j += TURN) {
+    for (var j = 0u; j < held.lk; j += TURN) {
         var key = array<vec4<f32>, HELD>();
         var score = array<f32, SCORES>();
         var change = array<f32, SCORES>();
@@ -218,9 +247,9 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
             var value = array<vec4<f32>, TURN>();
             // unroll
             for (var s = 0u; s < TURN; s++) {
-                let k = key_in_turn(group, j + s) + column(t, local.x);
+                let k = key_in_turn(held, j + s) + column(t, local.x);
                 key[s * LOADS + t] = loaded(kv[k]);
-                value[s] = loaded(kv[k + to_value]);
+                value[s] = loaded(kv[k + held.to_value]);
             }
             // unroll
             for (var l = 0u; l < LANES; l++) {
@@ -245,7 +274,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
         for (var r = 0u; r < ROWS; r++) {
             // unroll
             for (var s = 0u; s < TURN; s++) {
-                let p = select(0.0, exp(score[r * TURN + s] - largest[r]) * scale[r], j + s < params.lk);
+                let p = select(0.0, exp(score[r * TURN + s] - largest[r]) * scale[r], j + s < held.lk);
                 d[r * TURN + s] = p * (change[r * TURN + s] - dots[r]);
             }
         }
@@ -268,17 +297,17 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
             }
         }
     }
-    for (var c = 0u; c < quads(); c += STEP) {
+    for (var c = 0u; c < held.quads; c += STEP) {
         // unroll
         for (var r = 0u; r < ROWS; r++) {
             let row = first + r * LANES;
-            if row < params.q_rows {
-                let to = ((group.z * params.q_rows + row) * params.q_stride + group.y * HEAD) / 4u + c;
+            if row < held.q_rows {
+                let to = held.queries + row * held.query_step + c - held.q_first * held.query_step;
                 // unroll
                 for (var s = 0u; s < STEP; s++) {
                     const at = r * PADDED + 4u * s;
-                    let d = vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]) * params.scale;
-                    dq[to + s] = stored(select(vec4(0.0), d, row >= params.q_first));
+                    let d = vec4(sum[at], sum[at + 1u], sum[at + 2u], sum[at + 3u]) * held.scale;
+                    dq[to + s] = stored(select(vec4(0.0), d, row >= held.q_first));
                 }
             }
         }
@@ -287,8 +316,8 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     // unroll
     for (var r = 0u; r < ROWS; r++) {
         let row = first + r * LANES;
-        if row < params.q_rows {
-            if row >= params.q_first { delta[(group.z * params.heads + group.y) * params.lq + row - params.q_first] = dots[r]; }
+        if row < held.q_rows {
+            if row >= held.q_first { delta[held.rows + row - held.q_first] = dots[r]; }
         }
     }
 }
@@ -300,16 +329,17 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     var value: array<f32, BLOCK>;
     var key_sum: array<f32, BLOCK>;
     var value_sum: array<f32, BLOCK>;
-    for (var c = 0u; c < quads(); c += STEP) {
+    let held = hold(group);
+    for (var c = 0u; c < held.quads; c += STEP) {
         next_columns(&key);
         next_columns(&value);
         // unroll
         for (var r = 0u; r < ROWS; r++) {
-            let k = key_at(group.z, group.y, min(first + r * LANES, params.lk - 1u)) / 4u + c;
-            let v = k + (params.v_first - params.k_first) / 4u;
+            let k = key_in_turn(held, first + r * LANES) + c;
+            let v = k + held.to_value;
             // unroll
             for (var s = 0u; s < STEP; s++) {
-                let from_key = loaded(kv[k + s]) * params.scale;
+                let from_key = loaded(kv[k + s]) * held.scale;
                 let from_value = loaded(kv[v + s]);
                 // unroll
                 for (var e = 0u; e < 4u; e++) {
@@ -319,7 +349,7 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             }
         }
     }
-    for (var i = 0u; i < params.lq; i += TURN) {
+    for (var i = 0u; i < held.lq; i += TURN) {
         var query = array<vec4<f32>, HELD>();
         var slope = array<vec4<f32>, HELD>();
         var score = array<f32, SCORES>();
@@ -328,9 +358,9 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
         for (var t = 0u; t < LOADS; t++) {
             // unroll
             for (var s = 0u; s < TURN; s++) {
-                let row = min(i + s, params.lq - 1u);
-                query[s * LOADS + t] = loaded(q[query_at(group.z, group.y, row) / 4u + column(t, local.x)]);
-                slope[s * LOADS + t] = loaded(dy[output_at(group.z, group.y, row) / 4u + column(t, local.x)]);
+                let row = min(i + s, held.lq - 1u);
+                query[s * LOADS + t] = loaded(q[held.queries + row * held.query_step + column(t, local.x)]);
+                slope[s * LOADS + t] = loaded(dy[held.outputs + row * held.output_step + column(t, local.x)]);
             }
             // unroll
             for (var l = 0u; l < LANES; l++) {
@@ -354,15 +384,15 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
         var d = array<f32, SCORES>();
         // unroll
         for (var s = 0u; s < TURN; s++) {
-            let at = (group.z * params.heads + group.y) * params.lq + min(i + s, params.lq - 1u);
+            let at = held.rows + min(i + s, held.lq - 1u);
             let stat = stats_in[at * 2u + (local.x & 1u)];
             let largest = subgroupShuffle(stat, 0u);
-            let inverse = select(0.0, subgroupShuffle(stat, 1u), i + s < params.lq);
+            let inverse = select(0.0, subgroupShuffle(stat, 1u), i + s < held.lq);
             let dots = delta_in[at];
             // unroll
             for (var r = 0u; r < ROWS; r++) {
                 p[r * TURN + s] = exp(score[r * TURN + s] - largest) * inverse;
-                d[r * TURN + s] = p[r * TURN + s] * (change[r * TURN + s] - dots) * params.scale;
+                d[r * TURN + s] = p[r * TURN + s] * (change[r * TURN + s] - dots) * held.scale;
             }
         }
         // unroll
@@ -386,13 +416,13 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             }
         }
     }
-    for (var c = 0u; c < quads(); c += STEP) {
+    for (var c = 0u; c < held.quads; c += STEP) {
         // unroll
         for (var r = 0u; r < ROWS; r++) {
             let j = first + r * LANES;
-            if j < params.lk {
-                let k = key_at(group.z, group.y, j) / 4u + c;
-                let v = k + (params.v_first - params.k_first) / 4u;
+            if j < held.lk {
+                let k = held.keys + j * held.key_step + c;
+                let v = k + held.to_value;
                 // unroll
                 for (var s = 0u; s < STEP; s++) {
                     const at = r * PADDED + 4u * s;
