@@ -1,6 +1,6 @@
 // `product_fours_subgroup.wgsl` for operands in half precision; sums and results are f32.
-#include "common/operands_fours_half_wide.wgsl"
+#include "common/wide.wgsl"
 #include "common/stored_fours_wide.wgsl"
 #include "common/sides.wgsl"
-#include "common/b_in_fours.wgsl"
+#include "common/operands_fours_half_wide.wgsl"
 #include "common/product_fours.wgsl"

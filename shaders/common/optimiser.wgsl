@@ -65,7 +65,7 @@ fn square_sum_of(chunk: u32) -> vec2<f32> {
         let held = gradient[i];
         // unroll
         for (var p = 0u; p < PARTS; p++) {
-            let g = up_to(part(held, p), place(i, p), params.len);
+            let g = up_to(parts_of(held)[p], place(i, p), params.len);
             sums = fma(g, g, sums);
             bad += select(vec4(0.0), vec4(1.0), (bitcast<vec4<u32>>(g) & vec4(0x7f800000u)) == vec4(0x7f800000u));
         }
@@ -94,11 +94,11 @@ fn update(i: u32) -> array<vec4<f32>, PARTS> {
     // unroll
     for (var p = 0u; p < PARTS; p++) {
         let four = place(i, p);
-        let g = part(gradients, p) * unscale;
-        let held = part(olds, p);
+        let g = parts_of(gradients)[p] * unscale;
+        let held = parts_of(olds)[p];
         let decayed = held - up_to(decay * held, four, params.decayed);
-        m[p] = fma(keep1, part(old1, p), rest1 * g);
-        v[p] = fma(keep2, part(old2, p), rest2 * g * g);
+        m[p] = fma(keep1, parts_of(old1)[p], rest1 * g);
+        v[p] = fma(keep2, parts_of(old2)[p], rest2 * g * g);
         w[p] = up_to(decayed - step * m[p] / (sqrt(v[p]) * correction2 + eps), four, params.len);
         m[p] = up_to(m[p], four, params.len);
         v[p] = up_to(v[p], four, params.len);
@@ -115,7 +115,7 @@ fn follow(student: array<vec4<f32>, PARTS>, i: u32) {
     var moved: array<vec4<f32>, PARTS>;
     // unroll
     for (var p = 0u; p < PARTS; p++) {
-        let held = part(olds, p);
+        let held = parts_of(olds)[p];
         moved[p] = up_to(fma(vec4(setting[9]), student[p] - held, held), place(i, p), params.len);
         measure(moved[p], student[p], i, p);
     }
@@ -134,7 +134,7 @@ fn measure(moved: vec4<f32>, student: vec4<f32>, i: u32, p: u32) {
 fn measure_unmoved(student: Side, i: u32) {
     let held = teacher[i];
     // unroll
-    for (var p = 0u; p < PARTS; p++) { measure(part(held, p), part(student, p), i, p); }
+    for (var p = 0u; p < PARTS; p++) { measure(parts_of(held)[p], parts_of(student)[p], i, p); }
 }
 
 fn store_distance(index: u32) {
@@ -174,7 +174,7 @@ fn ema(
                 let held = gradient[i];
                 var student = array<vec4<f32>, PARTS>();
                 // unroll
-                for (var p = 0u; p < PARTS; p++) { student[p] = part(held, p); }
+                for (var p = 0u; p < PARTS; p++) { student[p] = parts_of(held)[p]; }
                 follow(student, i);
             }
         }
@@ -216,8 +216,8 @@ fn accumulate(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
     var sums: array<vec4<f32>, PARTS>;
     // unroll
     for (var p = 0u; p < PARTS; p++) {
-        let g = part(added, p);
-        sums[p] = up_to(select(part(held, p) + g, g, anew), place(i, p), params.len);
+        let g = parts_of(added)[p];
+        sums[p] = up_to(select(parts_of(held)[p] + g, g, anew), place(i, p), params.len);
     }
     weights[i] = whole(sums);
 }

@@ -1,11 +1,14 @@
-// Matrix product for software rasterizers with 64-bit integers: as `product_subgroup.wgsl`, but every load fetches four
-// neighbouring values at once. What llvmpipe does for a load it does for each lane and 64 bits: it finds out whether the
-// lane is active, where it reads and whether that lies in the buffer, and inserts what it read into a vector.
+// Matrix product for software rasterizers with 64-bit integers: as `product_subgroup.wgsl`, but every load fetches a side of
+// four or eight neighbouring values at once (see `sides.wgsl`). What llvmpipe does for a load it does for each lane: it finds
+// out whether the lane is active and where it reads, and for each 64 bits whether they lie in the buffer, and inserts what it
+// read into a vector. Its products have no other cost of that size: a tile is as large as lets its instructions stay in a
+// processor's cache. Parameters are read once, before all else, since llvmpipe fetches them for each lane, and again after
+// each store.
 //
-// Fours lie along k where a (or b) is stored so, otherwise along m (or n). Columns always lie in a lane side by side (see
-// `sides.wgsl`), so that results are stored as sides. n is a multiple of SIDE, and k (or m) of four where fours of a lie along
-// it, and k where fours of b do. What lies beyond the last row or column is computed as the last four (side, or row) again,
-// and stored there again: compilers are slow with many branches.
+// Sides lie along k where a (or b) is stored so, otherwise along m (or n). Columns always lie in a lane side by side, so that
+// results are stored as sides. n is a multiple of SIDE, and k (or m) where sides of a lie along it, and k where sides of b
+// do. What lies beyond the last row or column is computed as the last side (or row) again, and stored there again: compilers
+// are slow with many branches.
 #include "common/product.wgsl"
 const LANES: u32 = 8u;
 const ROWS: u32 = 4u;       // row vectors of a tile; a vector has one row in each lane
@@ -13,15 +16,14 @@ const SIDE: u32 = 4u * PARTS;
 const COLS: u32 = 8u;       // column vectors, a multiple of SIDE
 const COL_SIDES: u32 = 1u;  // COLS / SIDE
 const TILE: u32 = 256u;     // LANES * ROWS * COLS
-const AT_ONCE: u32 = 4u;    // row vectors stored in a turn, a divisor of ROWS: one where GELU is taken in, otherwise all
-const OTHERS: u32 = 0u;     // LANES * (ROWS - AT_ONCE) * COLS
-const TERMS: u32 = 4u;      // terms that a sum takes between two visits of memory, four where fours lie along k
-const A_VALUES: u32 = 16u;  // TERMS * ROWS
-const B_VALUES: u32 = 32u;  // TERMS * COLS
+const OTHERS: u32 = 192u;   // LANES * (ROWS - 1) * COLS
+const TERMS: u32 = 8u;      // terms that a sum takes between two visits of memory, SIDE where sides lie along k
+const A_VALUES: u32 = 32u;  // TERMS * ROWS
+const B_VALUES: u32 = 64u;  // TERMS * COLS
 const A_ALONG_K: u32 = 1u;
-// Loads of a lane for four terms where fours lie along k, or else for each term; the others are none.
+// Loads of a lane for all terms where sides lie along k, or else for each term; the others are none.
 const A_ALONG: u32 = 4u;    // ROWS
-const A_ACROSS: u32 = 0u;   // ROWS / 4
+const A_ACROSS: u32 = 0u;   // ROWS / SIDE
 const B_ALONG: u32 = 8u;    // COLS
 const B_ACROSS: u32 = 0u;   // COLS / SIDE
 const SUM_ROWS: u32 = 0u;   // ROWS where the terms of a are summed too, otherwise none
@@ -34,69 +36,67 @@ const SUM_QUADS: u32 = 1u;  // ROWS / 4
 var<private> acc: array<f32, TILE>;
 var<private> sums: array<f32, ROWS>;
 
-// The place in a tile of what lies in lane l of vector i, where a lane has `side` neighbours at once; the same place of the
-// last ones where that lies beyond them.
-fn placed(tile: u32, i: u32, l: u32, side: u32, extent: u32) -> u32 {
-    let at = tile + ((i / side) * LANES + l) * side + i % side;
-    return min(at, extent - side + at % side);
+// The place in a tile of what lies in lane l of vector i, where a lane has a side at once; the same place of the last side
+// where that lies beyond it.
+fn placed(tile: u32, i: u32, l: u32, extent: u32) -> u32 {
+    let at = tile + ((i / SIDE) * LANES + l) * SIDE + i % SIDE;
+    return min(at, extent - SIDE + at % SIDE);
 }
 
-// The row that lies in lane l of row vector i of a tile.
-fn row_of(tile: u32, i: u32, l: u32) -> u32 {
-    if A_ALONG_K == 1u { return min(tile + i * LANES + l, params.m - 1u); }
-    return placed(tile, i, l, 4u, params.m);
+// The row, of m, that lies in lane l of row vector i of a tile.
+fn row_of(tile: u32, i: u32, l: u32, m: u32) -> u32 {
+    if A_ALONG_K == 1u { return min(tile + i * LANES + l, m - 1u); }
+    return placed(tile, i, l, m);
 }
 
-fn column_of(tile: u32, j: u32, l: u32) -> u32 {
-    return placed(tile, j, l, SIDE, params.n);
+fn column_of(tile: u32, j: u32, l: u32, n: u32) -> u32 {
+    return placed(tile, j, l, n);
 }
 
 fn accumulate(row: u32, column: u32, lane: u32) {
+    let held = params;
     var from_a: array<u32, ROWS>;
     var from_b: array<u32, COLS>;
     // unroll
-    for (var i = 0u; i < A_ALONG; i++) { from_a[i] = row_of(row, i, lane) * (params.a_row / 4u); }
+    for (var i = 0u; i < A_ALONG; i++) { from_a[i] = row_of(row, i, lane, held.m) * (held.a_row / SIDE); }
     // unroll
-    for (var i = 0u; i < A_ACROSS; i++) { from_a[i] = row_of(row, 4u * i, lane) / 4u; }
+    for (var i = 0u; i < A_ACROSS; i++) { from_a[i] = row_of(row, SIDE * i, lane, held.m) / SIDE; }
     // unroll
-    for (var j = 0u; j < B_ALONG; j++) { from_b[j] = column_of(column, j, lane) * (params.b_column / 4u); }
+    for (var j = 0u; j < B_ALONG; j++) { from_b[j] = column_of(column, j, lane, held.n) * (held.b_column / SIDE); }
     // unroll
-    for (var j = 0u; j < B_ACROSS; j++) { from_b[j] = column_of(column, SIDE * j, lane) / SIDE; }
+    for (var j = 0u; j < B_ACROSS; j++) { from_b[j] = column_of(column, SIDE * j, lane, held.n) / SIDE; }
     // unroll
     for (var j = 0u; j < COLS; j++) {
-        let start = bias_of(column_of(column, j, lane));
+        let start = bias_of(column_of(column, j, lane, held.n));
         // unroll
         for (var i = 0u; i < ROWS; i++) {
             // unroll
             for (var l = 0u; l < LANES; l++) { acc[(i * LANES + l) * COLS + j] = start; }
         }
     }
-    for (var k = 0u; k < params.k; k += TERMS) {
+    let a_step = held.a_k / SIDE;
+    let b_step = held.b_k / SIDE;
+    for (var k = 0u; k < held.k; k += TERMS) {
         // Of term t, row vector i at t * ROWS + i and column vector j at t * COLS + j. Terms of a beyond k are 0.
         var rows = array<f32, A_VALUES>();
         var columns = array<f32, B_VALUES>();
         // unroll
         for (var j = 0u; j < B_ALONG; j++) {
-            let v = b_at(from_b[j] + k / 4u);
-            columns[j] = v.x;
-            columns[COLS + j] = v.y;
-            columns[2u * COLS + j] = v.z;
-            columns[3u * COLS + j] = v.w;
-        }
-        // unroll
-        for (var i = 0u; i < A_ALONG; i++) {
-            let v = a_at(from_a[i] + k / 4u);
-            rows[i] = v.x;
-            rows[ROWS + i] = v.y;
-            rows[2u * ROWS + i] = v.z;
-            rows[3u * ROWS + i] = v.w;
+            let side = b_at(from_b[j] + k / SIDE);
+            // unroll
+            for (var p = 0u; p < PARTS; p++) {
+                columns[4u * p * COLS + j] = side[p].x;
+                columns[(4u * p + 1u) * COLS + j] = side[p].y;
+                columns[(4u * p + 2u) * COLS + j] = side[p].z;
+                columns[(4u * p + 3u) * COLS + j] = side[p].w;
+            }
         }
         // unroll
         for (var t = 0u; t < TERMS; t++) {
-            let term = min(k + t, params.k - 1u);
+            let term = min(k + t, held.k - 1u);
             // unroll
             for (var j = 0u; j < B_ACROSS; j++) {
-                let side = b_across(from_b[j] + term * (params.b_k / SIDE));
+                let side = b_at(from_b[j] + term * b_step);
                 // unroll
                 for (var p = 0u; p < PARTS; p++) {
                     const first = t * COLS + SIDE * j + 4u * p;
@@ -108,12 +108,28 @@ fn accumulate(row: u32, column: u32, lane: u32) {
             }
             // unroll
             for (var i = 0u; i < A_ACROSS; i++) {
-                var v = a_at(from_a[i] + term * (params.a_k / 4u));
-                if t > 0u { v = select(vec4(0.0), v, k + t < params.k); }
-                rows[t * ROWS + 4u * i] = v.x;
-                rows[t * ROWS + 4u * i + 1u] = v.y;
-                rows[t * ROWS + 4u * i + 2u] = v.z;
-                rows[t * ROWS + 4u * i + 3u] = v.w;
+                let side = a_at(from_a[i] + term * a_step);
+                // unroll
+                for (var p = 0u; p < PARTS; p++) {
+                    var v = side[p];
+                    if t > 0u { v = select(vec4(0.0), v, k + t < held.k); }
+                    const first = t * ROWS + SIDE * i + 4u * p;
+                    rows[first] = v.x;
+                    rows[first + 1u] = v.y;
+                    rows[first + 2u] = v.z;
+                    rows[first + 3u] = v.w;
+                }
+            }
+        }
+        // unroll
+        for (var i = 0u; i < A_ALONG; i++) {
+            let side = a_at(from_a[i] + k / SIDE);
+            // unroll
+            for (var p = 0u; p < PARTS; p++) {
+                rows[4u * p * ROWS + i] = side[p].x;
+                rows[(4u * p + 1u) * ROWS + i] = side[p].y;
+                rows[(4u * p + 2u) * ROWS + i] = side[p].z;
+                rows[(4u * p + 3u) * ROWS + i] = side[p].w;
             }
         }
         // unroll
@@ -140,33 +156,28 @@ fn accumulate(row: u32, column: u32, lane: u32) {
     }
 }
 
-// Moves the sums that follow those of a turn to their places, so that a loop finds them at constant indices: compiled once
-// for each row vector, GELU would take seconds.
-fn next_turn() {
+// Moves the sums that follow those of a row vector to its places, so that a loop stores them all from constant indices:
+// compiled once for each, epilogues would take seconds.
+fn next_rows() {
     // unroll
-    for (var s = 0u; s < OTHERS; s++) { acc[s] = acc[s + LANES * AT_ONCE * COLS]; }
+    for (var s = 0u; s < OTHERS; s++) { acc[s] = acc[s + LANES * COLS]; }
 }
 
-// Stores AT_ONCE row vectors from `i` on.
-fn store(row: u32, column: u32, lane: u32, i: u32) {
-    // unroll
-    for (var j = 0u; j < COL_SIDES; j++) {
-        let c = column_of(column, SIDE * j, lane);
+fn store(row: u32, column: u32, lane: u32) {
+    let held = params;
+    for (var i = 0u; i < ROWS; i++) {
         // unroll
-        for (var e = 0u; e < AT_ONCE; e++) {
+        for (var j = 0u; j < COL_SIDES; j++) {
+            let c = column_of(column, SIDE * j, lane, held.n);
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                let at = (row_of(row, i + e, l) * params.n + c) / SIDE;
+                let at = (row_of(row, i, l, held.m) * held.n + c) / SIDE;
                 var more = array<vec4<f32>, PARTS>();
-                if HAS_EXTRA {
-                    let held = extra[at];
-                    // unroll
-                    for (var p = 0u; p < PARTS; p++) { more[p] = part(held, p); }
-                }
+                if HAS_EXTRA { more = parts_of(extra[at]); }
                 var parts = array<vec4<f32>, PARTS>();
                 // unroll
                 for (var p = 0u; p < PARTS; p++) {
-                    const first = (e * LANES + l) * COLS + SIDE * j + 4u * p;
+                    const first = l * COLS + SIDE * j + 4u * p;
                     parts[p] = vec4(
                         after(acc[first], more[p].x), after(acc[first + 1u], more[p].y),
                         after(acc[first + 2u], more[p].z), after(acc[first + 3u], more[p].w),
@@ -175,23 +186,24 @@ fn store(row: u32, column: u32, lane: u32, i: u32) {
                 y[at] = whole(parts);
             }
         }
+        next_rows();
     }
 }
 
 // The same, with GELU.
-fn store_with_gelu(row: u32, column: u32, lane: u32, i: u32) {
-    // unroll
-    for (var j = 0u; j < COL_SIDES; j++) {
-        let c = column_of(column, SIDE * j, lane);
+fn store_with_gelu(row: u32, column: u32, lane: u32) {
+    let held = params;
+    for (var i = 0u; i < ROWS; i++) {
         // unroll
-        for (var e = 0u; e < AT_ONCE; e++) {
+        for (var j = 0u; j < COL_SIDES; j++) {
+            let c = column_of(column, SIDE * j, lane, held.n);
             // unroll
             for (var l = 0u; l < LANES; l++) {
-                let at = (row_of(row, i + e, l) * params.n + c) / SIDE;
+                let at = (row_of(row, i, l, held.m) * held.n + c) / SIDE;
                 var parts = array<vec4<f32>, PARTS>();
                 // unroll
                 for (var p = 0u; p < PARTS; p++) {
-                    const first = (e * LANES + l) * COLS + SIDE * j + 4u * p;
+                    const first = l * COLS + SIDE * j + 4u * p;
                     let both = activated(vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]));
                     parts[p] = both.y;
                     slopes[place(at, p)] = stored(both.slope);
@@ -199,6 +211,7 @@ fn store_with_gelu(row: u32, column: u32, lane: u32, i: u32) {
                 y[at] = whole(parts);
             }
         }
+        next_rows();
     }
 }
 
@@ -215,29 +228,22 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     let row = first_row(group);
     let column = first_column(group);
     accumulate(row, column, local.x);
-    if AT_ONCE == ROWS {
-        store(row, column, local.x, 0u);
-    } else {
-        for (var i = 0u; i < ROWS; i += AT_ONCE) {
-            store(row, column, local.x, i);
-            next_turn();
-        }
-    }
+    store(row, column, local.x);
 }
 
-// The same, and the sums of a over k, one for each row: the gradient of a bias beside that of its weights. Fours of a lie
+// The same, and the sums of a over k, one for each row: the gradient of a bias beside that of its weights. Sides of a lie
 // across k. Bound as `slopes`.
 @compute @workgroup_size(LANES)
 fn forward_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let row = first_row(group);
     let column = first_column(group);
     accumulate(row, column, local.x);
-    store(row, column, local.x, 0u);
+    store(row, column, local.x);
     if column == 0u {
         // unroll
         for (var i = 0u; i < SUM_QUADS; i++) {
             let four = vec4(sums[4u * i], sums[4u * i + 1u], sums[4u * i + 2u], sums[4u * i + 3u]);
-            slopes[row_of(row, 4u * i, local.x) / 4u] = stored(four);
+            slopes[row_of(row, 4u * i, local.x, params.m) / 4u] = stored(four);
         }
     }
 }
@@ -247,8 +253,5 @@ fn forward_gelu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
     let row = first_row(group);
     let column = first_column(group);
     accumulate(row, column, local.x);
-    for (var i = 0u; i < ROWS; i += AT_ONCE) {
-        store_with_gelu(row, column, local.x, i);
-        next_turn();
-    }
+    store_with_gelu(row, column, local.x);
 }

@@ -2,5 +2,5 @@
 const PARTS: u32 = 1u;
 alias Side = Four;
 fn place(i: u32, p: u32) -> u32 { return i; }
-fn part(v: Side, p: u32) -> vec4<f32> { return loaded(v); }
+fn parts_of(v: Side) -> array<vec4<f32>, PARTS> { return array(loaded(v)); }
 fn whole(parts: array<vec4<f32>, PARTS>) -> Side { return stored(parts[0]); }

@@ -244,7 +244,8 @@ impl Product {
         if both || sums && tile.sums_columns() {
             slots.push(Slot::Out(1));
         }
-        let (kernel, size) = tile.kernel(self.form, [e.k, e.n], epilogue, [x[0].dtype, y[0].dtype], &mut constants);
+        let (kernel, size) =
+            tile.kernel(self.form, [e.m, e.n, e.k], epilogue, [x[0].dtype, y[0].dtype], &mut constants);
         let mut groups = [e.n.div_ceil(size.1) as u32, e.m.div_ceil(size.0) as u32, e.k.div_ceil(part).max(1) as u32];
         if rows_first {
             groups.swap(0, 1);
@@ -260,11 +261,6 @@ impl Product {
 impl Epilogue {
     fn has_extra(self) -> bool {
         matches!(self, Epilogue::Add | Epilogue::TimesSlope)
-    }
-
-    /// Whether it computes GELU.
-    pub(super) fn is_of_gelu(self) -> bool {
-        matches!(self, Epilogue::Gelu | Epilogue::GeluAndSlope)
     }
 
     /// The shaders' `EPILOGUE`.
@@ -399,7 +395,9 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(Form::Nn), &[&[9, 7], &[7, 5]]),
         Sample::random(op(Form::Nt), &[&[2, 37, 20], &[68, 20], &[34]]),
         Sample::random(op(Form::Tn), &[&[3, 23, 36], &[3, 23, 68]]),
-        Sample::random(op(Form::Tn), &[&[3, 23, 36], &[3, 23, 72]]),
+        // In eights where others are in fours.
+        Sample::random(op(Form::Tn), &[&[3, 23, 40], &[3, 23, 72]]),
+        Sample::random(op(Form::Nt), &[&[2, 37, 24], &[72, 24], &[36]]),
         // Long enough to be divided.
         Sample::random(op(Form::Tn), &[&[600, 36], &[600, 68]]),
         // Large enough, in every form, for a tile that is not compiled for less.
@@ -409,14 +407,18 @@ pub(super) fn samples() -> Vec<Sample> {
         fused(Form::Nt, Epilogue::GeluAndSlope, &[&[66, 20], &[34, 20], &[34]]),
         fused(Form::Nt, Epilogue::GeluAndSlope, &[&[9, 7], &[35, 7]]),
         fused(Form::Nt, Epilogue::GeluAndSlope, &[&[70, 12], &[36, 12], &[36]]),
-        fused(Form::Tn, Epilogue::Add, &[&[3, 23, 36], &[3, 23, 72], &[36, 72]]),
+        fused(Form::Tn, Epilogue::Add, &[&[3, 23, 40], &[3, 23, 72], &[40, 72]]),
+        fused(Form::Nt, Epilogue::Add, &[&[2, 37, 24], &[72, 24], &[72], &[2, 37, 72]]),
+        fused(Form::Nt, Epilogue::GeluAndSlope, &[&[70, 16], &[40, 16], &[40]]),
+        fused(Form::Nn, Epilogue::TimesSlope, &[&[67, 24], &[24, 72], &[67, 72]]),
         fused(Form::Nn, Epilogue::Add, &[&[67, 20], &[20, 49], &[67, 49]]),
         fused(Form::Nn, Epilogue::TimesSlope, &[&[67, 20], &[20, 48], &[67, 48]]),
         fused(Form::Tn, Epilogue::Add, &[&[3, 23, 34], &[3, 23, 66], &[34, 66]]),
         fused(Form::Tn, Epilogue::ColumnSums, &[&[3, 23, 76], &[3, 23, 68]]),
-        fused(Form::Tn, Epilogue::ColumnSums, &[&[3, 23, 76], &[3, 23, 72]]),
+        fused(Form::Tn, Epilogue::ColumnSums, &[&[3, 23, 80], &[3, 23, 72]]),
         fused(Form::Tn, Epilogue::ColumnSums, &[&[9, 6], &[9, 5]]),
         half(Form::Tn, Some(Epilogue::ColumnSums), [&[3, 23, 76], &[3, 23, 68]], &[]),
+        half(Form::Tn, Some(Epilogue::ColumnSums), [&[3, 23, 80], &[3, 23, 72]], &[]),
         half(Form::Nt, None, [&[2, 37, 20], &[68, 20]], &[&[34]]),
         half(Form::Nn, None, [&[67, 20], &[20, 48]], &[]),
         half(Form::Tn, None, [&[3, 23, 36], &[3, 23, 68]], &[]),

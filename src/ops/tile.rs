@@ -86,8 +86,8 @@ pub enum Tile {
         /// Terms of a slab, a multiple of `side`.
         depth: u32,
     },
-    /// As `Subgroup`, but values are loaded and stored in fours; needs 64-bit integers, and extents that are multiples of
-    /// four.
+    /// As `Subgroup`, but values are loaded and stored in fours, or in eights where the extents are multiples of eight;
+    /// needs 64-bit integers, and extents that are multiples of four.
     Fours {
         /// Invocations of a subgroup.
         lanes: u32,
@@ -95,8 +95,6 @@ pub enum Tile {
         rows: u32,
         /// Columns of a lane, a multiple of four.
         cols: u32,
-        /// Terms that sums take before they go back to memory; four but in [`Form::Tn`].
-        terms: u32,
     },
 }
 
@@ -106,6 +104,9 @@ const BUSY_GROUPS: usize = 2048;
 const BUSY_MATRIX_GROUPS: usize = 512;
 /// Terms below which a sum is not divided: a partial sum is stored and read once more.
 const LEAST_TERMS: usize = 256;
+/// Terms that the sums of a weight gradient in fours or eights take before they go back to memory: their instructions fill
+/// a processor's cache. So it was measured on llvmpipe.
+const GRADIENT_TERMS: u32 = 5;
 /// Values that the parts of one product take at most, 64 MiB.
 const MOST_PARTIAL: usize = 1 << 24;
 
@@ -130,10 +131,9 @@ impl Tile {
         match self {
             Tile::Fours { lanes, .. } if !by(4) => Tile::subgroup(lanes),
             // Rows come in fours there, elsewhere terms do.
-            Tile::Fours { lanes, rows, cols, terms } => match form {
-                Form::Tn => Tile::Fours { lanes, rows: (rows & !3).max(4), cols, terms },
-                Form::Nt | Form::Nn => Tile::Fours { lanes, rows, cols, terms: 4 },
-            },
+            Tile::Fours { lanes, rows, cols } if form == Form::Tn => {
+                Tile::Fours { lanes, rows: (rows & !3).max(4), cols }
+            }
             Tile::Workgroup { rows, cols, group_rows, group_cols, .. } if !by(4) => {
                 Tile::Register { rows, cols, group_rows, group_cols }
             }
@@ -210,12 +210,12 @@ impl Tile {
         }
     }
 
-    /// The kernel for sums of so many terms in so many columns, and the rows and columns that one workgroup computes; adds
-    /// the shader's constants.
+    /// The kernel of an `m × n` product that sums over `k`, and the rows and columns that one workgroup computes; adds the
+    /// shader's constants.
     pub(super) fn kernel(
         self,
         form: Form,
-        [terms, columns]: [usize; 2],
+        [m, n, k]: [usize; 3],
         epilogue: Option<Epilogue>,
         [operands, results]: [DType; 2],
         constants: &mut Vec<Constant>,
@@ -257,7 +257,7 @@ impl Tile {
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("DEPTH", depth)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
-                set(&[("WHOLE_SLABS", terms.is_multiple_of(depth as usize).into())]);
+                set(&[("WHOLE_SLABS", k.is_multiple_of(depth as usize).into())]);
                 pick!(product_workgroup, product_workgroup_half, product_workgroup_halves)
             }
             Tile::Quads { rows, cols, group_rows, group_cols } => {
@@ -290,7 +290,7 @@ impl Tile {
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", threads)]);
                 set(&[("A_ALONG_K", a_along.into()), ("B_ALONG_K", b_along.into())]);
                 set(&[("DEPTH", depth), ("TURNS", depth / side)]);
-                set(&[("WHOLE_SLABS", terms.is_multiple_of(depth as usize).into())]);
+                set(&[("WHOLE_SLABS", k.is_multiple_of(depth as usize).into())]);
                 set(&[("A_EIGHTS", a[0]), ("A_LINES", a[1]), ("A_LOADS", a[2])]);
                 set(&[("B_EIGHTS", b[0]), ("B_LINES", b[1]), ("B_LOADS", b[2])]);
                 match side {
@@ -304,29 +304,31 @@ impl Tile {
                 set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
                 pick!(product_subgroup)
             }
-            Tile::Fours { lanes, rows, cols, terms } => {
-                let at_once = if epilogue.is_some_and(Epilogue::is_of_gelu) { 1 } else { rows };
-                let along = |is: bool, loads: u32, side: u32| if is { [loads, 0] } else { [0, loads / side] };
-                let eights =
-                    form == Form::Tn && operands == DType::F32 && columns.is_multiple_of(8) && cols.is_multiple_of(8);
+            Tile::Fours { lanes, rows, cols } => {
+                let [a_along, b_along] = [form != Form::Tn, form == Form::Nt];
+                // What lies side by side in memory: of a, then of b and of the results.
+                let beside_a = if a_along { [k; 2] } else { [m, rows as usize] };
+                let eights = [n, cols as usize].iter().chain(&beside_a).all(|extent| extent.is_multiple_of(8));
                 let side = if eights { 8 } else { 4 };
-                let [a, b] = [along(form != Form::Tn, rows, 4), along(form == Form::Nt, cols, side)];
+                let terms = if a_along { side } else { GRADIENT_TERMS };
+                let loads = |along: bool, lines: u32| if along { [lines, 0] } else { [0, lines / side] };
+                let [a, b] = [loads(a_along, rows), loads(b_along, cols)];
                 set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
-                set(&[("AT_ONCE", at_once), ("OTHERS", lanes * (rows - at_once) * cols)]);
-                set(&[("COL_SIDES", cols / side), ("TERMS", terms)]);
-                set(&[
-                    ("A_VALUES", terms * rows),
-                    ("B_VALUES", terms * cols),
-                    ("A_ALONG_K", (form != Form::Tn).into()),
-                ]);
+                set(&[("OTHERS", lanes * (rows - 1) * cols), ("COL_SIDES", cols / side), ("TERMS", terms)]);
+                set(&[("A_VALUES", terms * rows), ("B_VALUES", terms * cols), ("A_ALONG_K", a_along.into())]);
                 set(&[("A_ALONG", a[0]), ("A_ACROSS", a[1]), ("B_ALONG", b[0]), ("B_ACROSS", b[1])]);
                 set(&[("SUM_ROWS", if sums { rows } else { 0 }), ("SUM_QUADS", rows / 4)]);
-                match operands {
-                    DType::F16 if sums => &kernels::product_fours_half_subgroup::FORWARD_SUMS,
-                    _ if sums && eights => &kernels::product_eights_subgroup::FORWARD_SUMS,
-                    _ if sums => &kernels::product_fours_subgroup::FORWARD_SUMS,
-                    _ if eights => pick!(product_eights_subgroup),
-                    _ => pick!(product_fours_subgroup, product_fours_half_subgroup, product_fours_halves_subgroup),
+                match (eights, operands) {
+                    (true, DType::F16) if sums => &kernels::product_eights_half_subgroup::FORWARD_SUMS,
+                    (true, _) if sums => &kernels::product_eights_subgroup::FORWARD_SUMS,
+                    (false, DType::F16) if sums => &kernels::product_fours_half_subgroup::FORWARD_SUMS,
+                    (false, _) if sums => &kernels::product_fours_subgroup::FORWARD_SUMS,
+                    (true, _) => {
+                        pick!(product_eights_subgroup, product_eights_half_subgroup, product_eights_halves_subgroup)
+                    }
+                    (false, _) => {
+                        pick!(product_fours_subgroup, product_fours_half_subgroup, product_fours_halves_subgroup)
+                    }
                 }
             }
         };

@@ -112,8 +112,12 @@ impl Tuning {
         match wide_lanes(device) {
             _ if !device.is_software() => Tuning::for_gpus().with_matrix_units(device),
             Some(lanes) => {
-                let [.., tile] = four_tiles(Form::Nt, lanes);
-                Tuning::uniform(tile, Rows::Fours(lanes), NormRows::Fours(lanes))
+                let [.., tile] = four_tiles(lanes);
+                let mut tuning = Tuning::uniform(tile, Rows::Fours(lanes), NormRows::Fours(lanes));
+                for class in Class::all().filter(|class| class.form == Form::Tn) {
+                    tuning.products[class.index()] = gradient_tile(lanes);
+                }
+                tuning
             }
             None => {
                 let tuning = Tuning::uniform(QUADS, Rows::Quads { group: 4, rows: 4 }, NormRows::Quads(4));
@@ -317,7 +321,8 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     let mut tiles = vec![Tile::default()];
     tiles.extend(narrow_lanes(device).map(Tile::subgroup));
     if let Some(lanes) = wide_lanes(device) {
-        tiles.extend(four_tiles(Form::Tn, lanes).into_iter().chain(four_tiles(Form::Nt, lanes)));
+        tiles.push(gradient_tile(lanes));
+        tiles.extend(four_tiles(lanes));
     } else if device.is_software() {
         tiles.push(QUADS);
     }
@@ -351,13 +356,14 @@ pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
     tiles.into_iter().filter(|tile| tile.shared_bytes() <= device.shared_bytes()).collect()
 }
 
-/// The tiles in fours worth measuring for a form, the built-in one last.
-fn four_tiles(form: Form, lanes: u32) -> [Tile; 2] {
-    let sizes = match form {
-        Form::Tn => [(64, 8, 2), (32, 8, 4)],
-        Form::Nt | Form::Nn => [(24, 8, 4), (40, 8, 4)],
-    };
-    sizes.map(|(rows, cols, terms)| Tile::Fours { lanes, rows: rows / lanes, cols, terms })
+/// The tiles in fours worth measuring for a product that is no weight gradient, the built-in one last.
+fn four_tiles(lanes: u32) -> [Tile; 2] {
+    [48, 40].map(|rows| Tile::Fours { lanes, rows: rows / lanes, cols: 8 })
+}
+
+/// The tile in fours of weight gradients.
+fn gradient_tile(lanes: u32) -> Tile {
+    Tile::Fours { lanes, rows: 64 / lanes, cols: 8 }
 }
 
 /// Lanes of a subgroup, where all have the same few.
@@ -469,7 +475,7 @@ impl Work {
         let mut variants: Vec<_> = match self {
             Work::Product { form, shape, operands } => {
                 let fits = |tile: &Tile| match tile {
-                    Tile::Fours { lanes, .. } if !four_tiles(*form, *lanes).contains(tile) => false,
+                    Tile::Fours { lanes, .. } if (*tile == gradient_tile(*lanes)) != (*form == Form::Tn) => false,
                     tile => tile.fitting(*form, *shape).of(*operands) == *tile,
                 };
                 candidates(device).into_iter().filter(fits).map(Variant::Product).collect()

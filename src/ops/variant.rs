@@ -36,9 +36,7 @@ impl fmt::Display for Tile {
                 "shared matrix {side}x{side} by {rows}x{cols} group {group_rows}x{group_cols} of {lanes} lanes depth {depth}"
             ),
             Tile::Subgroup { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols}"),
-            Tile::Fours { lanes, rows, cols, terms } => {
-                write!(f, "subgroup {lanes} lanes {rows}x{cols} in fours, {terms} terms")
-            }
+            Tile::Fours { lanes, rows, cols } => write!(f, "subgroup {lanes} lanes {rows}x{cols} in fours"),
         }
     }
 }
@@ -115,8 +113,8 @@ impl FromStr for Variant {
                 Variant::Product(Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, lanes, depth })
             }
             ("subgroup # lanes #x#", &[lanes, rows, cols]) => Variant::Product(Tile::Subgroup { lanes, rows, cols }),
-            ("subgroup # lanes #x# in fours, # terms", &[lanes, rows, cols, terms]) => {
-                Variant::Product(Tile::Fours { lanes, rows, cols, terms })
+            ("subgroup # lanes #x# in fours", &[lanes, rows, cols]) => {
+                Variant::Product(Tile::Fours { lanes, rows, cols })
             }
             ("workgroup of # rows", &[rows]) => Variant::Attention(Rows::Workgroup(rows)),
             ("workgroup of # by # rows in fours", &[group, rows]) => Variant::Attention(Rows::Quads { group, rows }),
@@ -143,7 +141,7 @@ mod tests {
             Tile::Register { rows: 4, cols: 8, group_rows: 16, group_cols: 2 },
             Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 },
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
-            Tile::Fours { lanes: 8, rows: 8, cols: 4, terms: 4 },
+            Tile::Fours { lanes: 8, rows: 8, cols: 4 },
             Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
             Tile::MatrixWorkgroup { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32, depth: 32 },
         ];
