@@ -52,6 +52,7 @@ pub enum Rows {
 fn shared_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
     let covered = |each: u32| rows.next_multiple_of((each * lanes) as usize);
     match part {
+        Part::Forward if covered(5) < covered(3) => (5, 2),
         Part::Forward => (3, 3),
         Part::BackwardQ => (3, 2),
         Part::BackwardKv if covered(3) < covered(2) => (3, 1),
