@@ -31,8 +31,7 @@ fn output_at(batch: u32, head: u32, i: u32) -> u32 {
 
 const LOWEST: f32 = -3.4028234663852886e38;
 
-// What a workgroup reads of the parameters, once: compilers fetch them for each lane, and again after each store. Places and
-// steps are in fours.
+// What a workgroup reads of the parameters, once: llvmpipe fetches them for each lane. Places and steps are in fours.
 struct Held {
     lq: u32, lk: u32,
     q_rows: u32, q_first: u32,

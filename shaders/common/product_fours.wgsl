@@ -1,14 +1,13 @@
-// Matrix product for software rasterizers with 64-bit integers: as `product_subgroup.wgsl`, but every load fetches a side of
-// four or eight neighbouring values at once (see `sides.wgsl`). What llvmpipe does for a load it does for each lane: it finds
-// out whether the lane is active and where it reads, and for each 64 bits whether they lie in the buffer, and inserts what it
-// read into a vector. Its products have no other cost of that size: a tile is as large as lets its instructions stay in a
-// processor's cache. Parameters are read once, before all else, since llvmpipe fetches them for each lane, and again after
-// each store.
+// Matrix product for software rasterizers with 64-bit integers: as `product_subgroup.wgsl`, but every load fetches a side
+// of four or eight neighbouring values at once (see `sides.wgsl`). What llvmpipe does for a load it does for each lane: it
+// finds out whether the lane is active and where it reads, and for each 64 bits whether they lie in the buffer, and inserts
+// what it read into a vector. That takes nearly half of a product's time, so a tile is as large as lets its instructions
+// stay in a processor's cache. Parameters are read once, before the loops, since llvmpipe fetches them for each lane.
 //
-// Sides lie along k where a (or b) is stored so, otherwise along m (or n). Columns always lie in a lane side by side, so that
-// results are stored as sides. n is a multiple of SIDE, and k (or m) where sides of a lie along it, and k where sides of b
-// do. What lies beyond the last row or column is computed as the last side (or row) again, and stored there again: compilers
-// are slow with many branches.
+// Sides lie along k where a (or b) is stored so, otherwise along m (or n). Columns always lie in a lane side by side, so
+// that results are stored as sides. n is a multiple of SIDE, and k (or m) where sides of a lie along it, and k where sides
+// of b do. What lies beyond the last row or column is computed as the last side (or row) again, and stored there again:
+// compilers are slow with many branches.
 #include "common/product.wgsl"
 const LANES: u32 = 8u;
 const ROWS: u32 = 4u;       // row vectors of a tile; a vector has one row in each lane
