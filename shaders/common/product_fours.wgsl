@@ -10,27 +10,27 @@
 // compilers are slow with many branches.
 #include "common/product.wgsl"
 const LANES: u32 = 8u;
-const ROWS: u32 = 4u;       // row vectors of a tile; a vector has one row in each lane
+const ROWS: u32 = 8u;       // row vectors of a tile; a vector has one row in each lane
 const SIDE: u32 = 4u * PARTS;
 const COLS: u32 = 8u;       // column vectors, a multiple of SIDE
 const COL_SIDES: u32 = 1u;  // COLS / SIDE
-const TILE: u32 = 256u;     // LANES * ROWS * COLS
-const OTHERS: u32 = 192u;   // LANES * (ROWS - 1) * COLS
+const TILE: u32 = 512u;     // LANES * ROWS * COLS
+const OTHERS: u32 = 448u;   // LANES * (ROWS - 1) * COLS
 const TERMS: u32 = 8u;      // terms that a sum takes between two visits of memory, SIDE where sides lie along k
-const A_VALUES: u32 = 32u;  // TERMS * ROWS
+const A_VALUES: u32 = 64u;  // TERMS * ROWS
 const B_VALUES: u32 = 64u;  // TERMS * COLS
 const A_ALONG_K: u32 = 1u;
 // Loads of a lane for all terms where sides lie along k, or else for each term; the others are none.
-const A_ALONG: u32 = 4u;    // ROWS
+const A_ALONG: u32 = 8u;    // ROWS
 const A_ACROSS: u32 = 0u;   // ROWS / SIDE
 const B_ALONG: u32 = 8u;    // COLS
 const B_ACROSS: u32 = 0u;   // COLS / SIDE
 const SUM_ROWS: u32 = 0u;   // ROWS where the terms of a are summed too, otherwise none
-const SUM_QUADS: u32 = 1u;  // ROWS / 4
+const SUM_SIDES: u32 = 1u;  // ROWS / SIDE
 
 @group(0) @binding(4) var<storage, read> extra: array<Side>;
 @group(0) @binding(5) var<storage, read_write> y: array<Side>;
-@group(0) @binding(6) var<storage, read_write> slopes: array<Four>;
+@group(0) @binding(6) var<storage, read_write> slopes: array<Side>;
 
 var<private> acc: array<f32, TILE>;
 var<private> sums: array<f32, ROWS>;
@@ -200,14 +200,16 @@ fn store_with_gelu(row: u32, column: u32, lane: u32) {
             for (var l = 0u; l < LANES; l++) {
                 let at = (row_of(row, i, l, held.m) * held.n + c) / SIDE;
                 var parts = array<vec4<f32>, PARTS>();
+                var tangents = array<vec4<f32>, PARTS>();
                 // unroll
                 for (var p = 0u; p < PARTS; p++) {
                     const first = l * COLS + SIDE * j + 4u * p;
                     let both = activated(vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]));
                     parts[p] = both.y;
-                    slopes[place(at, p)] = stored(both.slope);
+                    tangents[p] = both.slope;
                 }
                 y[at] = whole(parts);
+                slopes[at] = whole(tangents);
             }
         }
         next_rows();
@@ -240,9 +242,14 @@ fn forward_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
     store(row, column, local.x);
     if column == 0u {
         // unroll
-        for (var i = 0u; i < SUM_QUADS; i++) {
-            let four = vec4(sums[4u * i], sums[4u * i + 1u], sums[4u * i + 2u], sums[4u * i + 3u]);
-            slopes[row_of(row, 4u * i, local.x, params.m) / 4u] = stored(four);
+        for (var i = 0u; i < SUM_SIDES; i++) {
+            var parts = array<vec4<f32>, PARTS>();
+            // unroll
+            for (var p = 0u; p < PARTS; p++) {
+                const first = SIDE * i + 4u * p;
+                parts[p] = vec4(sums[first], sums[first + 1u], sums[first + 2u], sums[first + 3u]);
+            }
+            slopes[row_of(row, SIDE * i, local.x, params.m) / SIDE] = whole(parts);
         }
     }
 }

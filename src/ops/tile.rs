@@ -317,7 +317,7 @@ impl Tile {
                 set(&[("OTHERS", lanes * (rows - 1) * cols), ("COL_SIDES", cols / side), ("TERMS", terms)]);
                 set(&[("A_VALUES", terms * rows), ("B_VALUES", terms * cols), ("A_ALONG_K", a_along.into())]);
                 set(&[("A_ALONG", a[0]), ("A_ACROSS", a[1]), ("B_ALONG", b[0]), ("B_ACROSS", b[1])]);
-                set(&[("SUM_ROWS", if sums { rows } else { 0 }), ("SUM_QUADS", rows / 4)]);
+                set(&[("SUM_ROWS", if sums { rows } else { 0 }), ("SUM_SIDES", rows / side)]);
                 match (eights, operands) {
                     (true, DType::F16) if sums => &kernels::product_eights_half_subgroup::FORWARD_SUMS,
                     (true, _) if sums => &kernels::product_eights_subgroup::FORWARD_SUMS,
