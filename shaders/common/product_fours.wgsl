@@ -11,7 +11,6 @@
 #include "common/product.wgsl"
 const LANES: u32 = 8u;
 const ROWS: u32 = 8u;       // row vectors of a tile; a vector has one row in each lane
-const SIDE: u32 = 4u * PARTS;
 const COLS: u32 = 8u;       // column vectors, a multiple of SIDE
 const COL_SIDES: u32 = 1u;  // COLS / SIDE
 const TILE: u32 = 512u;     // LANES * ROWS * COLS
@@ -20,11 +19,16 @@ const TERMS: u32 = 8u;      // terms that a sum takes between two visits of memo
 const A_VALUES: u32 = 64u;  // TERMS * ROWS
 const B_VALUES: u32 = 64u;  // TERMS * COLS
 const A_ALONG_K: u32 = 1u;
-// Loads of a lane for all terms where sides lie along k, or else for each term; the others are none.
-const A_ALONG: u32 = 8u;    // ROWS
-const A_ACROSS: u32 = 0u;   // ROWS / SIDE
-const B_ALONG: u32 = 8u;    // COLS
-const B_ACROSS: u32 = 0u;   // COLS / SIDE
+// A lane reads a at A_LINES places, one for each of its rows where sides lie along k, otherwise one for each SIDE of them;
+// the next value of a side is of the next term or of the next row, so many of `rows` on. The same for b.
+const A_LINES: u32 = 8u;
+const A_LOADS: u32 = 8u;    // for all terms
+const A_LINE: u32 = 1u;     // rows of a line, 1 or SIDE
+const A_NEXT: u32 = 8u;     // ROWS or 1
+const B_LINES: u32 = 8u;
+const B_LOADS: u32 = 8u;
+const B_LINE: u32 = 1u;
+const B_NEXT: u32 = 8u;
 const SUM_ROWS: u32 = 0u;   // ROWS where the terms of a are summed too, otherwise none
 const SUM_SIDES: u32 = 1u;  // ROWS / SIDE
 
@@ -52,18 +56,20 @@ fn column_of(tile: u32, j: u32, l: u32, n: u32) -> u32 {
     return placed(tile, j, l, n);
 }
 
+// How far behind a line's first side the one is that holds term k, or where sides lie across k, the one of term k + t.
+fn past(line: u32, k: u32, t: u32, terms: u32, step: u32) -> u32 {
+    if line == 1u { return k / SIDE; }
+    return min(k + t, terms - 1u) * step;
+}
+
 fn accumulate(row: u32, column: u32, lane: u32) {
     let held = params;
-    var from_a: array<u32, ROWS>;
-    var from_b: array<u32, COLS>;
+    var from_a: array<u32, A_LINES>;
+    var from_b: array<u32, B_LINES>;
     // unroll
-    for (var i = 0u; i < A_ALONG; i++) { from_a[i] = row_of(row, i, lane, held.m) * (held.a_row / SIDE); }
+    for (var i = 0u; i < A_LINES; i++) { from_a[i] = row_of(row, A_LINE * i, lane, held.m) * held.a_row / SIDE; }
     // unroll
-    for (var i = 0u; i < A_ACROSS; i++) { from_a[i] = row_of(row, SIDE * i, lane, held.m) / SIDE; }
-    // unroll
-    for (var j = 0u; j < B_ALONG; j++) { from_b[j] = column_of(column, j, lane, held.n) * (held.b_column / SIDE); }
-    // unroll
-    for (var j = 0u; j < B_ACROSS; j++) { from_b[j] = column_of(column, SIDE * j, lane, held.n) / SIDE; }
+    for (var j = 0u; j < B_LINES; j++) { from_b[j] = column_of(column, B_LINE * j, lane, held.n) * held.b_column / SIDE; }
     // unroll
     for (var j = 0u; j < COLS; j++) {
         let start = bias_of(column_of(column, j, lane, held.n));
@@ -80,55 +86,25 @@ fn accumulate(row: u32, column: u32, lane: u32) {
         var rows = array<f32, A_VALUES>();
         var columns = array<f32, B_VALUES>();
         // unroll
-        for (var j = 0u; j < B_ALONG; j++) {
-            let side = b_at(from_b[j] + k / SIDE);
+        for (var s = 0u; s < B_LOADS; s++) {
+            const line = s % B_LINES;
+            const term = s / B_LINES;
+            let side = b_at(from_b[line] + past(B_LINE, k, term, held.k, b_step));
             // unroll
-            for (var p = 0u; p < PARTS; p++) {
-                columns[4u * p * COLS + j] = side[p].x;
-                columns[(4u * p + 1u) * COLS + j] = side[p].y;
-                columns[(4u * p + 2u) * COLS + j] = side[p].z;
-                columns[(4u * p + 3u) * COLS + j] = side[p].w;
+            for (var e = 0u; e < SIDE; e++) {
+                columns[term * COLS + line * B_LINE + e * B_NEXT] = side[e / 4u][e % 4u];
             }
         }
         // unroll
-        for (var t = 0u; t < TERMS; t++) {
-            let term = min(k + t, held.k - 1u);
+        for (var s = 0u; s < A_LOADS; s++) {
+            const line = s % A_LINES;
+            const term = s / A_LINES;
+            let side = a_at(from_a[line] + past(A_LINE, k, term, held.k, a_step));
             // unroll
-            for (var j = 0u; j < B_ACROSS; j++) {
-                let side = b_at(from_b[j] + term * b_step);
-                // unroll
-                for (var p = 0u; p < PARTS; p++) {
-                    const first = t * COLS + SIDE * j + 4u * p;
-                    columns[first] = side[p].x;
-                    columns[first + 1u] = side[p].y;
-                    columns[first + 2u] = side[p].z;
-                    columns[first + 3u] = side[p].w;
-                }
-            }
-            // unroll
-            for (var i = 0u; i < A_ACROSS; i++) {
-                let side = a_at(from_a[i] + term * a_step);
-                // unroll
-                for (var p = 0u; p < PARTS; p++) {
-                    var v = side[p];
-                    if t > 0u { v = select(vec4(0.0), v, k + t < held.k); }
-                    const first = t * ROWS + SIDE * i + 4u * p;
-                    rows[first] = v.x;
-                    rows[first + 1u] = v.y;
-                    rows[first + 2u] = v.z;
-                    rows[first + 3u] = v.w;
-                }
-            }
-        }
-        // unroll
-        for (var i = 0u; i < A_ALONG; i++) {
-            let side = a_at(from_a[i] + k / SIDE);
-            // unroll
-            for (var p = 0u; p < PARTS; p++) {
-                rows[4u * p * ROWS + i] = side[p].x;
-                rows[(4u * p + 1u) * ROWS + i] = side[p].y;
-                rows[(4u * p + 2u) * ROWS + i] = side[p].z;
-                rows[(4u * p + 3u) * ROWS + i] = side[p].w;
+            for (var e = 0u; e < SIDE; e++) {
+                var v = side[e / 4u][e % 4u];
+                if term > 0u { v = select(0.0, v, k + term < held.k); }
+                rows[term * ROWS + line * A_LINE + e * A_NEXT] = v;
             }
         }
         // unroll

@@ -54,9 +54,7 @@ fn shared_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
     match part {
         Part::Forward if covered(5) < covered(3) => (5, 2),
         Part::Forward => (3, 3),
-        Part::BackwardQ => (3, 2),
-        Part::BackwardKv if covered(3) < covered(2) => (3, 1),
-        Part::BackwardKv => (2, 2),
+        Part::BackwardQ | Part::BackwardKv => (3, 2),
     }
 }
 

@@ -311,12 +311,16 @@ impl Tile {
                 let eights = [n, cols as usize].iter().chain(&beside_a).all(|extent| extent.is_multiple_of(8));
                 let side = if eights { 8 } else { 4 };
                 let terms = if a_along { side } else { GRADIENT_TERMS };
-                let loads = |along: bool, lines: u32| if along { [lines, 0] } else { [0, lines / side] };
-                let [a, b] = [loads(a_along, rows), loads(b_along, cols)];
+                // Lines of a lane, their loads, rows of a line, and how far on a side's next value is.
+                let lines = |along, rows| {
+                    if along { [rows, rows, 1, rows] } else { [rows / side, rows / side * terms, side, 1] }
+                };
+                let [a, b] = [lines(a_along, rows), lines(b_along, cols)];
                 set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
                 set(&[("OTHERS", lanes * (rows - 1) * cols), ("COL_SIDES", cols / side), ("TERMS", terms)]);
                 set(&[("A_VALUES", terms * rows), ("B_VALUES", terms * cols), ("A_ALONG_K", a_along.into())]);
-                set(&[("A_ALONG", a[0]), ("A_ACROSS", a[1]), ("B_ALONG", b[0]), ("B_ACROSS", b[1])]);
+                set(&[("A_LINES", a[0]), ("A_LOADS", a[1]), ("A_LINE", a[2]), ("A_NEXT", a[3])]);
+                set(&[("B_LINES", b[0]), ("B_LOADS", b[1]), ("B_LINE", b[2]), ("B_NEXT", b[3])]);
                 set(&[("SUM_ROWS", if sums { rows } else { 0 }), ("SUM_SIDES", rows / side)]);
                 match (eights, operands) {
                     (true, DType::F16) if sums => &kernels::product_eights_half_subgroup::FORWARD_SUMS,
