@@ -1,4 +1,5 @@
-// What a lane loads or stores at once, a side of PARTS fours or SIDE values: here one four. Part p of side i is the place(i, p)th four.
+// What a lane loads or stores at once, a side of PARTS fours or SIDE values: here one four. Part p of side i is the
+// place(i, p)th four.
 const PARTS: u32 = 1u;
 const SIDE: u32 = 4u;
 alias Side = Four;

@@ -105,7 +105,7 @@ const BUSY_MATRIX_GROUPS: usize = 512;
 /// Terms below which a sum is not divided: a partial sum is stored and read once more.
 const LEAST_TERMS: usize = 256;
 /// Terms that the sums of a weight gradient in fours or eights take before they go back to memory. With a fifth, Mesa 25's
-/// instructions for llvmpipe no longer fit a processor's cache, which takes a sixth longer; Mesa 22 gains 2 % by it.
+/// instructions for llvmpipe no longer fit a processor's cache, which takes 10 to 20 % longer; Mesa 22 gains 2 % by it.
 const GRADIENT_TERMS: u32 = 4;
 /// Values that the parts of one product take at most, 64 MiB.
 const MOST_PARTIAL: usize = 1 << 24;
