@@ -6,7 +6,7 @@ use bootmae::{
     device::{Device, DeviceOptions},
     graph::{DType, Precision, TensorType},
     ops::{
-        Attention, Form, LayerNorm, NormRows, Rows, Sample, Tile, Tuning, Work, candidates, matrix_tiles,
+        Attention, Form, LayerNorm, NormRows, Rows, Sample, Tile, Tuning, Work, candidates, matrix_rows, matrix_tiles,
         norm_candidates, row_candidates, samples,
         self_test::{Outcome, STORES_HALVES, self_test_of},
     },
@@ -82,7 +82,7 @@ fn every_product_tile_agrees_with_the_oracle() {
             let halves = |sample: &Sample| sample.inputs.iter().any(|(ty, _)| ty.dtype == DType::F16);
             let products = products.filter(|sample| !large || !halves(sample));
             let stores = !large && !matches!(tile, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. });
-            let tuning = Tuning::uniform(tile, tuning.attention, tuning.norm);
+            let tuning = Tuning::uniform(tile, tuning.attention(DType::F32), tuning.norm);
             check_with_halves(&device, &tuning, products.collect(), stores);
         }
     });
@@ -103,15 +103,15 @@ fn every_attention_agrees_with_the_oracle() {
         let quads = |group, rows| Rows::Quads { group, rows };
         let shared = |group| Rows::Shared { group };
         let others = [Rows::Workgroup(8), quads(8, 1), quads(4, 3), shared(8), shared(64)];
-        for attention in row_candidates(&device).into_iter().chain(others) {
+        let rows = row_candidates(&device, DType::F16).into_iter().chain(matrix_rows(&device)).chain(others);
+        for attention in rows {
             let mut attended: Vec<_> = samples().into_iter().filter(|sample| is_of(sample, "attention")).collect();
             // Wide heads compile long elsewhere.
             if attention == shared(8) {
                 let wide = |head: usize| Sample::random(Attention { heads: 1, first_query: 3 }, &[&[1, 13, 3 * head]]);
                 attended.extend([84, 100].map(wide));
             }
-            let mut other = tuning.clone();
-            other.attention = attention;
+            let other = tuning.clone().with_attention(attention);
             check_with_halves(&device, &other, attended, !matches!(attention, Rows::Workgroup(_)));
         }
     });
@@ -137,7 +137,7 @@ fn the_built_in_and_the_web_safe_variants_are_among_the_candidates() {
     common::on_each_adapter(|device, tuning| {
         assert!(tuning.runs_on(&device, Precision::F16) && Tuning::default().runs_on(&device, Precision::F16));
         let unknown = Tile::Subgroup { lanes: 5, rows: 1, cols: 1 };
-        assert!(!Tuning::uniform(unknown, tuning.attention, tuning.norm).runs_on(&device, Precision::F16));
+        assert!(!Tuning::uniform(unknown, tuning.attention(DType::F32), tuning.norm).runs_on(&device, Precision::F16));
     });
 }
 

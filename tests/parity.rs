@@ -5,8 +5,8 @@ mod common;
 use std::io::Write;
 
 use bootmae::{
-    graph::Precision,
-    ops::{Tuning, matrix_tiles},
+    graph::{DType, Precision},
+    ops::{Tuning, matrix_rows, matrix_tiles},
     train::{
         tensors::{self, TensorFile},
         verify::verify,
@@ -82,7 +82,8 @@ fn half_precision_by_matrix_units_stays_near_the_reference() {
         }
         for tile in tiles {
             let device = pollster::block_on(device.reopen()).unwrap();
-            let tuning = Tuning::uniform(tile, tuning.attention, tuning.norm);
+            let rows = matrix_rows(&device).first().copied().unwrap_or(tuning.attention(DType::F16));
+            let tuning = Tuning::uniform(tile, rows, tuning.norm);
             let report = pollster::block_on(verify(device, tuning, Precision::F16, &file)).unwrap();
             assert!(report.pass, "{tile:?}: {report:#?}");
         }

@@ -6,6 +6,47 @@
 @group(0) @binding(1) var<storage, read> a: array<f16>;
 @group(0) @binding(2) var<storage, read> b: array<f16>;
 
+// A block of sums of each subgroup, on its way to bias and epilogue: a matrix unit's own blocks keep their places secret.
+// Its rows are apart, so that what neighbours load falls into different banks.
+const BLOCK_STRIDE: u32 = SIDE / 4u + 1u;
+var<workgroup> block: array<vec4<f32>, GROUP_M * GROUP_N * SIDE * BLOCK_STRIDE>;
+
+// Stores a whole block with bias and extra; `first` is where its results begin.
+fn store_at_once(sums: Sum, first: u32, row: u32, column: u32) {
+    let to = first + (row * params.n + column) / 4u;
+    let complete = completed(sums, row, column);
+    store_block(complete, to, params.n / 4u);
+}
+
+// Stores the rows and columns that there are of the subgroup's block in shared memory, with bias and epilogue.
+fn store_piecewise(own: u32, lane: u32, lanes: u32, first: u32, row: u32, column: u32) {
+    for (var l = lane; l < SIDE * SIDE / 4u; l += lanes) {
+        let r = row + l / (SIDE / 4u);
+        let c = column + l % (SIDE / 4u) * 4u;
+        if r < params.m && c < params.n {
+            let at = (r * params.n + c) / 4u;
+            let v = block[own + l / (SIDE / 4u) * BLOCK_STRIDE + l % (SIDE / 4u)] + biases_of(c);
+            var e = vec4(0.0);
+            if HAS_EXTRA { e = loaded(extra[at]); }
+            y[first + at] = stored(all_after(v, e));
+        }
+    }
+}
+
+// The same through GELU, whose slope is stored too.
+fn store_with_gelu(own: u32, lane: u32, lanes: u32, row: u32, column: u32) {
+    for (var l = lane; l < SIDE * SIDE / 4u; l += lanes) {
+        let r = row + l / (SIDE / 4u);
+        let c = column + l % (SIDE / 4u) * 4u;
+        if r < params.m && c < params.n {
+            let at = (r * params.n + c) / 4u;
+            let both = activated(block[own + l / (SIDE / 4u) * BLOCK_STRIDE + l % (SIDE / 4u)] + biases_of(c));
+            y[at] = stored(both.y);
+            slopes[at] = stored(both.slope);
+        }
+    }
+}
+
 fn row_of(row: u32, i: u32) -> u32 { return min(row + i * SIDE, params.m - SIDE); }
 fn column_of(column: u32, j: u32) -> u32 { return min(column + j * SIDE, params.n - SIDE); }
 

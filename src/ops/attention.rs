@@ -3,8 +3,9 @@
 use super::prelude::*;
 use crate::kernels::{
     attention as workgroup, attention_fours_half_subgroup as fours_half, attention_fours_subgroup as fours,
-    attention_quads as quads, attention_quads_half as quads_half, attention_shared as shared,
-    attention_shared_half as shared_half, attention_shared_scalar as shared_scalar,
+    attention_matrix8 as matrix8, attention_matrix8_pairs as matrix8_pairs, attention_matrix16 as matrix16,
+    attention_matrix16_pairs as matrix16_pairs, attention_quads as quads, attention_quads_half as quads_half,
+    attention_shared as shared, attention_shared_half as shared_half, attention_shared_scalar as shared_scalar,
 };
 
 /// Attention of every head. One input `qkv [batch, tokens, 3 inner]` attends to itself (columns q, k, v); two inputs
@@ -21,7 +22,7 @@ pub struct Attention {
 /// Gradients of [`Attention`]; inputs y, statistics and dy, then the forward pass's own. Outputs `dqkv`, or `dq` and
 /// `dkv`, and last the scratch `dy · y` of each query and head.
 #[derive(Debug, Clone, Copy)]
-pub struct AttentionBackward(Attention);
+pub struct AttentionBackward(pub(crate) Attention);
 
 /// How attention's rows are shared among invocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +46,17 @@ pub enum Rows {
     /// A subgroup of this many invocations, [`shared_rows`] each, that shares each load and loads values in fours; needs
     /// 64-bit integers. Heads whose columns are no multiple of 4 are left to `Workgroup(8)`.
     Fours(u32),
+    /// A subgroup that computes `side` rows by matrix units, for values in half precision; needs subgroups of `lanes`, never
+    /// more or fewer. Values in f32, and heads that are too wide for a workgroup's memory or have an odd number of columns,
+    /// are left to `Shared`.
+    Matrix {
+        /// Rows and columns of a block of the units: 8 or 16.
+        side: u32,
+        /// Subgroups of a workgroup, up to 4.
+        subgroups: u32,
+        /// Invocations of a subgroup.
+        lanes: u32,
+    },
 }
 
 /// Rows of an invocation in [`Rows::Fours`], and rows of the other side that its subgroup takes in a turn: more share loads
@@ -101,9 +113,94 @@ impl Teams {
     }
 }
 
+/// How [`Rows::Matrix`] divides its work.
+struct Blocks {
+    side: u32,
+    subgroups: u32,
+    lanes: u32,
+    /// Rows of the other side that the workgroup copies at a time.
+    block: u32,
+    /// Blocks of columns of a head.
+    columns: u32,
+    /// What a row takes in the memory that a subgroup computes in.
+    width: u32,
+}
+
+impl Blocks {
+    /// Those of a head, if it is even and not too wide.
+    fn of(part: Part, rows: Rows, head: usize) -> Option<Blocks> {
+        let Rows::Matrix { side, subgroups, lanes } = rows else { return None };
+        let block = if matches!(part, Part::Forward) { Blocks::KEYS } else { Blocks::KEYS / 2 };
+        let columns = (head as u32).div_ceil(side);
+        let fits = head.is_multiple_of(2) && columns * side <= Blocks::WIDEST;
+        fits.then_some(Blocks { side, subgroups, lanes, block, columns, width: Blocks::KEYS })
+    }
+
+    /// Keys that the forward pass takes at a time. The backward pass takes half as many rows of the other side: with more,
+    /// fewer workgroups run at once on an H200.
+    const KEYS: u32 = 32;
+    /// Columns of the widest heads that are taken.
+    const WIDEST: u32 = 80;
+
+    /// Bytes of a workgroup's memory.
+    fn shared_bytes(&self) -> u32 {
+        let Blocks { side, subgroups, block, columns, width, .. } = self;
+        // Both sides in halves; sums in f32 and halves of the subgroups' rows; three numbers a query; four flags.
+        let sums = subgroups * side * (4 * (width + 4) + 2 * (width + 8));
+        2 * 2 * block * (columns * side + 8) + sums + 3 * 4 * block + 16
+    }
+
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        let Blocks { side, subgroups, lanes, block, columns, width } = *self;
+        let (eights, share) = (columns * side / 8, lanes / side);
+        let piece =
+            (1..=width / side).rev().find(|piece| columns.is_multiple_of(*piece)).expect("one block divides all");
+        vec![
+            ("SUBGROUPS", subgroups),
+            ("LANES", lanes),
+            ("BLOCK", block),
+            ("COLUMNS", columns),
+            ("TURNS", block / side),
+            ("EIGHTS", eights),
+            ("LOADS", (block * eights).div_ceil(subgroups * lanes)),
+            ("PIECES", columns / piece),
+            ("PIECE", piece),
+            ("PIECE_EIGHTS", piece * side / 8),
+            ("OWN_LOADS", (side * piece * side / 8).div_ceil(lanes)),
+            ("SHARE", share),
+            ("JOINS", share.ilog2()),
+            ("QUADS", block / 4 / share),
+            ("OWN_EIGHTS", (piece * side / 8).div_ceil(share)),
+            ("WIDTH", width),
+        ]
+    }
+}
+
 impl Rows {
-    fn fitting(self, head: usize) -> Rows {
+    /// Bytes of a workgroup's shared memory, where this takes more than WebGPU promises.
+    pub(super) fn shared_bytes(self) -> u32 {
+        let widest = Blocks::WIDEST as usize;
+        let bytes = PARTS.map(|part| Blocks::of(part, self, widest).map_or(0, |blocks| blocks.shared_bytes()));
+        bytes.into_iter().max().expect("three parts")
+    }
+
+    /// Whether values of so wide heads can be in half precision.
+    pub(super) fn takes_halves(self, head: usize) -> bool {
+        match self.fitting(head, DType::F16) {
+            Rows::Workgroup(_) => false,
+            Rows::Matrix { .. } => true,
+            _ => head.is_multiple_of(4),
+        }
+    }
+
+    /// This, or the nearest that takes so wide heads of this type.
+    pub(super) fn fitting(self, head: usize, dtype: DType) -> Rows {
         match self {
+            Rows::Matrix { .. }
+                if dtype == DType::F32 || PARTS.iter().any(|part| Blocks::of(*part, self, head).is_none()) =>
+            {
+                Rows::Shared { group: 64 }.fitting(head, dtype)
+            }
             Rows::Shared { group } if PARTS.iter().any(|part| Teams::of(*part, group, head).is_none()) => {
                 Rows::Workgroup(64)
             }
@@ -136,6 +233,12 @@ static QUADS_HALF: [&Kernel; 3] = [&quads_half::FORWARD, &quads_half::BACKWARD_Q
 static QUADS_OF_ROWS_HALF: [&Kernel; 3] =
     [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV_AT_ONCE];
 static SHARED_HALF: [&Kernel; 3] = [&shared_half::FORWARD, &shared_half::BACKWARD_Q, &shared_half::BACKWARD_KV];
+/// By matrix units, in eights and in pairs.
+static MATRIX16: [&Kernel; 3] = [&matrix16::FORWARD, &matrix16::BACKWARD_Q, &matrix16::BACKWARD_KV];
+static MATRIX16_PAIRS: [&Kernel; 3] =
+    [&matrix16_pairs::FORWARD, &matrix16_pairs::BACKWARD_Q, &matrix16_pairs::BACKWARD_KV];
+static MATRIX8: [&Kernel; 3] = [&matrix8::FORWARD, &matrix8::BACKWARD_Q, &matrix8::BACKWARD_KV];
+static MATRIX8_PAIRS: [&Kernel; 3] = [&matrix8_pairs::FORWARD, &matrix8_pairs::BACKWARD_Q, &matrix8_pairs::BACKWARD_KV];
 static FOURS_HALF: [&Kernel; 3] = [&fours_half::FORWARD, &fours_half::BACKWARD_Q, &fours_half::BACKWARD_KV];
 
 /// Where queries, keys and values stand, taken from the input types.
@@ -196,19 +299,22 @@ impl Attention {
         at.inner / self.heads
     }
 
-    /// How rows are shared, if that can be done with values in half precision.
-    fn half_rows(&self, x: &[TensorType], tuning: &Tuning) -> Option<Rows> {
+    /// Columns of a head, given the types of the inputs.
+    pub(crate) fn columns(&self, x: &[TensorType]) -> usize {
         let at = self.layout(x).expect("checked when recorded");
-        let head = self.head(&at);
-        let rows = tuning.attention.fitting(head);
-        (head.is_multiple_of(4) && !matches!(rows, Rows::Workgroup(_))).then_some(rows)
+        self.head(&at)
+    }
+
+    /// Whether values can be in half precision.
+    fn takes_halves(&self, x: &[TensorType], tuning: &Tuning) -> bool {
+        tuning.attention(DType::F16).takes_halves(self.columns(x))
     }
 
     /// One of the kernels over `rows` queries or keys, of values of this type.
     fn one(&self, part: Part, (at, dtype): (&Layout, DType), rows: usize, slots: &[Slot], tuning: &Tuning) -> Dispatch {
         let head = self.head(at);
         let half = dtype == DType::F16;
-        let (kernels, group, mut constants) = match tuning.attention.fitting(head) {
+        let (kernels, group, mut constants) = match tuning.attention(dtype).fitting(head, dtype) {
             Rows::Workgroup(group) => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
             Rows::Quads { group, rows } => {
                 let quads = head as u32 / 4;
@@ -244,6 +350,20 @@ impl Attention {
                     },
                     teams.rows(part, group),
                     sizes.map(|(name, value)| Constant { name, value }).to_vec(),
+                )
+            }
+            rows @ Rows::Matrix { side, subgroups, .. } => {
+                let blocks = Blocks::of(part, rows, head).expect("a fitting head");
+                let constants = blocks.constants().into_iter().map(|(name, value)| Constant { name, value }).collect();
+                (
+                    match (side, head.is_multiple_of(8)) {
+                        (8, true) => &MATRIX8,
+                        (8, false) => &MATRIX8_PAIRS,
+                        (_, true) => &MATRIX16,
+                        (_, false) => &MATRIX16_PAIRS,
+                    },
+                    subgroups * side,
+                    constants,
                 )
             }
             Rows::Fours(lanes) => {
@@ -346,7 +466,7 @@ impl Op for Attention {
     }
 
     fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
-        usize::from(self.half_rows(x, tuning).is_some())
+        usize::from(self.takes_halves(x, tuning))
     }
 
     fn halves_with_outputs(&self, _: usize) -> bool {
@@ -365,7 +485,7 @@ impl Op for Attention {
     }
 
     fn work(&self, x: &[TensorType]) -> Option<Work> {
-        Some(Work::Attention { op: *self, inputs: x.iter().map(|ty| TensorType::f32(&ty.shape)).collect() })
+        Some(Work::Attention { op: *self, inputs: x.to_vec() })
     }
 }
 
@@ -414,7 +534,7 @@ impl Op for AttentionBackward {
     }
 
     fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
-        if self.0.half_rows(&x[3..], tuning).is_some() { x.len() - 3 } else { 0 }
+        if self.0.takes_halves(&x[3..], tuning) { x.len() - 3 } else { 0 }
     }
 
     fn halves_with_outputs(&self, operand: usize) -> bool {
@@ -443,16 +563,23 @@ impl Op for AttentionBackward {
     }
 }
 
-/// Both passes on values in half precision.
-fn in_halves(op: Attention, shapes: &[&[usize]]) -> [Sample; 2] {
-    let inputs: Vec<_> = shapes.iter().map(|shape| (TensorType::f16(shape), Content::Fixed)).collect();
-    let forward = Sample::halved(op, 1, inputs.clone());
-    let values = forward.values(1);
-    let made = forward.op.eval(&values.iter().collect::<Vec<_>>());
+/// Both passes on values in half precision; those of rows from `loud` on are eight times as large, so that scores grow
+/// along the keys.
+fn in_halves(op: Attention, loud: usize, shapes: &[&[usize]]) -> [Sample; 2] {
+    let fixed: Vec<_> = shapes.iter().map(|shape| (TensorType::f16(shape), Content::Fixed)).collect();
+    let mut values = Sample::halved(op, 1, fixed.clone()).values(1);
+    for value in &mut values {
+        let [_, rows, width] = value.shape[..] else { panic!("three extents") };
+        let is_loud = |i: &usize| i / width % rows >= loud;
+        (0..value.data.len()).filter(is_loud).for_each(|i| value.data[i] *= 8.0);
+    }
     let exact = |ty: TensorType, array: &Array| (ty, Content::Exact(array.data.clone()));
+    let inputs: Vec<_> = fixed.into_iter().zip(&values).map(|((ty, _), value)| exact(ty, value)).collect();
+    let forward = Sample::halved(op, 1, inputs.clone());
+    let made = forward.op.eval(&values.iter().collect::<Vec<_>>());
     let (y, stats) = (TensorType::f16(&made[0].shape), TensorType::f32(&made[1].shape));
     let mut all = vec![exact(y.clone(), &made[0]), exact(stats, &made[1]), (y, Content::Fixed)];
-    all.extend(inputs.iter().zip(&values).map(|((ty, _), value)| exact(ty.clone(), value)));
+    all.extend(inputs);
     [forward, Sample::halved(AttentionBackward(op), shapes.len(), all)]
 }
 
@@ -468,8 +595,11 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(1, 0), &[&[1, 5, 64], &[1, 66, 2 * 64]]),
     ]
     .into_iter()
-    .chain(in_halves(op(2, 5), &[&[2, 21, 3 * 2 * 12]]))
-    .chain(in_halves(op(3, 0), &[&[2, 70, 3 * 16], &[2, 9, 2 * 3 * 16]]))
+    .chain(in_halves(op(2, 5), usize::MAX, &[&[2, 21, 3 * 2 * 12]]))
+    .chain(in_halves(op(3, 0), usize::MAX, &[&[2, 70, 3 * 16], &[2, 9, 2 * 3 * 16]]))
+    .chain(in_halves(op(2, 1), usize::MAX, &[&[1, 70, 3 * 2 * 42]]))
+    .chain(in_halves(op(1, 0), 40, &[&[1, 70, 3 * 80]]))
+    .chain(in_halves(op(1, 0), 50, &[&[1, 70, 3 * 64]]))
     .collect()
 }
 
@@ -489,6 +619,6 @@ mod tests {
             }
             assert!((1..=128).all(|head| Teams::of(part, group, head).is_some()), "{group}");
         }
-        assert_eq!(Rows::Shared { group: 64 }.fitting(512), Rows::Workgroup(64));
+        assert_eq!(Rows::Shared { group: 64 }.fitting(512, DType::F32), Rows::Workgroup(64));
     }
 }

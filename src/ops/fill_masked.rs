@@ -189,7 +189,7 @@ pub(super) fn samples() -> Vec<Sample> {
     vec![
         of(36),
         of(9),
-        Sample::halved(op, 1, halves(&[12 + 25, 36])),
-        Sample::halved(CollectMasked(op), 1, halves(&[4, 3 + 19, 36])),
+        Sample::halved(op, 1, halves(&[12 + 25, 140])),
+        Sample::halved(CollectMasked(op), 1, halves(&[4, 3 + 19, 140])),
     ]
 }

@@ -47,7 +47,7 @@ pub use product::{Epilogue, Form, FusedProduct, Product};
 pub use reshape::Reshape;
 pub use slice_rows::{PadRows, SliceRows};
 pub use tile::Tile;
-pub use tuning::{Class, Size, Tuning, Work, candidates, matrix_tiles, norm_candidates, row_candidates};
+pub use tuning::{Class, Size, Tuning, Work, candidates, matrix_rows, matrix_tiles, norm_candidates, row_candidates};
 pub use variant::Variant;
 
 use std::rc::Rc;

@@ -430,7 +430,7 @@ pub(super) fn samples() -> Vec<Sample> {
         half(Form::Tn, None, [&[592, 40], &[592, 72]], &[]),
         half(Form::Nt, Some(Epilogue::Add), [&[5, 29, 48], &[48, 48]], &[&[48], &[5, 29, 48]]),
         half(Form::Nt, Some(Epilogue::Gelu), [&[33, 16], &[24, 16]], &[&[24]]),
-        half(Form::Nt, Some(Epilogue::GeluAndSlope), [&[65, 32], &[40, 32]], &[&[40]]),
+        half(Form::Nt, Some(Epilogue::GeluAndSlope), [&[65, 32], &[72, 32]], &[&[72]]),
         half(Form::Nn, Some(Epilogue::TimesSlope), [&[66, 32], &[32, 40]], &[&[66, 40]]),
         half(Form::Tn, Some(Epilogue::Add), [&[32, 40], &[32, 24]], &[&[40, 24]]),
         halves(Form::Nt, None, [&[2, 37, 20], &[68, 20]], &[34], &[]),

@@ -186,9 +186,9 @@ impl Tile {
     /// Bytes of a workgroup's shared memory, where a tile of matrix units takes more than WebGPU promises.
     pub(super) fn shared_bytes(self) -> u32 {
         let Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, depth, .. } = self else { return 0 };
-        // Slabs in halves, with their padding at worst, and a padded block in f32 of each subgroup.
+        // Slabs in halves, with their padding at worst, and a block in f32 of each subgroup.
         let slabs = [rows * group_rows, cols * group_cols].map(|lines| side * lines * (depth + 8) + depth * 8);
-        2 * slabs.iter().sum::<u32>() + 4 * group_rows * group_cols * side * (side + 4)
+        2 * slabs.iter().sum::<u32>() + 4 * group_rows * group_cols * side * side
     }
 
     /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.
@@ -290,6 +290,7 @@ impl Tile {
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", threads)]);
                 set(&[("A_ALONG_K", a_along.into()), ("B_ALONG_K", b_along.into())]);
                 set(&[("DEPTH", depth), ("TURNS", depth / side)]);
+                set(&[("FOURS", (side * side / 4).div_ceil(lanes))]);
                 set(&[("WHOLE_SLABS", k.is_multiple_of(depth as usize).into())]);
                 set(&[("A_EIGHTS", a[0]), ("A_LINES", a[1]), ("A_LOADS", a[2])]);
                 set(&[("B_EIGHTS", b[0]), ("B_LINES", b[1]), ("B_LOADS", b[2])]);

@@ -90,8 +90,8 @@ pub struct Tuning {
     products: [Tile; Class::COUNT],
     /// The tiles of products that do not take their class's, by the text of their [`Work`].
     shapes: BTreeMap<String, Tile>,
-    /// How attention shares its rows.
-    pub attention: Rows,
+    /// How attention shares its rows, of values in f32 and in half precision.
+    attention: [Rows; 2],
     /// How layer normalisation shares its rows.
     pub norm: NormRows,
     /// Whether products take in GELU and its gradient. SwiftShader takes seconds to compile it into a tile of its
@@ -103,7 +103,7 @@ impl Tuning {
     /// These variants, one tile for all products.
     pub fn uniform(product: Tile, attention: Rows, norm: NormRows) -> Tuning {
         let products = [product; Class::COUNT];
-        Tuning { products, shapes: BTreeMap::new(), attention, norm, fuse_gelu: true }
+        Tuning { products, shapes: BTreeMap::new(), attention: [attention; 2], norm, fuse_gelu: true }
     }
 
     /// The built-in choice for an adapter: software rasterizers, whose loads are dear, share each load of four values
@@ -131,7 +131,7 @@ impl Tuning {
     /// that would compile those variants for seconds, ones that it compiles in a fraction of one.
     pub fn for_a_look(device: &Device) -> Tuning {
         if device.is_software() && wide_lanes(device).is_none() {
-            return Tuning { attention: Rows::Workgroup(8), fuse_gelu: false, ..Tuning::default() };
+            return Tuning { attention: [Rows::Workgroup(8); 2], fuse_gelu: false, ..Tuning::default() };
         }
         Tuning::for_device(device)
     }
@@ -141,16 +141,17 @@ impl Tuning {
         Tuning::uniform(NARROW, Rows::Shared { group: 64 }, NormRows::Workgroup(64)).with_products(Size::Large, WIDE)
     }
 
-    /// The same with matrix units for products in half precision, where the device has them: larger tiles for more outputs,
-    /// through shared memory in the forms alone that backward passes take. So it was measured in whole steps on an H100.
+    /// The same with matrix units for what is in half precision, where the device has them: larger tiles for more outputs.
     fn with_matrix_units(mut self, device: &Device) -> Tuning {
         let tiles = matrix_tiles(device);
         if let [narrow, wide, ..] = tiles[..] {
             let takes = |class: &Class| class.half && class.size != Size::Tiny;
             for class in Class::all().filter(takes) {
-                let suits = class.form != Form::Nt || matches!(wide, Tile::Matrix { .. });
-                self.products[class.index()] = if class.size == Size::Large && suits { wide } else { narrow };
+                self.products[class.index()] = if class.size == Size::Large { wide } else { narrow };
             }
+        }
+        if let Some(rows) = matrix_rows(device).first() {
+            self.attention[place(DType::F16)] = *rows;
         }
         self
     }
@@ -168,6 +169,16 @@ impl Tuning {
         tile.fitting(form, shape).of(operands)
     }
 
+    /// How attention shares its rows, of values of this type.
+    pub fn attention(&self, dtype: DType) -> Rows {
+        self.attention[place(dtype)]
+    }
+
+    /// The same with another way of attention for values of every type.
+    pub fn with_attention(self, rows: Rows) -> Tuning {
+        Tuning { attention: [rows; 2], ..self }
+    }
+
     /// Whether values are moved as 64-bit integers where nothing else is to be done with them: on adapters where layer
     /// norm's are, since the same decides.
     pub(super) fn moves_wide(&self) -> bool {
@@ -178,7 +189,7 @@ impl Tuning {
     pub fn variant(&self, work: &Work) -> Variant {
         match work {
             Work::Product { form, shape, operands } => Variant::Product(self.product(*form, *shape, *operands)),
-            Work::Attention { .. } => Variant::Attention(self.attention),
+            Work::Attention { inputs, .. } => Variant::Attention(self.attention(inputs[0].dtype)),
             Work::LayerNorm { .. } => Variant::LayerNorm(self.norm),
         }
     }
@@ -189,7 +200,9 @@ impl Tuning {
             (Work::Product { form, shape, operands }, Variant::Product(tile)) => {
                 self.products[Class::of(*form, *shape, *operands).index()] = tile;
             }
-            (Work::Attention { .. }, Variant::Attention(rows)) => self.attention = rows,
+            (Work::Attention { inputs, .. }, Variant::Attention(rows)) => {
+                self.attention[place(inputs[0].dtype)] = rows;
+            }
             (Work::LayerNorm { .. }, Variant::LayerNorm(rows)) => self.norm = rows,
             _ => {}
         }
@@ -214,8 +227,9 @@ impl Tuning {
             }
         }
         self.shapes.retain(|_, tile| tile.stores_halves());
-        if matches!(self.attention, Rows::Workgroup(_)) {
-            self.attention = other.attention;
+        let half = place(DType::F16);
+        if matches!(self.attention[half], Rows::Workgroup(_)) {
+            self.attention[half] = other.attention[half];
         }
         if self.norm == NormRows::Invocation {
             self.norm = other.norm;
@@ -230,7 +244,8 @@ impl Tuning {
         let asked = |class: &Class| precision == Precision::F16 || !class.half;
         Class::all().filter(asked).all(|class| tiles.contains(&self.products[class.index()]))
             && self.shapes.values().all(|tile| tiles.contains(tile))
-            && row_candidates(device).contains(&self.attention)
+            && row_candidates(device, DType::F32).contains(&self.attention(DType::F32))
+            && (precision == Precision::F32 || row_candidates(device, DType::F16).contains(&self.attention(DType::F16)))
             && norm_candidates(device).contains(&self.norm)
     }
 }
@@ -250,7 +265,8 @@ pub(super) const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 
 /// SwiftShader's SIMD: it runs a wider one in turns.
 const QUADS: Tile = Tile::Quads { rows: 16, cols: 16, group_rows: 1, group_cols: 4 };
 
-const ATTENTION: &str = "attention";
+/// Attention by [`place`].
+const ATTENTION: [&str; 2] = ["attention", "attention f16"];
 const LAYER_NORM: &str = "layer_norm";
 const GELU: &str = "gelu";
 /// What products do with a GELU that follows.
@@ -260,12 +276,12 @@ impl From<Tuning> for BTreeMap<String, String> {
     fn from(tuning: Tuning) -> BTreeMap<String, String> {
         let products = Class::all().map(|class| (class.to_string(), tuning.products[class.index()].to_string()));
         let others = [
-            (ATTENTION.into(), tuning.attention.to_string()),
             (LAYER_NORM.into(), tuning.norm.to_string()),
             (GELU.into(), GELU_IS[usize::from(tuning.fuse_gelu)].into()),
         ];
         let shapes = tuning.shapes.into_iter().map(|(shape, tile)| (shape, tile.to_string()));
-        products.chain(others).chain(shapes).collect()
+        let attention = ATTENTION.iter().zip(tuning.attention).map(|(name, rows)| ((*name).into(), rows.to_string()));
+        products.chain(attention).chain(others).chain(shapes).collect()
     }
 }
 
@@ -293,9 +309,11 @@ impl TryFrom<BTreeMap<String, String>> for Tuning {
                 other => return Err(format!("{key} cannot run with {other}")),
             };
         }
-        match held(ATTENTION)? {
-            Variant::Attention(rows) => tuning.attention = rows,
-            other => return Err(format!("{ATTENTION} cannot run with {other}")),
+        for (name, rows) in ATTENTION.iter().zip(&mut tuning.attention) {
+            match held(if map.contains_key(*name) { name } else { ATTENTION[0] })? {
+                Variant::Attention(held) => *rows = held,
+                other => return Err(format!("{name} cannot run with {other}")),
+            }
         }
         match held(LAYER_NORM)? {
             Variant::LayerNorm(rows) => tuning.norm = rows,
@@ -303,6 +321,11 @@ impl TryFrom<BTreeMap<String, String>> for Tuning {
         }
         Ok(tuning)
     }
+}
+
+/// Where what holds for values of a type stands among two.
+fn place(dtype: DType) -> usize {
+    usize::from(dtype == DType::F16)
 }
 
 /// Whether a text is that of a product's [`Work`].
@@ -350,7 +373,9 @@ pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
     let shared =
         |(rows, cols, depth)| Tile::MatrixWorkgroup { side, rows, cols, group_rows: 2, group_cols: 2, lanes, depth };
     let tiles = match device.fixed_subgroup() {
-        Some(_) => [(2, 2, 64), (4, 4, 32), (2, 2, 32)].map(shared).to_vec(),
+        // All keep within 24 KiB of shared memory: of workgroups with more, so few run at once on an H200 that the same work
+        // took half as long again.
+        Some(_) => [(2, 2, 64), (3, 4, 32), (4, 3, 32), (4, 4, 32)].map(shared).to_vec(),
         None => [(2, 2), (4, 4), (4, 2)].map(straight).to_vec(),
     };
     tiles.into_iter().filter(|tile| tile.shared_bytes() <= device.shared_bytes()).collect()
@@ -378,8 +403,19 @@ fn wide_lanes(device: &Device) -> Option<u32> {
     narrow_lanes(device).filter(|_| device.has_int64())
 }
 
-/// The ways of attention worth measuring on a device, its built-in one and the web-safe one among them.
-pub fn row_candidates(device: &Device) -> Vec<Rows> {
+/// The ways of attention by matrix units, where the device has them and a workgroup's subgroups can be counted on, the
+/// built-in one first.
+pub fn matrix_rows(device: &Device) -> Vec<Rows> {
+    let Some((side, lanes)) = device.matrix_units().filter(|_| device.fixed_subgroup().is_some()) else {
+        return Vec::new();
+    };
+    let rows = [4, 2].map(|subgroups| Rows::Matrix { side, subgroups, lanes });
+    rows.into_iter().filter(|rows| rows.shared_bytes() <= device.shared_bytes()).collect()
+}
+
+/// The ways of attention worth measuring on a device for values of this type, its built-in one and the web-safe one among
+/// them.
+pub fn row_candidates(device: &Device, dtype: DType) -> Vec<Rows> {
     let fours = wide_lanes(device).map(Rows::Fours);
     // Software adapters compile each for seconds.
     let (quads, shared): (&[(u32, u32)], &[u32]) = match fours {
@@ -389,7 +425,11 @@ pub fn row_candidates(device: &Device) -> Vec<Rows> {
     };
     let quads = quads.iter().map(|&(group, rows)| Rows::Quads { group, rows });
     let shared = shared.iter().map(|&group| Rows::Shared { group });
-    [Rows::Workgroup(64)].into_iter().chain(quads).chain(shared).chain(fours).collect()
+    let mut rows: Vec<_> = [Rows::Workgroup(64)].into_iter().chain(quads).chain(shared).chain(fours).collect();
+    if dtype == DType::F16 && !device.is_software() {
+        rows.extend(matrix_rows(device).into_iter().rev());
+    }
+    rows
 }
 
 /// The ways of layer normalisation worth measuring on a device, its built-in one and the web-safe one among them.
@@ -439,7 +479,10 @@ impl Work {
                 Work::Product { form, shape, operands },
                 Work::Product { form: other_form, shape: other, operands: other_operands },
             ) => Class::of(*form, *shape, *operands) == Class::of(*other_form, *other, *other_operands),
-            (Work::Attention { .. }, Work::Attention { .. }) | (Work::LayerNorm { .. }, Work::LayerNorm { .. }) => true,
+            (Work::Attention { inputs, .. }, Work::Attention { inputs: other, .. }) => {
+                inputs[0].dtype == other[0].dtype
+            }
+            (Work::LayerNorm { .. }, Work::LayerNorm { .. }) => true,
             _ => false,
         }
     }
@@ -482,7 +525,11 @@ impl Work {
                 };
                 candidates(device).into_iter().filter(fits).map(Variant::Product).collect()
             }
-            Work::Attention { .. } => row_candidates(device).into_iter().map(Variant::Attention).collect(),
+            Work::Attention { op, inputs } => {
+                let dtype = inputs[0].dtype;
+                let takes = |rows: &Rows| dtype == DType::F32 || rows.takes_halves(op.columns(inputs));
+                row_candidates(device, dtype).into_iter().filter(takes).map(Variant::Attention).collect()
+            }
             Work::LayerNorm { .. } => norm_candidates(device).into_iter().map(Variant::LayerNorm).collect(),
         };
         variants.reverse();
@@ -502,7 +549,9 @@ impl fmt::Display for Work {
                     .iter()
                     .map(|ty| ty.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"))
                     .collect();
-                write!(f, "{ATTENTION} {} of {} heads", shapes.join(" by "), op.heads)
+                let name = ATTENTION[0];
+                let values = if inputs[0].dtype == DType::F16 { " f16" } else { "" };
+                write!(f, "{name} {} of {} heads{values}", shapes.join(" by "), op.heads)
             }
             Work::LayerNorm { input, .. } => write!(f, "{LAYER_NORM} {}x{}", input.rows(), input.cols()),
         }

@@ -48,6 +48,9 @@ impl fmt::Display for Rows {
             Rows::Quads { group, rows } => write!(f, "workgroup of {group} by {rows} rows in fours"),
             Rows::Shared { group } => write!(f, "workgroup of {group} that shares rows"),
             Rows::Fours(lanes) => write!(f, "subgroup of {lanes}, rows in fours"),
+            Rows::Matrix { side, subgroups, lanes } => {
+                write!(f, "matrix {side}x{side} by {subgroups} subgroups of {lanes} lanes")
+            }
         }
     }
 }
@@ -120,6 +123,9 @@ impl FromStr for Variant {
             ("workgroup of # by # rows in fours", &[group, rows]) => Variant::Attention(Rows::Quads { group, rows }),
             ("workgroup of # that shares rows", &[group]) => Variant::Attention(Rows::Shared { group }),
             ("subgroup of #, rows in fours", &[lanes]) => Variant::Attention(Rows::Fours(lanes)),
+            ("matrix #x# by # subgroups of # lanes", &[side, again, subgroups, lanes]) if side == again => {
+                Variant::Attention(Rows::Matrix { side, subgroups, lanes })
+            }
             ("invocation a row", []) => Variant::LayerNorm(NormRows::Invocation),
             ("invocation a row in fours, # a workgroup", &[rows]) => Variant::LayerNorm(NormRows::Quads(rows)),
             ("workgroup of # a row", &[size]) => Variant::LayerNorm(NormRows::Workgroup(size)),
@@ -147,8 +153,9 @@ mod tests {
         ];
         let rows =
             [Rows::Workgroup(64), Rows::Quads { group: 64, rows: 2 }, Rows::Shared { group: 128 }, Rows::Fours(8)];
+        let units = Rows::Matrix { side: 16, subgroups: 4, lanes: 32 };
         let norms = [NormRows::Invocation, NormRows::Quads(4), NormRows::Workgroup(256), NormRows::Fours(8)];
-        let others = rows.map(Variant::Attention).into_iter().chain(norms.map(Variant::LayerNorm));
+        let others = rows.into_iter().chain([units]).map(Variant::Attention).chain(norms.map(Variant::LayerNorm));
         for variant in tiles.map(Variant::Product).into_iter().chain(others) {
             assert_eq!(variant.to_string().parse(), Ok(variant));
         }

@@ -198,7 +198,7 @@ pub async fn tune(
         sample.compile(device, &[&candidates[..], &[web_safe(work)]].concat()).await;
         subject.compile(device, &candidates).await;
         let want = sample.outputs(device, web_safe(work)).await?;
-        let agrees = async |variant| Ok(agree(&sample.outputs(device, variant).await?, &want));
+        let agrees = async |variant| Ok(agree(&sample.outputs(device, variant).await?, &want, (work, variant)));
         let seconds = async |variant, limit| subject.seconds(device, variant, limit, clock).await;
         // Shapes follow one another without a pause.
         if *of_class {
@@ -429,7 +429,7 @@ mod tests {
             SLOW => vec![vec![1.0, f32::NAN, 3.0]],
             _ => vec![vec![1.0, -2.0, 3.000001]],
         };
-        let agrees = async |variant| Ok(agree(&outputs(variant), &want));
+        let agrees = async |variant| Ok(agree(&outputs(variant), &want, (&product(Form::Nt, 64, 64, 64), variant)));
         let seconds = async |variant, _| {
             assert_eq!(variant, GOOD, "a wrong candidate was timed");
             Ok(1.0)

@@ -1,12 +1,14 @@
 //! What is measured: a computation on a device, small enough to be timed and tested in a moment.
 
+use std::rc::Rc;
+
 use crate::{
     device::Device,
     error::Result,
     graph::{Arenas, Array, DType, Executor, Fetch, Graph, Place, Plan, PlanOptions, Tensor, TensorType, gradients},
     ops::{
-        Attention, Form, Product, SliceVector, Tuning, Variant, Work,
-        self_test::{self, TOLERANCE, normalised_square_error},
+        Attention, AttentionBackward, Form, Halved, Product, Rows, SliceVector, Tuning, Variant, Work,
+        self_test::{self, normalised_square_error},
     },
     train::Clock,
 };
@@ -27,17 +29,29 @@ const WARM_S: f64 = 0.3;
 /// Holds the inputs of what is measured.
 const ARENA: &str = "tuning";
 
-/// Whether every output is within [`TOLERANCE`] of the wanted one.
-pub(super) fn agree(got: &[Vec<f32>], want: &[Vec<f32>]) -> bool {
+/// Whether every output of a variant is as near to the wanted one as its type allows.
+pub(super) fn agree(got: &[Vec<f32>], want: &[Vec<f32>], (work, variant): (&Work, Variant)) -> bool {
+    let attention = if let Variant::Attention(rows) = variant { Some(rows) } else { None };
     got.iter().zip(want).all(|(got, want)| {
         let want: Vec<f64> = want.iter().map(|v| f64::from(*v)).collect();
-        normalised_square_error(got, &want) <= TOLERANCE
+        normalised_square_error(got, &want) <= self_test::tolerance(results(work), attention)
     })
 }
 
 /// The variant that every adapter has.
 pub(super) fn web_safe(work: &Work) -> Variant {
-    Tuning::default().variant(work)
+    match work {
+        // That of f32 cannot read halves.
+        Work::Attention { inputs, .. } if inputs[0].dtype == DType::F16 => {
+            Variant::Attention(Rows::Quads { group: 64, rows: 1 })
+        }
+        work => Tuning::default().variant(work),
+    }
+}
+
+/// The type of what is computed.
+fn results(work: &Work) -> DType {
+    if let Work::Attention { inputs, .. } = work { inputs[0].dtype } else { DType::F32 }
 }
 
 /// A small computation of the same kind, at a shape that straddles tiles unless a variant of `work` cannot have one.
@@ -54,9 +68,13 @@ pub(super) fn sample(work: &Work) -> Work {
             Work::Product { form: *form, shape: [odd(m, 129), odd(n, 77), odd(k, 45)], operands: *operands }
         }
         Work::Attention { op, inputs } => {
-            let width = |ty: &TensorType| ty.cols() / op.heads;
+            // Every variant takes halves in fours.
+            let unit = if inputs[0].dtype == DType::F16 { 4 } else { 1 };
+            let head = op.columns(inputs);
+            let width = |ty: &TensorType| ty.cols() / (op.heads * head) * head.next_multiple_of(unit);
             let tokens = [19, 37];
-            let small = |(ty, tokens): (&TensorType, usize)| TensorType::f32(&[2, tokens, width(ty)]);
+            let small =
+                |(ty, tokens): (&TensorType, usize)| TensorType { shape: vec![2, tokens, width(ty)], dtype: ty.dtype };
             let first_query = op.first_query.min(3);
             Work::Attention {
                 op: Attention { heads: 1, first_query },
@@ -79,7 +97,7 @@ fn cut(work: &Work, flops: f64) -> Work {
         Work::Attention { op, inputs } => {
             let fewer = |ty: &TensorType| {
                 let batch = (ty.shape[0] as f64 * share) as usize;
-                TensorType::f32(&[&[batch.max(1)], &ty.shape[1..]].concat())
+                TensorType { shape: [&[batch.max(1)], &ty.shape[1..]].concat(), dtype: ty.dtype }
             };
             Work::Attention { op: *op, inputs: inputs.iter().map(fewer).collect() }
         }
@@ -175,7 +193,7 @@ impl Subject {
         executor.run(device);
         let mut outputs = Vec::new();
         for name in executor.plan().outputs.keys() {
-            outputs.push(executor.read(device, name).await?);
+            outputs.push(executor.read_as(device, name, results(&self.work)).await?);
         }
         Ok(outputs)
     }
@@ -226,7 +244,8 @@ fn inputs(work: &Work) -> Vec<TensorType> {
         }
         Work::Attention { op, inputs } => {
             let inner = if inputs.len() == 1 { inputs[0].cols() / 3 } else { inputs[0].cols() };
-            let dy = TensorType::f32(&[inputs[0].shape[0], inputs[0].shape[1] - op.first_query, inner]);
+            let shape = vec![inputs[0].shape[0], inputs[0].shape[1] - op.first_query, inner];
+            let dy = TensorType { shape, dtype: inputs[0].dtype };
             inputs.iter().cloned().chain([dy]).collect()
         }
         Work::LayerNorm { input, .. } => {
@@ -244,6 +263,12 @@ fn record<'g>(graph: &'g Graph, work: &Work) -> Vec<Tensor<'g>> {
         Work::Product { form, .. } => vec![x[0].then(Product { form: *form }, &x[1..])],
         Work::Attention { op, inputs } => {
             let (dy, x) = (x[inputs.len()], &x[..inputs.len()]);
+            if inputs[0].dtype == DType::F16 {
+                let y = graph.apply(Halved::new(Rc::new(*op), 1), x);
+                let all = [&[y[0], y[1], dy], x].concat();
+                let d = graph.apply(Halved::new(Rc::new(AttentionBackward(*op)), x.len()), &all);
+                return d[..x.len()].iter().copied().chain([y[0]]).collect();
+            }
             let y = x[0].then(*op, &x[1..]);
             gradients(y, dy, x).into_iter().chain([y]).collect()
         }
