@@ -72,30 +72,21 @@ fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     }
 }
 
-struct AffineSums { gain: vec4<f32>, bias: vec4<f32> }
-
-// The sums so far with those of a row; `four` is the place of the columns in it.
-fn with_row(sums: AffineSums, row: u32, four: u32) -> AffineSums {
-    let at = row * (params.cols / 4u) + four;
-    let slope = loaded(dy[at]);
-    let gain = fma(slope, (x[at] - saved[row * 2u]) * saved[row * 2u + 1u], sums.gain);
-    return AffineSums(gain, sums.bias + slope);
-}
-
-// Four columns of one chunk of rows an invocation; four rows' loads at once.
+// Four columns of one chunk of rows an invocation.
 @compute @workgroup_size(GROUP)
 fn affine_sums(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let index = index_of(id, groups);
     let fours = params.cols / 4u;
-    var row = index / fours * params.chunk;
-    if row >= params.rows { return; }
-    let end = min(row + params.chunk, params.rows);
-    var sums = AffineSums();
-    for (; row + 3u < end; row += 4u) {
-        // unroll
-        for (var i = 0u; i < 4u; i++) { sums = with_row(sums, row + i, index % fours); }
+    let first = index / fours * params.chunk;
+    if first >= params.rows { return; }
+    var to_gain = vec4(0.0);
+    var to_bias = vec4(0.0);
+    for (var row = first; row < min(first + params.chunk, params.rows); row++) {
+        let at = row * fours + index % fours;
+        let slope = loaded(dy[at]);
+        to_gain = fma(slope, (x[at] - saved[row * 2u]) * saved[row * 2u + 1u], to_gain);
+        to_bias += slope;
     }
-    for (; row < end; row++) { sums = with_row(sums, row, index % fours); }
-    gain_sum[index] = sums.gain;
-    bias_sum[index] = sums.bias;
+    gain_sum[index] = to_gain;
+    bias_sum[index] = to_bias;
 }
