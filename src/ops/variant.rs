@@ -15,6 +15,17 @@ pub enum Variant {
     LayerNorm(NormRows),
 }
 
+impl Variant {
+    /// Whether it computes by matrix units.
+    pub fn takes_matrix_units(self) -> bool {
+        matches!(
+            self,
+            Variant::Product(Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. })
+                | Variant::Attention(Rows::Matrix { .. })
+        )
+    }
+}
+
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -173,7 +173,7 @@ pub async fn tune(
             continue;
         }
         let mut subject = Subject::sized(device, work, before, *of_class, clock).await;
-        if subject.is_err() && matches!(before, Variant::Product(Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. })) {
+        if subject.is_err() && before.takes_matrix_units() {
             tracing::warn!("the variant `{before}` is left out: the adapter refuses it");
             before = Tuning::for_gpus().variant(work);
             need.choose(tuning, before);
