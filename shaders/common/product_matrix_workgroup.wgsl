@@ -1,7 +1,7 @@
 // Matrix product of operands in half precision by matrix units, with sums in f32: a workgroup copies a slab of DEPTH terms
 // of its rows and columns into its shared memory, and its subgroups, which are GROUP_M * GROUP_N, load their blocks from
-// there. Eight neighbouring values move at once; those of the next slab are on their way meanwhile. Long sums may be divided among workgroups along z, as in
-// `product_workgroup.wgsl`; `part` is a multiple of DEPTH.
+// there. Eight neighbouring values move at once; those of the next slab are on their way meanwhile. Long sums may be divided
+// among workgroups along z, as in `product_workgroup.wgsl`; `part` is a multiple of DEPTH.
 #include "common/matrix_blocks.wgsl"
 const DEPTH: u32 = 32u;
 const TURNS: u32 = 2u;          // DEPTH / SIDE

@@ -406,9 +406,10 @@ fn wide_lanes(device: &Device) -> Option<u32> {
 /// The ways of attention by matrix units, where the device has them and a workgroup's subgroups can be counted on, the
 /// built-in one first.
 pub fn matrix_rows(device: &Device) -> Vec<Rows> {
-    let Some((side, lanes)) = device.matrix_units().filter(|_| device.fixed_subgroup().is_some()) else {
-        return Vec::new();
-    };
+    // One, two or four invocations look after each row of a block.
+    let shares = |(side, lanes): &(u32, u32)| [1, 2, 4].contains(&(lanes / side)) && lanes.is_multiple_of(*side);
+    let units = device.matrix_units().filter(|units| device.fixed_subgroup().is_some() && shares(units));
+    let Some((side, lanes)) = units else { return Vec::new() };
     let rows = [4, 2].map(|subgroups| Rows::Matrix { side, subgroups, lanes });
     rows.into_iter().filter(|rows| rows.shared_bytes() <= device.shared_bytes()).collect()
 }
