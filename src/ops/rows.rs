@@ -1,0 +1,337 @@
+//! The kernel variants of attention: how its rows are shared among invocations, and which kernel that is.
+
+use super::prelude::*;
+use crate::kernels::{
+    attention as workgroup, attention_fours_half_subgroup as fours_half, attention_fours_subgroup as fours,
+    attention_matrix8 as matrix8, attention_matrix8_pairs as matrix8_pairs, attention_matrix16 as matrix16,
+    attention_matrix16_pairs as matrix16_pairs, attention_quads as quads, attention_quads_half as quads_half,
+    attention_shared as shared, attention_shared_half as shared_half, attention_shared_scalar as shared_scalar,
+};
+
+/// How attention's rows are shared among invocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// A workgroup of this many rows, each invocation loading what it needs.
+    Workgroup(u32),
+    /// As `Workgroup`, but loading four values at once, for several rows an invocation. Heads whose columns are no multiple
+    /// of 4 are left to `Workgroup`.
+    Quads {
+        /// Invocations of a workgroup.
+        group: u32,
+        /// Rows of an invocation. More than one suit software adapters, which have no registers to run out of.
+        rows: u32,
+    },
+    /// A workgroup that copies the rows of the other side into its memory, where teams of 4 or 8 of its invocations
+    /// take them for several rows at once. Heads that are too wide for that memory are left to `Workgroup(64)`.
+    Shared {
+        /// Invocations of a workgroup.
+        group: u32,
+    },
+    /// A subgroup of this many invocations, [`shared_rows`] each, that shares each load and loads values in fours; needs
+    /// 64-bit integers. Heads whose columns are no multiple of 4 are left to `Workgroup(8)`.
+    Fours(u32),
+    /// A subgroup that computes `side` rows by matrix units, for values in half precision; needs subgroups of `lanes`, never
+    /// more or fewer. Values in f32, and heads that are too wide for a workgroup's memory or have an odd number of columns,
+    /// are left to `Shared`.
+    Matrix {
+        /// Rows and columns of a block of the units: 8 or 16.
+        side: u32,
+        /// Subgroups of a workgroup, up to 4.
+        subgroups: u32,
+        /// Invocations of a subgroup.
+        lanes: u32,
+    },
+}
+
+/// Rows of an invocation in [`Rows::Fours`], and rows of the other side that its subgroup takes in a turn: more share loads
+/// and visits of memory, until their instructions fill a processor's cache. Which it is was measured on llvmpipe.
+fn shared_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
+    let covered = |each: u32| rows.next_multiple_of((each * lanes) as usize);
+    match part {
+        Part::Forward if covered(5) < covered(3) => (5, 2),
+        Part::Forward => (3, 3),
+        Part::BackwardQ | Part::BackwardKv => (3, 2),
+    }
+}
+
+/// Keys that a team takes at a time in [`Rows::Shared`].
+const KEYS: u32 = 4;
+/// Bytes of a workgroup's memory on every adapter of WebGPU's.
+const MEMORY: u32 = 16 << 10;
+
+/// How [`Rows::Shared`] divides its work.
+struct Teams {
+    /// Invocations of a team.
+    lanes: u32,
+    /// Fours of columns of an invocation.
+    cols: u32,
+    /// Pairs of rows of a team in the backward pass.
+    pairs: u32,
+    /// Rows of the other side that the workgroup copies at a time.
+    block: u32,
+}
+
+impl Teams {
+    /// Those of a workgroup of this many invocations, if its memory suffices. An invocation's values fit its registers,
+    /// but in very wide heads, and its copies take up to 4 loads of each side.
+    fn of(part: Part, group: u32, head: usize) -> Option<Teams> {
+        let quads = head.div_ceil(4) as u32;
+        let (lanes, pairs) = match part {
+            // Each load then feeds twice as many sums, for more that is handed around.
+            Part::BackwardQ | Part::BackwardKv if (13..=24).contains(&quads) && group <= 64 => (8, 2),
+            _ if quads <= 20 => (4, 1),
+            _ => (8, 1),
+        };
+        let cols = quads.div_ceil(lanes);
+        let units = KEYS * pairs;
+        let handed = units * (group + 1) + units * group / lanes;
+        let left = (MEMORY / 16).saturating_sub(handed) / (2 * cols * lanes) / KEYS;
+        let copied = (4 * group / (cols * lanes) / KEYS).max(1);
+        Some(Teams { lanes, cols, pairs, block: KEYS * left.min(copied) }).filter(|teams| teams.block > 0)
+    }
+
+    /// Rows of a workgroup of this many invocations.
+    fn rows(&self, part: Part, group: u32) -> u32 {
+        let each = if matches!(part, Part::Forward) { 4 } else { 2 * self.pairs };
+        group / self.lanes * each
+    }
+}
+
+/// How [`Rows::Matrix`] divides its work.
+struct Blocks {
+    side: u32,
+    subgroups: u32,
+    lanes: u32,
+    /// Rows of the other side that the workgroup copies at a time.
+    block: u32,
+    /// Blocks of columns of a head.
+    columns: u32,
+    /// What a row takes in the memory that a subgroup computes in.
+    width: u32,
+}
+
+impl Blocks {
+    /// Those of a head, if it is even and not too wide.
+    fn of(part: Part, rows: Rows, head: usize) -> Option<Blocks> {
+        let Rows::Matrix { side, subgroups, lanes } = rows else { return None };
+        let block = if matches!(part, Part::Forward) { Blocks::KEYS } else { Blocks::KEYS / 2 };
+        let columns = (head as u32).div_ceil(side);
+        let fits = head.is_multiple_of(2) && columns * side <= Blocks::WIDEST;
+        fits.then_some(Blocks { side, subgroups, lanes, block, columns, width: Blocks::KEYS })
+    }
+
+    /// Keys that the forward pass takes at a time. The backward pass takes half as many rows of the other side: with more,
+    /// fewer workgroups run at once on an H200.
+    const KEYS: u32 = 32;
+    /// Columns of the widest heads that are taken.
+    const WIDEST: u32 = 80;
+
+    /// Bytes of a workgroup's memory.
+    fn shared_bytes(&self) -> u32 {
+        let Blocks { side, subgroups, block, columns, width, .. } = self;
+        // Both sides in halves; sums in f32 and halves of the subgroups' rows; three numbers a query; four flags.
+        let sums = subgroups * side * (4 * (width + 4) + 2 * (width + 8));
+        2 * 2 * block * (columns * side + 8) + sums + 3 * 4 * block + 16
+    }
+
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        let Blocks { side, subgroups, lanes, block, columns, width } = *self;
+        let (eights, share) = (columns * side / 8, lanes / side);
+        let piece =
+            (1..=width / side).rev().find(|piece| columns.is_multiple_of(*piece)).expect("one block divides all");
+        vec![
+            ("SUBGROUPS", subgroups),
+            ("LANES", lanes),
+            ("BLOCK", block),
+            ("COLUMNS", columns),
+            ("TURNS", block / side),
+            ("EIGHTS", eights),
+            ("LOADS", (block * eights).div_ceil(subgroups * lanes)),
+            ("PIECES", columns / piece),
+            ("PIECE", piece),
+            ("PIECE_EIGHTS", piece * side / 8),
+            ("OWN_LOADS", (side * piece * side / 8).div_ceil(lanes)),
+            ("SHARE", share),
+            ("JOINS", share.ilog2()),
+            ("QUADS", block / 4 / share),
+            ("OWN_EIGHTS", (piece * side / 8).div_ceil(share)),
+            ("WIDTH", width),
+        ]
+    }
+}
+
+impl Rows {
+    /// Bytes of a workgroup's shared memory, where this takes more than WebGPU promises.
+    pub(super) fn shared_bytes(self) -> u32 {
+        let widest = Blocks::WIDEST as usize;
+        let bytes = PARTS.map(|part| Blocks::of(part, self, widest).map_or(0, |blocks| blocks.shared_bytes()));
+        bytes.into_iter().max().expect("three parts")
+    }
+
+    /// Whether values of so wide heads can be in half precision.
+    pub(super) fn takes_halves(self, head: usize) -> bool {
+        match self.fitting(head, DType::F16) {
+            Rows::Workgroup(_) => false,
+            Rows::Matrix { .. } => true,
+            _ => head.is_multiple_of(4),
+        }
+    }
+
+    /// This, or the nearest that takes so wide heads of this type.
+    pub(super) fn fitting(self, head: usize, dtype: DType) -> Rows {
+        match self {
+            Rows::Matrix { .. }
+                if dtype == DType::F32 || PARTS.iter().any(|part| Blocks::of(*part, self, head).is_none()) =>
+            {
+                Rows::Shared { group: 64 }.fitting(head, dtype)
+            }
+            Rows::Shared { group } if PARTS.iter().any(|part| Teams::of(*part, group, head).is_none()) => {
+                Rows::Workgroup(64)
+            }
+            Rows::Fours(_) if !head.is_multiple_of(4) => Rows::Workgroup(8),
+            Rows::Quads { group, .. } if !head.is_multiple_of(4) => Rows::Workgroup(group),
+            rows => rows,
+        }
+    }
+
+    /// The kernel of this part for heads of so many columns, of values of this type, the rows of a workgroup, of `rows` in all,
+    /// and the shader's constants but that of the columns.
+    pub(super) fn kernel(
+        self,
+        part: Part,
+        rows: usize,
+        head: usize,
+        dtype: DType,
+    ) -> (&'static Kernel, u32, Vec<Constant>) {
+        let half = dtype == DType::F16;
+        let (kernels, group, constants) = match self.fitting(head, dtype) {
+            Rows::Workgroup(group) => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
+            Rows::Quads { group, rows } => {
+                let quads = head as u32 / 4;
+                let sizes = [("GROUP", group), ("ROWS", rows), ("QUADS", quads), ("HELD", rows * quads)];
+                (
+                    match (rows == 1, half) {
+                        (true, false) => &QUADS,
+                        (true, true) => &QUADS_HALF,
+                        (false, false) => &QUADS_OF_ROWS,
+                        (false, true) => &QUADS_OF_ROWS_HALF,
+                    },
+                    group * rows,
+                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
+                )
+            }
+            Rows::Shared { group } => {
+                let teams = Teams::of(part, group, head).expect("a fitting head");
+                let Teams { lanes, cols, pairs, block } = teams;
+                let sizes = [
+                    ("GROUP", group),
+                    ("LANES", lanes),
+                    ("COLS", cols),
+                    ("VALUES", 4 * cols),
+                    ("PAIRS", pairs),
+                    ("BLOCK", block),
+                    ("LOADS", (block * cols * lanes).div_ceil(group)),
+                ];
+                (
+                    match (head.is_multiple_of(4), half) {
+                        (true, false) => &SHARED,
+                        (true, true) => &SHARED_HALF,
+                        (false, _) => &SHARED_SCALAR,
+                    },
+                    teams.rows(part, group),
+                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
+                )
+            }
+            rows @ Rows::Matrix { side, subgroups, .. } => {
+                let blocks = Blocks::of(part, rows, head).expect("a fitting head");
+                let constants = blocks.constants().into_iter().map(|(name, value)| Constant { name, value }).collect();
+                (
+                    match (side, head.is_multiple_of(8)) {
+                        (8, true) => &MATRIX8,
+                        (8, false) => &MATRIX8_PAIRS,
+                        (_, true) => &MATRIX16,
+                        (_, false) => &MATRIX16_PAIRS,
+                    },
+                    subgroups * side,
+                    constants,
+                )
+            }
+            Rows::Fours(lanes) => {
+                let loads = head.div_ceil(4 * lanes as usize) as u32;
+                let padded = loads * lanes * 4;
+                let (each, turn) = shared_rows(part, rows, lanes);
+                let quads = head as u32 / 4;
+                let step = [4, 3, 2].into_iter().find(|step| quads.is_multiple_of(*step)).unwrap_or(1);
+                let sizes = [
+                    ("LANES", lanes),
+                    ("ROWS", each),
+                    ("LOADS", loads),
+                    ("PADDED", padded),
+                    ("BLOCK", each * padded),
+                    ("TURN", turn),
+                    ("HELD", turn * loads),
+                    ("QUADS", quads),
+                    ("STEP", step),
+                    ("REST", 4 * (quads - step)),
+                ];
+                (
+                    if half { &FOURS_HALF } else { &FOURS },
+                    lanes * each,
+                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
+                )
+            }
+        };
+        (kernels[part as usize], group, constants)
+    }
+}
+
+/// A kernel of attention.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    Forward,
+    BackwardQ,
+    BackwardKv,
+}
+
+const PARTS: [Part; 3] = [Part::Forward, Part::BackwardQ, Part::BackwardKv];
+
+/// The kernels in the order of [`Part`].
+static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &workgroup::BACKWARD_KV];
+static QUADS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV];
+static QUADS_OF_ROWS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV_AT_ONCE];
+static SHARED: [&Kernel; 3] = [&shared::FORWARD, &shared::BACKWARD_Q, &shared::BACKWARD_KV];
+/// The same for heads of any number of columns.
+static SHARED_SCALAR: [&Kernel; 3] = [&shared_scalar::FORWARD, &shared_scalar::BACKWARD_Q, &shared_scalar::BACKWARD_KV];
+static FOURS: [&Kernel; 3] = [&fours::FORWARD, &fours::BACKWARD_Q, &fours::BACKWARD_KV];
+/// The same for values in half precision.
+static QUADS_HALF: [&Kernel; 3] = [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV];
+static QUADS_OF_ROWS_HALF: [&Kernel; 3] =
+    [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV_AT_ONCE];
+static SHARED_HALF: [&Kernel; 3] = [&shared_half::FORWARD, &shared_half::BACKWARD_Q, &shared_half::BACKWARD_KV];
+/// By matrix units, in eights and in pairs.
+static MATRIX16: [&Kernel; 3] = [&matrix16::FORWARD, &matrix16::BACKWARD_Q, &matrix16::BACKWARD_KV];
+static MATRIX16_PAIRS: [&Kernel; 3] =
+    [&matrix16_pairs::FORWARD, &matrix16_pairs::BACKWARD_Q, &matrix16_pairs::BACKWARD_KV];
+static MATRIX8: [&Kernel; 3] = [&matrix8::FORWARD, &matrix8::BACKWARD_Q, &matrix8::BACKWARD_KV];
+static MATRIX8_PAIRS: [&Kernel; 3] = [&matrix8_pairs::FORWARD, &matrix8_pairs::BACKWARD_Q, &matrix8_pairs::BACKWARD_KV];
+static FOURS_HALF: [&Kernel; 3] = [&fours_half::FORWARD, &fours_half::BACKWARD_Q, &fours_half::BACKWARD_KV];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workgroup_that_shares_rows_stays_within_its_memory() {
+        for (part, group) in PARTS.into_iter().flat_map(|part| [8, 64, 128].map(|group| (part, group))) {
+            for head in 1..600 {
+                let Some(Teams { lanes, cols, pairs, block }) = Teams::of(part, group, head) else { continue };
+                let quads = 2 * block * cols * lanes + KEYS * pairs * (group + 1 + group / lanes);
+                assert!(16 * quads <= MEMORY && block.is_multiple_of(KEYS), "{group} {head}");
+                assert!((4 * cols * lanes) as usize >= head && group.is_multiple_of(lanes), "{group} {head}");
+                assert!(lanes >= KEYS * pairs, "{group} {head}");
+            }
+            assert!((1..=128).all(|head| Teams::of(part, group, head).is_some()), "{group}");
+        }
+        assert_eq!(Rows::Shared { group: 64 }.fitting(512, DType::F32), Rows::Workgroup(64));
+    }
+}
