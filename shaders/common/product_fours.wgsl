@@ -10,13 +10,16 @@
 // compilers are slow with many branches.
 #include "common/product.wgsl"
 const LANES: u32 = 8u;
-const ROWS: u32 = 8u;       // row vectors of a tile; a vector has one row in each lane
-const COLS: u32 = 8u;       // column vectors, a multiple of SIDE
+const ROWS: u32 = 64u;      // rows of a tile
+const COLS: u32 = 8u;       // columns of a lane, a multiple of SIDE
+const TILE: u32 = 512u;     // ROWS * COLS
+const ROW_VECTORS: u32 = 8u; // ROWS / LANES, and one more for what is left; a vector has one row in each lane
 const COL_SIDES: u32 = 1u;  // COLS / SIDE
-const TILE: u32 = 512u;     // LANES * ROWS * COLS
-const OTHERS: u32 = 448u;   // LANES * (ROWS - 1) * COLS
+const STORED: u32 = 8u;     // rows that are stored at a time
+const TURNS: u32 = 8u;      // ROWS / STORED, and one more for what is left
+const OTHERS: u32 = 448u;   // (ROWS - STORED) * COLS
 const TERMS: u32 = 8u;      // terms that a sum takes between two visits of memory, SIDE where sides lie along k
-const A_VALUES: u32 = 64u;  // TERMS * ROWS
+const A_VALUES: u32 = 64u;  // TERMS * ROW_VECTORS
 const B_VALUES: u32 = 64u;  // TERMS * COLS
 const A_ALONG_K: u32 = 1u;
 // A lane reads a at A_LINES places, one for each of its rows where sides lie along k, otherwise one for each SIDE of them;
@@ -24,20 +27,20 @@ const A_ALONG_K: u32 = 1u;
 const A_LINES: u32 = 8u;
 const A_LOADS: u32 = 8u;    // for all terms
 const A_LINE: u32 = 1u;     // rows of a line, 1 or SIDE
-const A_NEXT: u32 = 8u;     // ROWS or 1
+const A_NEXT: u32 = 8u;     // ROW_VECTORS or 1
 const B_LINES: u32 = 8u;
 const B_LOADS: u32 = 8u;
 const B_LINE: u32 = 1u;
 const B_NEXT: u32 = 8u;
-const SUM_ROWS: u32 = 0u;   // ROWS where the terms of a are summed too, otherwise none
-const SUM_SIDES: u32 = 1u;  // ROWS / SIDE
+const SUM_ROWS: u32 = 0u;   // ROW_VECTORS where the terms of a are summed too, otherwise none
+const SUM_SIDES: u32 = 1u;  // ROW_VECTORS / SIDE
 
 @group(0) @binding(4) var<storage, read> extra: array<Side>;
 @group(0) @binding(5) var<storage, read_write> y: array<Side>;
 @group(0) @binding(6) var<storage, read_write> slopes: array<Side>;
 
 var<private> acc: array<f32, TILE>;
-var<private> sums: array<f32, ROWS>;
+var<private> sums: array<f32, ROW_VECTORS>;
 
 // The place in a tile of what lies in lane l of vector i, where a lane has a side at once; the same place of the last side
 // where that lies beyond it.
@@ -46,10 +49,10 @@ fn placed(tile: u32, i: u32, l: u32, extent: u32) -> u32 {
     return min(at, extent - SIDE + at % SIDE);
 }
 
-// The row, of m, that lies in lane l of row vector i of a tile.
-fn row_of(tile: u32, i: u32, l: u32, m: u32) -> u32 {
-    if A_ALONG_K == 1u { return min(tile + i * LANES + l, m - 1u); }
-    return placed(tile, i, l, m);
+// The row, of m, that is a tile's rth: it lies in lane r % LANES of row vector r / LANES.
+fn row_of(tile: u32, r: u32, m: u32) -> u32 {
+    if A_ALONG_K == 1u { return min(tile + r, m - 1u); }
+    return placed(tile, r / LANES, r % LANES, m);
 }
 
 fn column_of(tile: u32, j: u32, l: u32, n: u32) -> u32 {
@@ -67,22 +70,19 @@ fn accumulate(row: u32, column: u32, lane: u32) {
     var from_a: array<u32, A_LINES>;
     var from_b: array<u32, B_LINES>;
     // unroll
-    for (var i = 0u; i < A_LINES; i++) { from_a[i] = row_of(row, A_LINE * i, lane, held.m) * held.a_row / SIDE; }
+    for (var i = 0u; i < A_LINES; i++) { from_a[i] = row_of(row, A_LINE * i * LANES + lane, held.m) * held.a_row / SIDE; }
     // unroll
     for (var j = 0u; j < B_LINES; j++) { from_b[j] = column_of(column, B_LINE * j, lane, held.n) * held.b_column / SIDE; }
     // unroll
     for (var j = 0u; j < COLS; j++) {
         let start = bias_of(column_of(column, j, lane, held.n));
         // unroll
-        for (var i = 0u; i < ROWS; i++) {
-            // unroll
-            for (var l = 0u; l < LANES; l++) { acc[(i * LANES + l) * COLS + j] = start; }
-        }
+        for (var r = 0u; r < ROWS; r++) { acc[r * COLS + j] = start; }
     }
     let a_step = held.a_k / SIDE;
     let b_step = held.b_k / SIDE;
     for (var k = 0u; k < held.k; k += TERMS) {
-        // Of term t, row vector i at t * ROWS + i and column vector j at t * COLS + j. Terms of a beyond k are 0.
+        // Of term t, row vector i at t * ROW_VECTORS + i and column vector j at t * COLS + j. Terms of a beyond k are 0.
         var rows = array<f32, A_VALUES>();
         var columns = array<f32, B_VALUES>();
         // unroll
@@ -104,55 +104,59 @@ fn accumulate(row: u32, column: u32, lane: u32) {
             for (var e = 0u; e < SIDE; e++) {
                 var v = side[e / 4u][e % 4u];
                 if term > 0u { v = select(0.0, v, k + term < held.k); }
-                rows[term * ROWS + line * A_LINE + e * A_NEXT] = v;
+                rows[term * ROW_VECTORS + line * A_LINE + e * A_NEXT] = v;
             }
         }
         // unroll
         for (var i = 0u; i < SUM_ROWS; i++) {
             // unroll
-            for (var t = 0u; t < TERMS; t++) { sums[i] += rows[t * ROWS + i]; }
+            for (var t = 0u; t < TERMS; t++) { sums[i] += rows[t * ROW_VECTORS + i]; }
         }
         // unroll
-        for (var i = 0u; i < ROWS; i++) {
+        for (var r = 0u; r < ROWS; r++) {
+            const first = r * COLS;
             // unroll
-            for (var l = 0u; l < LANES; l++) {
-                const first = (i * LANES + l) * COLS;
+            for (var t = 0u; t < TERMS; t++) {
+                const of_term = t * COLS;
+                let v = subgroupShuffle(rows[t * ROW_VECTORS + r / LANES], r % LANES);
                 // unroll
-                for (var t = 0u; t < TERMS; t++) {
-                    const of_term = t * COLS;
-                    let v = subgroupShuffle(rows[t * ROWS + i], l);
-                    // unroll
-                    for (var j = 0u; j < COLS; j++) {
-                        acc[first + j] = fma(v, columns[of_term + j], acc[first + j]);
-                    }
+                for (var j = 0u; j < COLS; j++) {
+                    acc[first + j] = fma(v, columns[of_term + j], acc[first + j]);
                 }
             }
         }
     }
 }
 
-// Moves the sums that follow those of a row vector to its places, so that a loop stores them all from constant indices:
-// compiled once for each, epilogues would take seconds.
+// Moves the sums that follow those of the rows just stored to their places, so that a loop stores them all from constant
+// indices: compiled once for each, epilogues would take seconds. The last STORED rows stay where they were as well, so that
+// they follow themselves: where the last turn has fewer rows left, it stores some of the turn before again.
 fn next_rows() {
     // unroll
-    for (var s = 0u; s < OTHERS; s++) { acc[s] = acc[s + LANES * COLS]; }
+    for (var s = 0u; s < OTHERS; s++) { acc[s] = acc[s + STORED * COLS]; }
+}
+
+// Which of a tile's rows a turn stores as its rth.
+fn stored_row(turn: u32, r: u32) -> u32 {
+    let next = turn * STORED + r;
+    return select(next, next - STORED, next >= ROWS);
 }
 
 fn store(row: u32, column: u32, lane: u32) {
     let held = params;
-    for (var i = 0u; i < ROWS; i++) {
+    for (var turn = 0u; turn < TURNS; turn++) {
         // unroll
         for (var j = 0u; j < COL_SIDES; j++) {
             let c = column_of(column, SIDE * j, lane, held.n);
             // unroll
-            for (var l = 0u; l < LANES; l++) {
-                let at = (row_of(row, i, l, held.m) * held.n + c) / SIDE;
+            for (var r = 0u; r < STORED; r++) {
+                let at = (row_of(row, stored_row(turn, r), held.m) * held.n + c) / SIDE;
                 var more = array<vec4<f32>, PARTS>();
                 if HAS_EXTRA { more = parts_of(extra[at]); }
                 var parts = array<vec4<f32>, PARTS>();
                 // unroll
                 for (var p = 0u; p < PARTS; p++) {
-                    const first = l * COLS + SIDE * j + 4u * p;
+                    const first = r * COLS + SIDE * j + 4u * p;
                     parts[p] = vec4(
                         after(acc[first], more[p].x), after(acc[first + 1u], more[p].y),
                         after(acc[first + 2u], more[p].z), after(acc[first + 3u], more[p].w),
@@ -168,18 +172,18 @@ fn store(row: u32, column: u32, lane: u32) {
 // The same, with GELU.
 fn store_with_gelu(row: u32, column: u32, lane: u32) {
     let held = params;
-    for (var i = 0u; i < ROWS; i++) {
+    for (var turn = 0u; turn < TURNS; turn++) {
         // unroll
         for (var j = 0u; j < COL_SIDES; j++) {
             let c = column_of(column, SIDE * j, lane, held.n);
             // unroll
-            for (var l = 0u; l < LANES; l++) {
-                let at = (row_of(row, i, l, held.m) * held.n + c) / SIDE;
+            for (var r = 0u; r < STORED; r++) {
+                let at = (row_of(row, stored_row(turn, r), held.m) * held.n + c) / SIDE;
                 var parts = array<vec4<f32>, PARTS>();
                 var tangents = array<vec4<f32>, PARTS>();
                 // unroll
                 for (var p = 0u; p < PARTS; p++) {
-                    const first = l * COLS + SIDE * j + 4u * p;
+                    const first = r * COLS + SIDE * j + 4u * p;
                     let both = activated(vec4(acc[first], acc[first + 1u], acc[first + 2u], acc[first + 3u]));
                     parts[p] = both.y;
                     tangents[p] = both.slope;
@@ -193,7 +197,7 @@ fn store_with_gelu(row: u32, column: u32, lane: u32) {
 }
 
 fn first_row(group: vec3<u32>) -> u32 {
-    return select(group.y, group.x, params.rows_first == 1u) * ROWS * LANES;
+    return select(group.y, group.x, params.rows_first == 1u) * ROWS;
 }
 
 fn first_column(group: vec3<u32>) -> u32 {
@@ -225,7 +229,7 @@ fn forward_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
                 const first = SIDE * i + 4u * p;
                 parts[p] = vec4(sums[first], sums[first + 1u], sums[first + 2u], sums[first + 3u]);
             }
-            slopes[row_of(row, SIDE * i, local.x, params.m) / SIDE] = whole(parts);
+            slopes[row_of(row, SIDE * i * LANES + local.x, params.m) / SIDE] = whole(parts);
         }
     }
 }

@@ -262,7 +262,7 @@ mod tests {
         };
         let mut fours = Tuning::default();
         let work = Work::Product { form: Form::Tn, shape: [8, 16, 80], operands: DType::F32 };
-        fours.choose(&work, Variant::Product(Tile::Fours { lanes: 8, rows: 4, cols: 8 }));
+        fours.choose(&work, Variant::Product(Tile::Fours { lanes: 8, rows: 32, cols: 64 }));
         let apart = ["product_tn", "column_sum", "column_sum"];
         assert_eq!(ops(&fours, false, false), ["product_tn+column_sum"]);
         assert_eq!(ops(&fours, false, true), ["product_tn+column_sum", "column_sum"]);

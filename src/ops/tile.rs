@@ -1,5 +1,7 @@
 //! The kernel variants of matrix products: how an output is tiled, what a tile asks of the extents, and which kernel that is.
 
+use std::ops::RangeInclusive;
+
 use super::{Epilogue, Form, column_sum, prelude::*, tuning::NARROW};
 
 /// The kernel variant of a product.
@@ -91,9 +93,9 @@ pub enum Tile {
     Fours {
         /// Invocations of a subgroup.
         lanes: u32,
-        /// Rows of a lane; a multiple of four in [`Form::Tn`].
+        /// Rows of the subgroup; four or more for each lane in [`Form::Tn`], a multiple of four.
         rows: u32,
-        /// Columns of a lane, a multiple of four.
+        /// Columns of the subgroup; a multiple of four for each lane.
         cols: u32,
     },
 }
@@ -107,6 +109,9 @@ const LEAST_TERMS: usize = 256;
 /// Terms that the sums of a weight gradient in fours or eights take before they go back to memory. With a fifth, Mesa 25's
 /// instructions for llvmpipe no longer fit a processor's cache, which takes 10 to 20 % longer; Mesa 22 gains 2 % by it.
 const GRADIENT_TERMS: u32 = 4;
+/// Rows that a tile in fours stores at a time: what is done to the sums before is compiled once for each, and after each time
+/// the sums of the others move up.
+const STORED: RangeInclusive<u32> = 6..=10;
 /// Values that the parts of one product take at most, 64 MiB.
 const MOST_PARTIAL: usize = 1 << 24;
 
@@ -132,7 +137,7 @@ impl Tile {
             Tile::Fours { lanes, .. } if !by(4) => Tile::subgroup(lanes),
             // Rows come in fours there, elsewhere terms do.
             Tile::Fours { lanes, rows, cols } if form == Form::Tn => {
-                Tile::Fours { lanes, rows: (rows & !3).max(4), cols }
+                Tile::Fours { lanes, rows: (rows - rows % (4 * lanes)).max(4 * lanes), cols }
             }
             Tile::Workgroup { rows, cols, group_rows, group_cols, .. } if !by(4) => {
                 Tile::Register { rows, cols, group_rows, group_cols }
@@ -170,9 +175,8 @@ impl Tile {
             | Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, .. } => {
                 (side * rows * group_rows, side * cols * group_cols)
             }
-            Tile::Subgroup { lanes, rows, cols } | Tile::Fours { lanes, rows, cols, .. } => {
-                (lanes * rows, lanes * cols)
-            }
+            Tile::Subgroup { lanes, rows, cols } => (lanes * rows, lanes * cols),
+            Tile::Fours { rows, cols, .. } => (rows, cols),
         };
         (rows as usize, cols as usize)
     }
@@ -307,22 +311,32 @@ impl Tile {
             }
             Tile::Fours { lanes, rows, cols } => {
                 let [a_along, b_along] = [form != Form::Tn, form == Form::Nt];
+                // Of a lane.
+                let [row_vectors, cols] = [rows.div_ceil(lanes), cols / lanes];
                 // What lies side by side in memory: of a, then of b and of the results.
-                let beside_a = if a_along { [k; 2] } else { [m, rows as usize] };
+                let beside_a = if a_along { [k; 2] } else { [m, row_vectors as usize] };
                 let eights = [n, cols as usize].iter().chain(&beside_a).all(|extent| extent.is_multiple_of(8));
                 let side = if eights { 8 } else { 4 };
                 let terms = if a_along { side } else { GRADIENT_TERMS };
                 // Lines of a lane, their loads, rows of a line, and how far on a side's next value is.
-                let lines = |along, rows| {
-                    if along { [rows, rows, 1, rows] } else { [rows / side, rows / side * terms, side, 1] }
+                let lines = |along, vectors| {
+                    if along {
+                        [vectors, vectors, 1, vectors]
+                    } else {
+                        [vectors / side, vectors / side * terms, side, 1]
+                    }
                 };
-                let [a, b] = [lines(a_along, rows), lines(b_along, cols)];
-                set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", lanes * rows * cols)]);
-                set(&[("OTHERS", lanes * (rows - 1) * cols), ("COL_SIDES", cols / side), ("TERMS", terms)]);
-                set(&[("A_VALUES", terms * rows), ("B_VALUES", terms * cols), ("A_ALONG_K", a_along.into())]);
+                let [a, b] = [lines(a_along, row_vectors), lines(b_along, cols)];
+                // With the fewest rows stored twice, then in the fewest turns.
+                let twice = |stored: &u32| rows.next_multiple_of(*stored) - rows;
+                let stored = STORED.rev().min_by_key(twice).expect("there are some").min(rows);
+                set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", rows * cols)]);
+                set(&[("ROW_VECTORS", row_vectors), ("COL_SIDES", cols / side), ("TERMS", terms)]);
+                set(&[("STORED", stored), ("TURNS", rows.div_ceil(stored)), ("OTHERS", (rows - stored) * cols)]);
+                set(&[("A_VALUES", terms * row_vectors), ("B_VALUES", terms * cols), ("A_ALONG_K", a_along.into())]);
                 set(&[("A_LINES", a[0]), ("A_LOADS", a[1]), ("A_LINE", a[2]), ("A_NEXT", a[3])]);
                 set(&[("B_LINES", b[0]), ("B_LOADS", b[1]), ("B_LINE", b[2]), ("B_NEXT", b[3])]);
-                set(&[("SUM_ROWS", if sums { rows } else { 0 }), ("SUM_SIDES", rows / side)]);
+                set(&[("SUM_ROWS", if sums { row_vectors } else { 0 }), ("SUM_SIDES", row_vectors / side)]);
                 match (eights, operands) {
                     (true, DType::F16) if sums => &kernels::product_eights_half_subgroup::FORWARD_SUMS,
                     (true, _) if sums => &kernels::product_eights_subgroup::FORWARD_SUMS,

@@ -158,7 +158,7 @@ mod tests {
             Tile::Register { rows: 4, cols: 8, group_rows: 16, group_cols: 2 },
             Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 },
             Tile::Subgroup { lanes: 8, rows: 8, cols: 4 },
-            Tile::Fours { lanes: 8, rows: 8, cols: 4 },
+            Tile::Fours { lanes: 8, rows: 50, cols: 64 },
             Tile::Matrix { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32 },
             Tile::MatrixWorkgroup { side: 16, rows: 4, cols: 2, group_rows: 2, group_cols: 1, lanes: 32, depth: 32 },
         ];

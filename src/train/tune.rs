@@ -529,15 +529,15 @@ mod tests {
 
     #[test]
     fn what_a_shape_may_take_follows_from_its_class_and_its_edges() {
-        let fours = |rows| Variant::Product(Tile::Fours { lanes: 8, rows, cols: 8 });
+        let fours = |rows| Variant::Product(Tile::Fours { lanes: 8, rows, cols: 64 });
         let class = product(Form::Nt, 640, 128, 64);
         // At 640 rows both tiles are full; at 130 the taller one computes 160 rows for them, the other 192.
-        let rates = vec![(fours(10), 44.0), (fours(8), 43.0), (fours(1), 20.0)];
+        let rates = vec![(fours(80), 44.0), (fours(64), 43.0), (fours(8), 20.0)];
         let measured = Measured { class: class.clone(), work: class, rates };
         let of = |work| measured.expect(&work);
-        assert_eq!(of(product(Form::Nt, 320, 128, 64)), [(fours(10), 44.0), (fours(8), 43.0)]);
+        assert_eq!(of(product(Form::Nt, 320, 128, 64)), [(fours(80), 44.0), (fours(64), 43.0)]);
         let [(first, rate)] = of(product(Form::Nt, 130, 128, 64))[..] else { panic!("one is enough") };
-        assert!(first == fours(10) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
+        assert!(first == fours(80) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
         assert_eq!(of(product(Form::Nt, 320, 127, 64)), [], "no measured tile takes it");
     }
 
@@ -559,7 +559,7 @@ mod tests {
             let class = product(form, 640, 1024, 64);
             Measured { class: class.clone(), work: class, rates: vec![(variant, 1.0)] }
         };
-        let fours = |rows| Variant::Product(Tile::Fours { lanes: 8, rows, cols: 8 });
+        let fours = |rows| Variant::Product(Tile::Fours { lanes: 8, rows, cols: 64 });
         let [nt, nn, tn] =
             [(Form::Nt, fours(3)), (Form::Nn, fours(5)), (Form::Tn, fours(4))].map(|(f, v)| measured(f, v));
         let classes = [nn, tn, nt];
