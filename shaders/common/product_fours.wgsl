@@ -10,10 +10,10 @@
 // compilers are slow with many branches.
 #include "common/product.wgsl"
 const LANES: u32 = 8u;
-const ROWS: u32 = 64u;      // rows of a tile
+const ROWS: u32 = 64u;      // rows of a tile, any number where sides of a lie along k
 const COLS: u32 = 8u;       // columns of a lane, a multiple of SIDE
 const TILE: u32 = 512u;     // ROWS * COLS
-const ROW_VECTORS: u32 = 8u; // ROWS / LANES, and one more for what is left; a vector has one row in each lane
+const ROW_VECTORS: u32 = 8u;  // ROWS / LANES, and one more for what is left; a vector has one row in each lane
 const COL_SIDES: u32 = 1u;  // COLS / SIDE
 const STORED: u32 = 8u;     // rows that are stored at a time
 const TURNS: u32 = 8u;      // ROWS / STORED, and one more for what is left
@@ -21,7 +21,6 @@ const OTHERS: u32 = 448u;   // (ROWS - STORED) * COLS
 const TERMS: u32 = 8u;      // terms that a sum takes between two visits of memory, SIDE where sides lie along k
 const A_VALUES: u32 = 64u;  // TERMS * ROW_VECTORS
 const B_VALUES: u32 = 64u;  // TERMS * COLS
-const A_ALONG_K: u32 = 1u;
 // A lane reads a at A_LINES places, one for each of its rows where sides lie along k, otherwise one for each SIDE of them;
 // the next value of a side is of the next term or of the next row, so many of `rows` on. The same for b.
 const A_LINES: u32 = 8u;
@@ -51,7 +50,7 @@ fn placed(tile: u32, i: u32, l: u32, extent: u32) -> u32 {
 
 // The row, of m, that is a tile's rth: it lies in lane r % LANES of row vector r / LANES.
 fn row_of(tile: u32, r: u32, m: u32) -> u32 {
-    if A_ALONG_K == 1u { return min(tile + r, m - 1u); }
+    if A_LINE == 1u { return min(tile + r, m - 1u); }
     return placed(tile, r / LANES, r % LANES, m);
 }
 

@@ -27,6 +27,7 @@ mod slice_rows;
 mod tile;
 mod tuning;
 mod variant;
+mod work;
 
 pub use assemble_tokens::AssembleTokens;
 pub use attention::{Attention, AttentionBackward};
@@ -49,8 +50,9 @@ pub use reshape::Reshape;
 pub use rows::Rows;
 pub use slice_rows::{PadRows, SliceRows};
 pub use tile::Tile;
-pub use tuning::{Class, Size, Tuning, Work, candidates, matrix_rows, matrix_tiles, norm_candidates, row_candidates};
+pub use tuning::{Class, Size, Tuning, candidates, matrix_rows, matrix_tiles, norm_candidates, row_candidates};
 pub use variant::Variant;
+pub use work::Work;
 
 use std::rc::Rc;
 

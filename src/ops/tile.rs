@@ -93,7 +93,7 @@ pub enum Tile {
     Fours {
         /// Invocations of a subgroup.
         lanes: u32,
-        /// Rows of the subgroup; four or more for each lane in [`Form::Tn`], a multiple of four.
+        /// Rows of the subgroup; a multiple of four for each lane in [`Form::Tn`].
         rows: u32,
         /// Columns of the subgroup; a multiple of four for each lane.
         cols: u32,
@@ -333,7 +333,7 @@ impl Tile {
                 set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", rows * cols)]);
                 set(&[("ROW_VECTORS", row_vectors), ("COL_SIDES", cols / side), ("TERMS", terms)]);
                 set(&[("STORED", stored), ("TURNS", rows.div_ceil(stored)), ("OTHERS", (rows - stored) * cols)]);
-                set(&[("A_VALUES", terms * row_vectors), ("B_VALUES", terms * cols), ("A_ALONG_K", a_along.into())]);
+                set(&[("A_VALUES", terms * row_vectors), ("B_VALUES", terms * cols)]);
                 set(&[("A_LINES", a[0]), ("A_LOADS", a[1]), ("A_LINE", a[2]), ("A_NEXT", a[3])]);
                 set(&[("B_LINES", b[0]), ("B_LOADS", b[1]), ("B_LINE", b[2]), ("B_NEXT", b[3])]);
                 set(&[("SUM_ROWS", if sums { row_vectors } else { 0 }), ("SUM_SIDES", row_vectors / side)]);

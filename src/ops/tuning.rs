@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Attention, Form, LayerNorm, NormRows, Product, Rows, Tile, Variant};
+use super::{Form, NormRows, Product, Rows, Tile, Variant, Work};
 use crate::{
     device::Device,
-    graph::{DType, Op, Precision, TensorType},
+    graph::{DType, Op, Precision},
 };
 
 /// Outputs below which a product is tiny: it is over before a large tile is compiled for it.
@@ -15,9 +15,6 @@ const TINY: usize = 1 << 14;
 const LARGE: usize = 1 << 18;
 /// Terms of a sum from which a product is long.
 const LONG: usize = 512;
-/// Floating-point operations of layer normalisation per element, about: 7 forward, 15 backward.
-const NORM_FLOPS: f64 = 22.0;
-
 /// How many outputs a product has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Size {
@@ -266,8 +263,8 @@ pub(super) const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 
 const QUADS: Tile = Tile::Quads { rows: 16, cols: 16, group_rows: 1, group_cols: 4 };
 
 /// Attention by [`place`].
-const ATTENTION: [&str; 2] = ["attention", "attention f16"];
-const LAYER_NORM: &str = "layer_norm";
+pub(super) const ATTENTION: [&str; 2] = ["attention", "attention f16"];
+pub(super) const LAYER_NORM: &str = "layer_norm";
 const GELU: &str = "gelu";
 /// What products do with a GELU that follows.
 const GELU_IS: [&str; 2] = ["apart", "in the product"];
@@ -382,15 +379,15 @@ pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
 }
 
 /// The tiles in fours worth measuring for a product that is no weight gradient, the built-in one last: Mesa 25 unrolls loops
-/// over lanes, so that a taller one's instructions fill a processor's cache, and takes a tenth longer with it. Where loops
-/// stay loops, as with Mesa 22, taller ones are faster, by up to a tenth. A product of few rows wants the tile that fits
+/// over lanes, so that a taller one's instructions fill a processor's cache, and takes 10 to 20 % longer with it. Where
+/// loops stay loops, as with Mesa 22, taller ones are faster by a tenth. A product of few rows wants the tile that fits
 /// them: of 100, two of 50 waste none and three of 34 next to none, four of 32 a fifth.
 fn four_tiles(lanes: u32) -> [Tile; 4] {
     [50, 44, 34, 32].map(|rows| Tile::Fours { lanes, rows, cols: 8 * lanes })
 }
 
 /// The tile in fours of weight gradients.
-fn gradient_tile(lanes: u32) -> Tile {
+pub(super) fn gradient_tile(lanes: u32) -> Tile {
     Tile::Fours { lanes, rows: 64, cols: 8 * lanes }
 }
 
@@ -443,121 +440,6 @@ pub fn norm_candidates(device: &Device) -> Vec<NormRows> {
         None => &[NormRows::Quads(4)],
     };
     [NormRows::Invocation].into_iter().chain(others.iter().copied()).chain(shared).collect()
-}
-
-/// What a plan computes with a kernel that has variants.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Work {
-    /// A matrix product.
-    Product {
-        /// Its form.
-        form: Form,
-        /// `m`, `n` and `k`.
-        shape: [usize; 3],
-        /// The type of its operands.
-        operands: DType,
-    },
-    /// Attention, forward and backward.
-    Attention {
-        /// The operation.
-        op: Attention,
-        /// Types of its inputs.
-        inputs: Vec<TensorType>,
-    },
-    /// Layer normalisation with gain and bias, forward and backward.
-    LayerNorm {
-        /// The operation.
-        op: LayerNorm,
-        /// The type of its first input.
-        input: TensorType,
-    },
-}
-
-impl Work {
-    /// Whether the other takes the same variant, whatever that is.
-    pub fn is_like(&self, other: &Work) -> bool {
-        match (self, other) {
-            (
-                Work::Product { form, shape, operands },
-                Work::Product { form: other_form, shape: other, operands: other_operands },
-            ) => Class::of(*form, *shape, *operands) == Class::of(*other_form, *other, *other_operands),
-            (Work::Attention { inputs, .. }, Work::Attention { inputs: other, .. }) => {
-                inputs[0].dtype == other[0].dtype
-            }
-            (Work::LayerNorm { .. }, Work::LayerNorm { .. }) => true,
-            _ => false,
-        }
-    }
-
-    /// The type of a product's operands.
-    pub fn operands(&self) -> Option<DType> {
-        match self {
-            Work::Product { operands, .. } => Some(*operands),
-            _ => None,
-        }
-    }
-
-    /// Floating-point operations, with the backward pass in attention.
-    pub fn flops(&self) -> f64 {
-        match self {
-            Work::Product { shape: [m, n, k], .. } => 2.0 * *m as f64 * *n as f64 * *k as f64,
-            Work::Attention { op, inputs } => 3.0 * op.flops(inputs, &[]),
-            Work::LayerNorm { input, .. } => NORM_FLOPS * input.len() as f64,
-        }
-    }
-
-    /// The share of this product in what `variant` computes for it, see [`Tile::fill`]; none for others.
-    pub fn fill(&self, variant: Variant) -> Option<f64> {
-        match (self, variant) {
-            (Work::Product { form, shape, operands }, Variant::Product(tile)) => {
-                Some(tile.fitting(*form, *shape).of(*operands)).filter(|fitting| *fitting == tile)?;
-                Some(tile.fill(*shape))
-            }
-            _ => None,
-        }
-    }
-
-    /// The variants worth measuring on a device, the most promising first: time may run out.
-    pub fn candidates(&self, device: &Device) -> Vec<Variant> {
-        let mut variants: Vec<_> = match self {
-            Work::Product { form, shape, operands } => {
-                let fits = |tile: &Tile| match tile {
-                    Tile::Fours { lanes, .. } if (*tile == gradient_tile(*lanes)) != (*form == Form::Tn) => false,
-                    tile => tile.fitting(*form, *shape).of(*operands) == *tile,
-                };
-                candidates(device).into_iter().filter(fits).map(Variant::Product).collect()
-            }
-            Work::Attention { op, inputs } => {
-                let dtype = inputs[0].dtype;
-                let takes = |rows: &Rows| dtype == DType::F32 || rows.takes_halves(op.columns(inputs));
-                row_candidates(device, dtype).into_iter().filter(takes).map(Variant::Attention).collect()
-            }
-            Work::LayerNorm { .. } => norm_candidates(device).into_iter().map(Variant::LayerNorm).collect(),
-        };
-        variants.reverse();
-        variants
-    }
-}
-
-impl fmt::Display for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Work::Product { form, shape: [m, n, k], operands } => {
-                let operands = if *operands == DType::F16 { " f16" } else { "" };
-                write!(f, "{} {m}x{n}x{k}{operands}", Product { form: *form }.name())
-            }
-            Work::Attention { op, inputs } => {
-                let shapes: Vec<_> = inputs
-                    .iter()
-                    .map(|ty| ty.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"))
-                    .collect();
-                let name = ATTENTION[0];
-                let values = if inputs[0].dtype == DType::F16 { " f16" } else { "" };
-                write!(f, "{name} {} of {} heads{values}", shapes.join(" by "), op.heads)
-            }
-            Work::LayerNorm { input, .. } => write!(f, "{LAYER_NORM} {}x{}", input.rows(), input.cols()),
-        }
-    }
 }
 
 #[cfg(test)]
