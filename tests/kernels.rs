@@ -79,16 +79,13 @@ fn every_product_tile_agrees_with_the_oracle() {
             let products = samples().into_iter().filter(|sample| takes(sample.op.name()));
             // What differs in half precision, loads and stores, the smaller tiles in fours show.
             let large = matches!(tile, Tile::Fours { rows, .. } if rows > 32);
-            let products = products.filter(|sample| !large || !has_halves(sample));
+            let halves = |sample: &Sample| sample.inputs.iter().any(|(ty, _)| ty.dtype == DType::F16);
+            let products = products.filter(|sample| !large || !halves(sample));
             let stores = !large && !matches!(tile, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. });
             let tuning = Tuning::uniform(tile, tuning.attention(DType::F32), tuning.norm);
             check_with_halves(&device, &tuning, products.collect(), stores);
         }
     });
-}
-
-fn has_halves(sample: &Sample) -> bool {
-    sample.inputs.iter().any(|(ty, _)| ty.dtype == DType::F16)
 }
 
 /// Whether a sample is of an operation or its gradient.
@@ -110,17 +107,14 @@ fn every_attention_agrees_with_the_oracle() {
         // The built-in one is proven with every operation.
         let built_in = |rows: &Rows| [DType::F32, DType::F16].iter().all(|dtype| tuning.attention(*dtype) == *rows);
         for attention in rows.filter(|rows| !built_in(rows)) {
-            // What differs in half precision, loads and stores, fewer rows an invocation show; more compile long.
-            let large = matches!(attention, Rows::Quads { rows, .. } if rows > 4);
-            let takes = |sample: &Sample| is_of(sample, "attention") && !(large && has_halves(sample));
-            let mut attended: Vec<_> = samples().into_iter().filter(takes).collect();
+            let mut attended: Vec<_> = samples().into_iter().filter(|sample| is_of(sample, "attention")).collect();
             // Wide heads compile long elsewhere.
             if attention == shared(8) {
                 let wide = |head: usize| Sample::random(Attention { heads: 1, first_query: 3 }, &[&[1, 13, 3 * head]]);
                 attended.extend([84, 100].map(wide));
             }
             let other = tuning.clone().with_attention(attention);
-            check_with_halves(&device, &other, attended, !large && !matches!(attention, Rows::Workgroup(_)));
+            check_with_halves(&device, &other, attended, !matches!(attention, Rows::Workgroup(_)));
         }
     });
 }

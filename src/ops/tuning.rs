@@ -15,6 +15,7 @@ const TINY: usize = 1 << 14;
 const LARGE: usize = 1 << 18;
 /// Terms of a sum from which a product is long.
 const LONG: usize = 512;
+
 /// How many outputs a product has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Size {
