@@ -4,8 +4,12 @@
 use bootmae::{
     device::{Device, DeviceOptions},
     error::Result,
-    graph::{Arenas, Array, Executor, Fetch, Graph, Plan, PlanOptions, TensorType, gradients, interpret},
-    ops::{Form, Gelu, Product},
+    exec::{Arenas, Executor},
+    graph::{Array, Graph, gradients, interpret},
+    kernels::Form,
+    lower::{Fetch, Plan, PlanOptions},
+    ops::{Gelu, Product},
+    shape::TensorType,
 };
 
 fn main() -> Result<()> {

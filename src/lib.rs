@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod rng;
+pub mod shape;
 
 pub mod kernels;
 
@@ -15,12 +16,18 @@ pub mod graph;
 
 pub mod ops;
 
+pub mod lower;
+
+pub mod exec;
+
 pub mod nn;
 
 pub mod data;
 pub mod model;
 
 pub mod train;
+
+pub mod check;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cli;

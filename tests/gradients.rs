@@ -1,8 +1,9 @@
 //! The mathematics' proof: each operation's gradient, evaluated by the oracle, against central differences in f64.
 
 use bootmae::{
+    check::self_test::record,
     graph::{Array, Graph, interpret},
-    ops::{samples, self_test::record},
+    ops::samples,
 };
 
 /// PyTorch's gradcheck defaults.

@@ -3,13 +3,12 @@
 mod common;
 
 use bootmae::{
-    device::{Device, DeviceOptions},
-    graph::{DType, Precision, TensorType},
-    ops::{
-        Attention, Form, LayerNorm, NormRows, Rows, Sample, Tile, Tuning, Work, candidates, matrix_rows, matrix_tiles,
-        norm_candidates, row_candidates, samples,
-        self_test::{Outcome, STORES_HALVES, self_test_of},
-    },
+    check::self_test::{Outcome, STORES_HALVES, self_test_of},
+    device::{Device, DeviceOptions, candidates, matrix_rows, matrix_tiles, norm_candidates, row_candidates},
+    kernels::{Form, NormRows, Rows, Tile, Tuning, Work},
+    lower::Precision,
+    ops::{Attention, Sample, samples},
+    shape::{DType, TensorType},
     train::tune::{Need, compare, tune},
 };
 
@@ -148,8 +147,8 @@ fn the_tuner_chooses_from_its_list_and_keeps_to_its_budget() {
     let device = common::one_device(DeviceOptions::default());
     let needs = [
         Work::Product { form: Form::Tn, shape: [70, 33, 65], operands: DType::F32 },
-        Work::Attention { op: Attention { heads: 2, first_query: 1 }, inputs: vec![TensorType::f32(&[2, 9, 96])] },
-        Work::LayerNorm { op: LayerNorm { eps: 1e-6, unbiased: false }, input: TensorType::f32(&[2, 9, 34]) },
+        Work::Attention { heads: 2, first_query: 1, inputs: vec![TensorType::f32(&[2, 9, 96])] },
+        Work::LayerNorm { input: TensorType::f32(&[2, 9, 34]) },
     ];
     let mut needs: Vec<_> = needs.into_iter().map(|work| Need { work, of_class: true }).collect();
     // Another shape of the first one's class.

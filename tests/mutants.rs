@@ -7,13 +7,12 @@ mod common;
 use std::{collections::BTreeSet, sync::Arc};
 
 use bootmae::{
+    check::self_test::{record, runs_with, self_test_of},
     device::{Device, DeviceOptions, Rewrite},
-    graph::{Fetch, Graph, Plan, PlanOptions},
-    kernels::{ALL, Kernel},
-    ops::{
-        Sample, Tuning, samples,
-        self_test::{record, runs_with, self_test_of},
-    },
+    graph::Graph,
+    kernels::{ALL, Kernel, Tuning},
+    lower::{Fetch, Plan, PlanOptions},
+    ops::{Sample, samples},
 };
 
 /// What is changed to what. Comparisons stay: most of them guard the ends of arrays, where a change has no effect.

@@ -5,8 +5,10 @@ mod common;
 use std::io::Write;
 
 use bootmae::{
-    graph::{DType, Precision},
-    ops::{Tuning, matrix_rows, matrix_tiles},
+    device::{matrix_rows, matrix_tiles},
+    kernels::Tuning,
+    lower::Precision,
+    shape::DType,
     train::{
         tensors::{self, TensorFile},
         verify::verify,

@@ -12,8 +12,8 @@ use bootmae::{
     data,
     device::DeviceOptions,
     error::{Error, Result},
-    graph::Precision,
-    ops::Tuning,
+    kernels::Tuning,
+    lower::Precision,
     train::{
         checkpoint,
         config::{RunConfig, resolve},

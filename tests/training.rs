@@ -4,14 +4,18 @@ mod common;
 
 use bootmae::{
     device::DeviceOptions,
-    graph::{Fetch, Graph, Plan, PlanOptions, Precision, Recompute, TensorType, gradients},
+    graph::{Graph, gradients},
+    kernels::Tuning,
+    lower::{Fetch, Plan, PlanOptions, Precision, Recompute},
     model::{ModelConfig, config::PixelTarget, inventory, masking, of_decoder, record},
     nn::{Layout, Params},
-    ops::{LossScale, Settings, Tuning},
+    ops::{LossScale, Settings},
     rng::{Rng, Stream},
+    shape::TensorType,
     train::{
         MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS,
-        memory::{Passes, fit, footprint},
+        config::Passes,
+        memory::{fit, footprint},
         snapshot::{LOSS_SCALE, TEACHER},
     },
 };

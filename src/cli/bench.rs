@@ -8,8 +8,8 @@ use super::{AdapterArguments, ModelArguments, tuning::TuningArguments};
 use crate::{
     device::Device,
     error::{Error, Result},
-    graph::{Precision, Recompute},
-    ops::{Tuning, Work},
+    kernels::{Tuning, Work},
+    lower::{Precision, Recompute},
     train::{
         Clock, TrainerOptions,
         bench::{Bench, bench},

@@ -4,12 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
+    check::self_test::{Outcome, self_test},
     device::{AdapterSummary, Device, DeviceOptions, adapters},
     error::{Error, Result},
-    ops::{
-        Tuning,
-        self_test::{Outcome, self_test},
-    },
+    kernels::Tuning,
 };
 
 /// List adapters with their limits and features, and test every operation on them against a float64 oracle.

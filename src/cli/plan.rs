@@ -6,11 +6,12 @@ use serde::Serialize;
 use super::{AdapterArguments, ModelArguments};
 use crate::{
     error::Result,
-    graph::{Precision, Recompute},
+    lower::{Precision, Recompute},
     model::config::PRESETS,
     train::{
+        config::Passes,
         config::resolve,
-        memory::{Fit, Footprint, Passes, fit, footprint, mib, usable_bytes},
+        memory::{Fit, Footprint, fit, footprint, mib, usable_bytes},
     },
 };
 

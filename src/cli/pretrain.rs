@@ -12,8 +12,8 @@ use crate::{
     data,
     device::Device,
     error::{Error, Result},
-    graph::{Precision, Recompute},
-    ops::Tuning,
+    kernels::Tuning,
+    lower::{Precision, Recompute},
     train::{
         checkpoint::{read_any, read_model},
         config::{RunConfig, resolve, resolve_over},

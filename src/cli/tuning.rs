@@ -7,8 +7,8 @@ use clap::Args;
 use crate::{
     device::Device,
     error::Result,
-    graph::Precision,
-    ops::{Tuning, Work},
+    kernels::{Tuning, Work},
+    lower::Precision,
     train::tune::{self, Need, cache, cache::Cache},
 };
 

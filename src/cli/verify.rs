@@ -7,8 +7,8 @@ use clap::Args;
 use super::AdapterArguments;
 use crate::{
     error::{Error, Result},
-    graph::Precision,
-    ops::Tuning,
+    kernels::Tuning,
+    lower::Precision,
     train::{tensors, verify},
 };
 

@@ -2,6 +2,10 @@
 
 use crate::error::{Error, Result};
 
+/// What shaders that use matrix units need.
+pub(super) const MATRIX_UNITS: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
+
 /// What a person needs to know of an adapter.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct AdapterSummary {
@@ -173,7 +177,7 @@ pub(super) fn matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
     use wgpu::CooperativeScalarType::{F16, F32};
     let info = adapter.get_info();
     let usable = info.backend == wgpu::Backend::Vulkan
-        && adapter.features().contains(super::MATRIX_UNITS)
+        && adapter.features().contains(MATRIX_UNITS)
         && info.subgroup_min_size >= 8
         && (4 * info.subgroup_min_size).is_multiple_of(info.subgroup_max_size);
     let properties = adapter.cooperative_matrix_properties();

@@ -3,12 +3,14 @@
 mod adapter;
 #[cfg(target_arch = "wasm32")]
 mod browser;
+mod pipeline;
 mod readback;
 #[cfg(not(target_arch = "wasm32"))]
 mod scout;
 mod timing;
 #[cfg(not(target_arch = "wasm32"))]
 mod upload;
+mod variants;
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,6 +22,9 @@ use std::{
 pub use adapter::{AdapterSummary, adapters};
 pub use readback::Readback;
 pub use timing::Timer;
+pub use variants::{candidates, matrix_rows, matrix_tiles, norm_candidates, row_candidates};
+
+use pipeline::Request;
 
 use crate::{
     error::{Error, Result},
@@ -56,10 +61,6 @@ impl std::fmt::Debug for Rewrite {
         f.write_str("Rewrite")
     }
 }
-
-/// What shaders that use matrix units need.
-const MATRIX_UNITS: wgpu::Features =
-    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
 
 type PipelineKey = (&'static str, &'static str, Vec<Constant>);
 
@@ -125,7 +126,7 @@ impl Device {
         let mut opened = None;
         if matrix_side.is_some() {
             let mut with_units = descriptor.clone();
-            with_units.required_features |= MATRIX_UNITS;
+            with_units.required_features |= adapter::MATRIX_UNITS;
             // SAFETY: what is experimental is how shaders use matrix units. Those that do are tested like all others.
             with_units.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
             opened = adapter.request_device(&with_units).await.ok();
@@ -362,7 +363,7 @@ impl Device {
             pipelines.push(pipeline);
         }
         if first.is_none() && self.info.driver == "llvmpipe" {
-            scout::compile(self, &requests, &pipelines).await;
+            scout::compile((&self.raw, &self.queue), &self.origin, &requests, &pipelines).await;
         }
         self.pipelines.borrow_mut().extend(keys.into_iter().zip(pipelines.into_iter().map(Rc::new)));
         first
@@ -400,39 +401,6 @@ impl Device {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
         self.raw.poll(poll).map_err(|e| Error::Gpu(format!("waiting failed: {e}")))?;
         self.check()
-    }
-}
-
-/// A pipeline to compile.
-struct Request {
-    kernel: &'static Kernel,
-    text: String,
-    checked: bool,
-}
-
-impl Request {
-    fn compile(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
-        let label = self.kernel.name();
-        let source = wgpu::ShaderSource::Wgsl(self.text.as_str().into());
-        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source };
-        let module = if self.checked {
-            device.create_shader_module(descriptor)
-        } else {
-            // SAFETY: every kernel keeps its indices inside its bindings; each is tested on every adapter with checks
-            // on and off, at shapes that straddle its tiles' edges.
-            unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
-        };
-        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&label),
-            layout: None,
-            module: &module,
-            entry_point: Some(self.kernel.entry),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        })
     }
 }
 

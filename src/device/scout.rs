@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Device, Request};
+use super::pipeline::Request;
 use crate::kernels::{Binding, Kernel};
 
 /// More than it takes to read a compiled kernel from the disk.
@@ -17,8 +17,13 @@ const MOST: usize = 8;
 const BYTES: u64 = 256;
 
 /// Has the driver compile these pipelines on all processors, as far as it has not before.
-pub(super) async fn compile(device: &Device, requests: &[Request], pipelines: &[wgpu::ComputePipeline]) {
-    let run = |index: usize| run(&device.raw, &device.queue, requests[index].kernel, &pipelines[index]);
+pub(super) async fn compile(
+    (device, queue): (&wgpu::Device, &wgpu::Queue),
+    (adapter, descriptor): &(wgpu::Adapter, wgpu::DeviceDescriptor<'static>),
+    requests: &[Request],
+    pipelines: &[wgpu::ComputePipeline],
+) {
+    let run = |index: usize| run(device, queue, requests[index].kernel, &pipelines[index]);
     let mut left = 0..requests.len();
     let first = left.find(|index| {
         let start = Instant::now();
@@ -28,7 +33,6 @@ pub(super) async fn compile(device: &Device, requests: &[Request], pipelines: &[
     if first.is_none() || left.len() < 2 {
         return;
     }
-    let (adapter, descriptor) = &device.origin;
     let processors = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
     let mut scouts = Vec::new();
     for _ in 1..processors.min(left.len()) {

@@ -1,7 +1,19 @@
 //! Kernels as the Rust side sees them: a shader's text, its parameters and bindings (both written by `build.rs` from
 //! the WGSL), and how a text becomes the one that the driver compiles.
 
+mod class;
+mod kernel;
 pub mod specialise;
+mod tuning;
+pub mod variants;
+mod work;
+
+pub use class::{Class, Size};
+pub use kernel::{Binding, Constant, Kernel};
+pub use tuning::Tuning;
+pub use variants::{Epilogue, Form, NormRows, Rows, Tile, Variant};
+pub use work::Work;
+pub(crate) use work::{inner, place};
 
 include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
@@ -9,53 +21,4 @@ include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 pub fn fingerprint() -> u64 {
     let bytes = ALL.iter().flat_map(|kernel| [kernel.file, kernel.entry, kernel.source]).flat_map(str::bytes);
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
-/// A storage buffer that an entry point uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// Its `@binding` number in group 0.
-    pub index: u32,
-    /// Its name in the shader.
-    pub name: &'static str,
-    /// Whether it is declared `read_write`.
-    pub write: bool,
-}
-
-/// One entry point of one shader file.
-#[derive(Debug)]
-pub struct Kernel {
-    /// The file under `shaders/`, without its ending.
-    pub file: &'static str,
-    /// The entry point's name.
-    pub entry: &'static str,
-    /// The file's text with its includes in place.
-    pub source: &'static str,
-    /// Its storage bindings by rising number.
-    pub bindings: &'static [Binding],
-}
-
-/// A value for a module-scope constant of a shader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Constant {
-    /// The constant's name in the shader.
-    pub name: &'static str,
-    /// Its value.
-    pub value: u32,
-}
-
-impl Kernel {
-    /// `file.entry`, the name in profiles and labels.
-    pub fn name(&self) -> String {
-        format!("{}.{}", self.file, self.entry)
-    }
-
-    /// The text for the driver, from this kernel's source or what was made of it: this entry point alone, constants set,
-    /// loops unrolled.
-    pub fn text(&self, source: &str, constants: &[Constant]) -> String {
-        let text = constants.iter().fold(specialise::entry(source, self.entry), |text, c| {
-            specialise::constant(&text, c.name, &format!("{}u", c.value))
-        });
-        specialise::unroll(&text)
-    }
 }

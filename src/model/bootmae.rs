@@ -7,12 +7,14 @@
 
 use super::config::{ModelConfig, PixelTarget};
 use crate::{
-    graph::{Graph, Tensor, TensorType},
+    graph::{Graph, Tensor},
+    kernels::Form,
     nn::{Params, Scope, Tail, Tokens, decoder_block, encoder_block, layer_norm, linear, sincos},
-    ops::{AssembleTokens, Elementwise, FillMasked, Form, GatherRows, LayerNorm, MaskedMse, Patchify, Product},
+    ops::{AssembleTokens, Elementwise, FillMasked, GatherRows, LayerNorm, MaskedMse, Patchify, Product},
+    shape::TensorType,
 };
 
-/// The inputs of a step, by the names that [`crate::graph::Executor::write`] takes.
+/// The inputs of a step, by the names that [`crate::exec::Executor::write`] takes.
 pub mod inputs {
     /// Images `[batch, channels, height, width]`, normalised.
     pub const IMAGES: &str = "images";

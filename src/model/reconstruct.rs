@@ -4,9 +4,11 @@ use super::{Features, ModelConfig, config::PixelTarget, inputs, inventory, posit
 use crate::{
     device::{Device, Readback},
     error::Result,
-    graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions},
+    exec::{Arenas, Executor},
+    graph::Graph,
+    kernels::Tuning,
+    lower::{Fetch, Plan, PlanOptions},
     nn::{Layout, Params},
-    ops::Tuning,
 };
 
 const WEIGHTS: &str = "weights";

@@ -4,9 +4,11 @@ use super::{ModelConfig, inputs, position_tables, teach};
 use crate::{
     device::{Device, Readback},
     error::Result,
-    graph::{Arenas, Executor, Fetch, Graph, Plan, PlanOptions},
+    exec::{Arenas, Executor},
+    graph::Graph,
+    kernels::Tuning,
+    lower::{Fetch, Plan, PlanOptions},
     nn::{Layout, Params},
-    ops::Tuning,
 };
 
 /// The momentum encoder on a device, for one image at a time.

@@ -3,7 +3,8 @@
 use super::{Scope, Tokens, linear};
 use crate::{
     graph::Tensor,
-    ops::{Attention, AttentionBias, Form, Product},
+    kernels::Form,
+    ops::{Attention, AttentionBias, Product},
 };
 
 /// Self-attention; only tokens from `first_query` ask, so the result is `[batch, tokens - first_query, width]`.

@@ -3,7 +3,8 @@
 use super::Scope;
 use crate::{
     graph::Tensor,
-    ops::{Form, Gelu, LayerNorm, Product},
+    kernels::Form,
+    ops::{Gelu, LayerNorm, Product},
 };
 
 /// `x Wᵀ + b` with `weight [out, in]` and `bias [out]`.

@@ -3,8 +3,9 @@
 use std::{cell::RefCell, collections::HashMap};
 
 use crate::{
-    graph::{Graph, Place, Tensor, TensorType},
+    graph::{Graph, Place, Tensor},
     rng::{Rng, Stream},
+    shape::TensorType,
 };
 
 /// How a parameter starts.

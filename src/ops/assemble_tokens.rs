@@ -1,6 +1,6 @@
 //! Token sequences: class token and visible patches for the encoder, visible tokens and mask tokens for the decoders.
 
-use super::{Items, SliceRows, column_sum, prelude::*};
+use super::{SliceRows, column_sum, launch::Items, prelude::*};
 
 /// `y = [prefix; rest + position]`; inputs prefix `[batch, head, width]` or one shared token `[width]`, rest `[batch, tail,
 /// width]` or one shared token `[width]`, position `[batch, tail, width]` (no gradient).

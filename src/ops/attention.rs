@@ -1,6 +1,7 @@
 //! Multi-head softmax attention (Vaswani et al., 2017), self and cross, over fused projections.
 
-use super::{prelude::*, rows::Part};
+use super::prelude::*;
+use crate::kernels::variants::Part;
 
 /// Attention of every head. One input `qkv [batch, tokens, 3 inner]` attends to itself (columns q, k, v); two inputs
 /// `q [batch, queries, inner]` and `kv [batch, keys, 2 inner]` attend across. Columns are head-major. The second output
@@ -77,7 +78,7 @@ impl Attention {
     }
 
     /// Columns of a head, given the types of the inputs.
-    pub(crate) fn columns(&self, x: &[TensorType]) -> usize {
+    fn columns(&self, x: &[TensorType]) -> usize {
         let at = self.layout(x).expect("checked when recorded");
         self.head(&at)
     }
@@ -185,7 +186,7 @@ impl Op for Attention {
     }
 
     fn work(&self, x: &[TensorType]) -> Option<Work> {
-        Some(Work::Attention { op: *self, inputs: x.to_vec() })
+        Some(Work::Attention { heads: self.heads, first_query: self.first_query, inputs: x.to_vec() })
     }
 }
 

@@ -1,8 +1,6 @@
 //! Rounding to half precision. A pass records it, not models.
 
-use half::f16;
-
-use super::prelude::*;
+use super::{prelude::*, sample::to_half};
 
 /// The nearest value in half precision, of two equally near ones the even; infinity beyond ±65504.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +17,7 @@ impl Op for Cast {
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
-        vec![x[0].map(|v| f16::from_f32(v as f32).to_f64())]
+        vec![x[0].map(to_half)]
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {

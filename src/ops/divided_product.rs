@@ -1,6 +1,9 @@
 //! A weight gradient done as two operations, products of parts of its sums and their sum. A pass records them, not models.
 
-use super::{Product, Tile, column_sum, prelude::*};
+use std::{any::Any, rc::Rc};
+
+use super::{Product, column_sum, prelude::*};
+use crate::kernels::{Form, Tile};
 
 /// What the terms of a part are a multiple of: the depth of every tile in shared memory divides it, and the side of every
 /// block of a matrix unit.
@@ -62,6 +65,16 @@ impl Op for PartialProducts {
     }
 }
 
+/// The two operations that do the work of `op`, where it is a weight gradient whose tile asks for it: the first reads its
+/// inputs, the second the first one's output.
+pub(crate) fn split_k(op: &dyn Op, x: &[TensorType], tuning: &Tuning) -> Option<[Rc<dyn Op>; 2]> {
+    let product = *(op as &dyn Any).downcast_ref::<Product>().filter(|product| product.form == Form::Tn)?;
+    let e = product.extents(x).expect("checked when recorded");
+    let tile = tuning.product(product.form, [e.m, e.n, e.k], x[0].dtype);
+    let parts = tile.parts([e.m, e.n, e.k], column_sum::CHUNK)?;
+    Some([Rc::new(PartialProducts { product, tile, parts }), Rc::new(SumOfParts)])
+}
+
 /// The sum over the first axis of `[parts, m, n]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SumOfParts;
@@ -94,7 +107,6 @@ impl Op for SumOfParts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::Form;
 
     #[test]
     fn the_parts_add_up_to_the_whole() {
@@ -102,7 +114,7 @@ mod tests {
         let inputs = Sample::random(whole, &[&[600, 12], &[600, 8]]).values(1);
         let x: Vec<_> = inputs.iter().collect();
         let types: Vec<_> = inputs.iter().map(|a| TensorType::f32(&a.shape)).collect();
-        let [first, second] = whole.divide(&types, &Tuning::for_gpus()).expect("a long sum of few outputs");
+        let [first, second] = split_k(&whole, &types, &Tuning::for_gpus()).expect("a long sum of few outputs");
         let parts = first.eval(&x).remove(0);
         assert_eq!(first.infer(&types).unwrap(), [TensorType::f32(&parts.shape)]);
         assert_eq!(parts.shape, [2, 12, 8]);

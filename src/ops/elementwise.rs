@@ -1,5 +1,7 @@
 //! Sums and products of two tensors of one shape: residuals, gradients where paths meet, a loss times its weight.
 
+use std::ops::Add;
+
 use super::prelude::*;
 
 /// `y = a + b` or `y = a b`.
@@ -49,6 +51,14 @@ impl Op for Elementwise {
         };
         let params = kernels::elementwise::Params { len: x[0].len() as u32 };
         vec![dispatch(kernel, params, &[Slot::In(0), Slot::In(1), Slot::Out(0)], groups(x[0].len().div_ceil(4)))]
+    }
+}
+
+impl<'g> Add for Tensor<'g> {
+    type Output = Tensor<'g>;
+    #[track_caller]
+    fn add(self, other: Tensor<'g>) -> Tensor<'g> {
+        self.then(Elementwise::Add, &[other])
     }
 }
 

@@ -1,7 +1,7 @@
 //! Token sequences in which what stands at a masked patch is the same in every image, as it is where a decoder begins: a
 //! mask token and a position. What a layer makes of single tokens is then computed once a patch, not once an image.
 
-use super::{Items, prelude::*};
+use super::{launch::Items, prelude::*};
 
 /// Items that one invocation of [`FillMasked`] moves.
 const FOURS: usize = 4;

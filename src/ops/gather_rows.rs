@@ -1,6 +1,6 @@
 //! Rows of a table by index: visible and masked patches, and their positions.
 
-use super::{Items, prelude::*};
+use super::{launch::Items, prelude::*};
 
 /// `y[b, i] = table[b, order[b, first + i]]` for `count` rows; inputs table `[batch, rows, width]` (or `[rows, width]`,
 /// shared by all images) and order `[batch, n]`.

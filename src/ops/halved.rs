@@ -67,3 +67,10 @@ impl Op for Halved {
         self.op.work(x)
     }
 }
+
+impl Sample {
+    /// A sample of `op` with so many of its first outputs in half precision, on inputs that are if they are marked so.
+    pub fn halved(op: impl Op, outputs: usize, inputs: Vec<(TensorType, Content)>) -> Sample {
+        Sample::new(Halved::new(Rc::new(op), outputs), inputs)
+    }
+}

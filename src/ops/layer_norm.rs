@@ -2,11 +2,11 @@
 
 use std::{any::Any, rc::Rc};
 
-use super::{Elementwise, column_sum, grid, prelude::*};
+use super::{Elementwise, column_sum, launch::grid, prelude::*};
 use crate::kernels::{
-    layer_norm as invocation, layer_norm_fours_half_subgroup as fours_half, layer_norm_fours_subgroup as fours,
-    layer_norm_quads as quads, layer_norm_quads_half as quads_half, layer_norm_workgroup as workgroup,
-    layer_norm_workgroup_half as workgroup_half,
+    NormRows, layer_norm as invocation, layer_norm_fours_half_subgroup as fours_half,
+    layer_norm_fours_subgroup as fours, layer_norm_quads as quads, layer_norm_quads_half as quads_half,
+    layer_norm_workgroup as workgroup, layer_norm_workgroup_half as workgroup_half,
 };
 
 /// `y = (x - mean) / sqrt(variance + eps) * gain + bias` over the last axis; inputs x, or x, gain and bias. The second
@@ -26,35 +26,6 @@ pub struct LayerNormBackward {
     norm: LayerNorm,
     /// Whether `dx` is added to one more input, the last. Recorded by the fusion pass, not by models.
     adds: bool,
-}
-
-/// How layer normalisation shares its rows among invocations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NormRows {
-    /// An invocation takes a row: no barriers.
-    Invocation,
-    /// As `Invocation`, loading four values at once, this many rows a workgroup. Rows whose length is no multiple of 4 are
-    /// left to `Invocation`.
-    Quads(u32),
-    /// A workgroup of this many invocations, a power of two, takes a row, four values a load. Rows whose length is no
-    /// multiple of 4 are left to `Invocation`.
-    Workgroup(u32),
-    /// A subgroup of this many invocations takes chunks of rows and loads values in fours; needs 64-bit integers. Rows
-    /// whose length is no multiple of 4 or beyond [`HELD_COLS`] are left to `Invocation`.
-    Fours(u32),
-}
-
-/// The longest row of [`NormRows::Fours`]: its values are held in registers.
-const HELD_COLS: usize = 2048;
-
-impl NormRows {
-    fn fitting(self, cols: usize) -> NormRows {
-        match self {
-            NormRows::Fours(_) if !cols.is_multiple_of(4) || cols > HELD_COLS => NormRows::Invocation,
-            NormRows::Quads(_) | NormRows::Workgroup(_) if !cols.is_multiple_of(4) => NormRows::Invocation,
-            rows => rows,
-        }
-    }
 }
 
 impl LayerNorm {
@@ -145,7 +116,7 @@ impl Op for LayerNorm {
     }
 
     fn work(&self, x: &[TensorType]) -> Option<Work> {
-        (x.len() == 3).then(|| Work::LayerNorm { op: *self, input: x[0].clone() })
+        (x.len() == 3).then(|| Work::LayerNorm { input: x[0].clone() })
     }
 
     fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {

@@ -1,6 +1,7 @@
 //! The weighted squared error over masked patches.
 
-use super::{NormRows, grid, prelude::*};
+use super::{launch::grid, prelude::*};
+use crate::kernels::NormRows;
 
 /// `loss [1] = mean over rows of weight * mean over columns of (x - target)^2`; inputs x, target and weight (one a row).
 /// Over masked rows alone this is the published loss: the mean over all patches divided by the share that is masked.

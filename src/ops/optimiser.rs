@@ -3,7 +3,11 @@
 
 use std::{any::Any, rc::Rc};
 
-use super::{GROUP, column_sum, grid, prelude::*};
+use super::{
+    column_sum,
+    launch::{GROUP, grid},
+    prelude::*,
+};
 
 /// Values that one invocation of [`SquareSum`] adds up.
 const CHUNK: usize = 256;

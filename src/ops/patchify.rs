@@ -1,6 +1,6 @@
 //! Images as rows of patches, the input of the patch embedding and the pixel decoder's target.
 
-use super::{Items, prelude::*};
+use super::{launch::Items, prelude::*};
 
 /// `[batch, channels, height, width]` to `[batch, patches, channels * patch * patch]`, patches in raster order, each
 /// listing channels, rows, columns. Images carry no gradient.

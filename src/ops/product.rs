@@ -2,48 +2,17 @@
 
 use std::{any::Any, rc::Rc};
 
-use super::{
-    Elementwise, Gelu, GeluAndSlope, TimesSlope, column_sum,
-    divided_product::{PartialProducts, SumOfParts},
-    prelude::*,
-    tile::Tile,
-};
+use super::{Elementwise, Gelu, GeluAndSlope, TimesSlope, column_sum, prelude::*};
+use crate::kernels::{Epilogue, Form, Tile};
 
 /// Values of an operand that stay in a processor's own cache while a product reads them.
 const CACHED: usize = 1 << 18;
-
-/// Which sides of the product are read along their rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Form {
-    /// `y[.., n] = sum_k a[.., k] b[n, k]`: a linear layer with weights `[out, in]`.
-    Nt,
-    /// `y[.., n] = sum_k a[.., k] b[k, n]`: the gradient of its input.
-    Nn,
-    /// `y[m, n] = sum_r a[r, m] b[r, n]` over all rows r: the gradient of its weights.
-    Tn,
-}
 
 /// A matrix product; inputs a, b and for `Nt` and `Nn` optionally a bias of which each element covers a run of columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Product {
     /// The form.
     pub form: Form,
-}
-
-/// What a product does to each of its sums (bias included) before it stores them, or beside, so that no operation has to read
-/// them, or an operand, again. Recorded by the fusion passes, not by models.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Epilogue {
-    /// Adds the last input.
-    Add,
-    /// Stores the GELU.
-    Gelu,
-    /// Stores the GELU, and its slope as a second output.
-    GeluAndSlope,
-    /// Multiplies by the last input, a slope of GELU.
-    TimesSlope,
-    /// Sums each column of a weight gradient's first operand, a second output `[1, m]`: the gradient of the bias.
-    ColumnSums,
 }
 
 /// A [`Product`] and its [`Epilogue`]; inputs a, b, the bias if there is one, and what the epilogue reads.
@@ -158,16 +127,6 @@ impl Op for Product {
         Some(Rc::new(FusedProduct { product: *self, epilogue }))
     }
 
-    fn divide(&self, x: &[TensorType], tuning: &Tuning) -> Option<[Rc<dyn Op>; 2]> {
-        let e = self.extents(x).expect("checked when recorded");
-        if self.form != Form::Tn {
-            return None;
-        }
-        let tile = tuning.product(self.form, [e.m, e.n, e.k], x[0].dtype);
-        let parts = tile.parts([e.m, e.n, e.k])?;
-        Some([Rc::new(PartialProducts { product: *self, tile, parts }), Rc::new(SumOfParts)])
-    }
-
     fn halves(&self, operand: usize, _: &[TensorType], _: &Tuning) -> Halves {
         if operand < 2 { Halves::Wanted } else { Halves::Never }
     }
@@ -255,22 +214,6 @@ impl Product {
             return vec![product, column_sum::at_once(&x[0])];
         }
         vec![product]
-    }
-}
-
-impl Epilogue {
-    fn has_extra(self) -> bool {
-        matches!(self, Epilogue::Add | Epilogue::TimesSlope)
-    }
-
-    /// The shaders' `EPILOGUE`.
-    fn code(self) -> u32 {
-        match self {
-            Epilogue::Add => 1,
-            Epilogue::Gelu => 2,
-            Epilogue::TimesSlope => 3,
-            Epilogue::GeluAndSlope | Epilogue::ColumnSums => 0,
-        }
     }
 }
 

@@ -34,6 +34,14 @@ impl Op for Reshape {
     }
 }
 
+impl<'g> Tensor<'g> {
+    /// The same elements under another shape; nothing is copied.
+    #[track_caller]
+    pub fn reshape(self, shape: &[usize]) -> Tensor<'g> {
+        if self.shape() == shape { self } else { self.then(Reshape(shape.to_vec()), &[]) }
+    }
+}
+
 pub(super) fn samples() -> Vec<Sample> {
     vec![Sample::random(Reshape(vec![3, 10]), &[&[2, 5, 3]])]
 }

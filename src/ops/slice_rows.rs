@@ -1,6 +1,6 @@
 //! A run of tokens of every image.
 
-use super::{Items, prelude::*};
+use super::{launch::Items, prelude::*};
 
 /// Tokens `first .. first + count` of `[batch, tokens, width]`.
 #[derive(Debug, Clone, Copy)]

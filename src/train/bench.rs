@@ -10,9 +10,10 @@ use super::{
 use crate::{
     device::Device,
     error::Result,
-    graph::{Precision, Recompute},
+    kernels::{Tuning, Work},
+    lower::{Precision, Recompute},
     model::{ModelConfig, masking},
-    ops::{Settings, Tuning, Work},
+    ops::Settings,
     rng::{Rng, Stream},
 };
 

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::Passes;
 use crate::error::{Error, Result};
-use crate::graph::{Precision, Recompute};
+use crate::lower::{Precision, Recompute};
 use crate::model::config::ModelConfig;
 
 pub use layers::{resolve, resolve_over, resolve_settings};
@@ -76,6 +75,19 @@ pub struct TrainingConfig {
     pub keep_checkpoints: usize,
     /// Steps between two pictures of a reconstruction; 0 draws none.
     pub sample_every_steps: u64,
+}
+
+/// How a batch passes through the network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Passes {
+    /// Images of an update.
+    pub batch: usize,
+    /// Passes that they are divided into.
+    pub micro_batches: usize,
+    /// What the backward passes compute again.
+    pub recompute: Recompute,
+    /// In what precision products read their operands.
+    pub precision: Precision,
 }
 
 /// The decay of the teacher's moving average over the run. In a file: `ema = "scaled"` or

@@ -5,14 +5,15 @@ use serde::Serialize;
 
 use super::{
     TrainerOptions,
+    config::Passes,
     trainer::{self, PlannedStep},
 };
 use crate::{
     device::Device,
     error::{Error, Result},
-    graph::{Precision, Recompute, check_limits},
+    exec::check_limits,
+    kernels::Tuning,
     model::ModelConfig,
-    ops::Tuning,
 };
 
 /// The share of an adapter's memory that a run may plan for; the rest is left to the system, drivers and staging.
@@ -59,19 +60,6 @@ pub struct Fit {
 /// neither is known.
 pub fn usable_bytes(device: &Device, limit: Option<u64>) -> Option<u64> {
     limit.or_else(|| device.adapter().memory_bytes.map(|bytes| (bytes as f64 * USABLE) as u64))
-}
-
-/// How a batch passes through the network.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Passes {
-    /// Images of an update.
-    pub batch: usize,
-    /// Passes that they are divided into.
-    pub micro_batches: usize,
-    /// What the backward passes compute again.
-    pub recompute: Recompute,
-    /// In what precision products read their operands.
-    pub precision: Precision,
 }
 
 impl Passes {
@@ -134,7 +122,10 @@ pub fn mib(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::PRESETS;
+    use crate::{
+        lower::{Precision, Recompute},
+        model::config::PRESETS,
+    };
 
     #[test]
     fn one_image_of_any_preset_keeps_every_dispatch_short() {

@@ -18,7 +18,7 @@ use crate::{
     data::Source,
     device::Device,
     error::{Error, Result},
-    ops::Tuning,
+    kernels::Tuning,
 };
 
 /// A run about to start or to go on.

@@ -9,8 +9,11 @@ use super::{Clock, tune::best_run};
 use crate::{
     device::Device,
     error::Result,
-    graph::{self, Arenas, Executor, Fetch, Graph, Plan, PlanOptions, Planned, Span, TensorType},
+    exec::{self, Arenas, Executor, Span},
+    graph::Graph,
+    lower::{Fetch, Plan, PlanOptions, Planned},
     ops::Copy,
+    shape::TensorType,
 };
 
 /// Bytes that one copy reads, and as many it writes: more than the caches of GPUs hold.
@@ -69,7 +72,7 @@ pub struct Best {
 
 /// Runs plans once with a pass per dispatch; nothing without timestamps.
 pub async fn time_dispatches(device: &Device, plans: &[&Executor]) -> Result<Option<Vec<Timed>>> {
-    let Some(spans) = graph::profile(device, plans).await? else { return Ok(None) };
+    let Some(spans) = exec::profile(device, plans).await? else { return Ok(None) };
     let dispatches = plans.iter().flat_map(|executor| &executor.plan().dispatches);
     Ok(Some(dispatches.zip(spans.into_iter().flatten()).map(|(planned, span)| timed(planned, span)).collect()))
 }
@@ -144,7 +147,7 @@ pub async fn copy_rate(device: &Device, clock: Clock<'_>) -> Result<f64> {
     let plan = Plan::new(&graph, &[Fetch::new("corner", corner)], &PlanOptions::default());
     let executor = Executor::new(device, plan, &Arenas::default()).await?;
     let mut best = best_run(device, &executor, "corner", 1, f64::INFINITY, clock).await? / COPIES as f64;
-    if let Some(plans) = graph::profile(device, &[&executor]).await? {
+    if let Some(plans) = exec::profile(device, &[&executor]).await? {
         let durations = plans[0][..COPIES].iter().map(|span| span.end - span.begin);
         best = durations.filter(|seconds| *seconds > 0.0).fold(best, f64::min);
     }
@@ -212,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_product_counts_its_operands_once_and_an_update_in_place_twice() {
-        use crate::ops::{Accumulate, Form, Product};
+        use crate::{
+            kernels::Form,
+            ops::{Accumulate, Product},
+        };
         let graph = Graph::new();
         let input = |name: &str, shape: &[usize]| graph.input(name, TensorType::f32(shape));
         let product = Product::of(Form::Nt, input("a", &[8, 4]), input("b", &[2, 4]));

@@ -8,13 +8,14 @@ use super::snapshot::{LOSS_SCALE, MODEL, MOMENT1, MOMENT2, NamedTensor, TEACHER,
 use crate::{
     device::{Device, EIGHT_VALUES, Readback},
     error::Result,
-    graph::{
-        Arenas, Executor, Fetch, Graph, Place, Plan, PlanOptions, Precision, Recompute, Submits, Tensor, TensorType,
-        gradients,
-    },
+    exec::{Arenas, Executor, Submits},
+    graph::{Graph, Place, Tensor, gradients},
+    kernels::{Tuning, Work},
+    lower::{Fetch, Plan, PlanOptions, Precision, Recompute},
     model::{ModelConfig, Reconstructor, Teacher, inputs, inventory, of_decoder, position_tables, record},
     nn::{Layout, Params},
-    ops::{Accumulate, AdamW, Elementwise, Ema, LossScale, Settings, Tuning, Work, added, column_sum, health},
+    ops::{Accumulate, AdamW, Elementwise, Ema, LossScale, Settings, added, column_sum, health},
+    shape::TensorType,
 };
 
 /// The trainable weights.

@@ -20,8 +20,9 @@ use crate::{
     data::{Batch, Loader, LoaderOptions, Source},
     device::Device,
     error::{Error, Result},
+    kernels::Tuning,
     model::masking,
-    ops::{Settings, Tuning},
+    ops::Settings,
     rng::{Rng, Stream},
 };
 
@@ -433,7 +434,7 @@ fn resident_bytes() -> Option<u64> {
 mod tests {
     use super::*;
     use crate::{
-        ops::{NormRows, Rows, Tile},
+        kernels::{NormRows, Rows, Tile},
         train::snapshot,
     };
 

@@ -12,9 +12,10 @@ use super::{
 use crate::{
     device::Device,
     error::{Error, Result},
-    graph::Precision,
+    kernels::Tuning,
+    lower::Precision,
     model::{ModelConfig, inventory, masking},
-    ops::{Settings, Tuning},
+    ops::Settings,
 };
 
 /// The worst error of a group of tensors, and whether it is within the group's bar.

@@ -13,8 +13,8 @@ use crate::{
     data::{self, Source, augment::resize_centre},
     device::{Device, DeviceOptions},
     error::Error,
+    kernels::Tuning,
     model::{Reconstructor, Teacher, masking},
-    ops::Tuning,
     rng::{Rng, Stream},
     train::{
         checkpoint::{self, Bundle, Model},

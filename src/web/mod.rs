@@ -17,11 +17,13 @@ use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
 
 use crate::{
+    check::self_test,
     device::{AdapterSummary, Device, DeviceOptions, adapters},
     error::Error,
-    graph::Precision,
+    kernels::Tuning,
+    lower::Precision,
     model::ModelConfig,
-    ops::{Tuning, samples, self_test},
+    ops::samples,
     train::{
         TrainerOptions, bench,
         config::RunConfig,

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bootmae::{
     device::{Device, DeviceOptions, adapters},
-    ops::Tuning,
+    kernels::Tuning,
 };
 
 /// Runs `test` on every adapter of this machine, with checked and with trusted shader modules, naming each. Fails when

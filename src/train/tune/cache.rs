@@ -12,7 +12,7 @@ use crate::{
     device::Device,
     error::{Error, Result},
     kernels,
-    ops::{Variant, Work},
+    kernels::{Variant, Work},
     train::durable::write_atomically,
 };
 
@@ -86,8 +86,8 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::{
-        graph::DType,
-        ops::{Form, Tile},
+        kernels::{Form, Tile},
+        shape::DType,
     };
 
     const PLAIN: Variant = Variant::Product(Tile::Plain);

@@ -4,7 +4,7 @@ use super::{Clock, HOPELESS, fastest, subject::Subject};
 use crate::{
     device::Device,
     error::Result,
-    ops::{Tuning, Variant, Work},
+    kernels::{Tuning, Variant, Work},
 };
 
 /// Every candidate's rate for one computation of a step, beside the chosen one's.

@@ -5,11 +5,15 @@ use std::rc::Rc;
 use crate::{
     device::Device,
     error::Result,
-    graph::{Arenas, Array, DType, Executor, Fetch, Graph, Place, Plan, PlanOptions, Tensor, TensorType, gradients},
+    exec::{Arenas, Executor},
+    graph::{Array, Graph, Place, Tensor, gradients},
+    kernels::{Form, Rows, Tuning, Variant, Work, inner},
+    lower::{Fetch, Plan, PlanOptions},
     ops::{
-        Attention, AttentionBackward, Form, Halved, Product, Rows, SliceVector, Tuning, Variant, Work,
-        self_test::{self, normalised_square_error},
+        Attention, AttentionBackward, Halved, LayerNorm, Product, SliceVector,
+        agreement::{self, normalised_square_error},
     },
+    shape::{DType, TensorType},
     train::Clock,
 };
 
@@ -34,7 +38,7 @@ pub(super) fn agree(got: &[Vec<f32>], want: &[Vec<f32>], (work, variant): (&Work
     let attention = if let Variant::Attention(rows) = variant { Some(rows) } else { None };
     got.iter().zip(want).all(|(got, want)| {
         let want: Vec<f64> = want.iter().map(|v| f64::from(*v)).collect();
-        normalised_square_error(got, &want) <= self_test::tolerance(results(work), attention)
+        normalised_square_error(got, &want) <= agreement::tolerance(results(work), attention)
     })
 }
 
@@ -67,21 +71,18 @@ pub(super) fn sample(work: &Work) -> Work {
             let [m, n, k] = *shape;
             Work::Product { form: *form, shape: [odd(m, 129), odd(n, 77), odd(k, 45)], operands: *operands }
         }
-        Work::Attention { op, inputs } => {
+        Work::Attention { heads, first_query, inputs } => {
             // Every variant takes halves in fours.
             let unit = if inputs[0].dtype == DType::F16 { 4 } else { 1 };
-            let head = op.columns(inputs);
-            let width = |ty: &TensorType| ty.cols() / (op.heads * head) * head.next_multiple_of(unit);
+            let inner = inner(inputs);
+            let width = |ty: &TensorType| ty.cols() / inner * (inner / heads).next_multiple_of(unit);
             let tokens = [19, 37];
             let small =
                 |(ty, tokens): (&TensorType, usize)| TensorType { shape: vec![2, tokens, width(ty)], dtype: ty.dtype };
-            let first_query = op.first_query.min(3);
-            Work::Attention {
-                op: Attention { heads: 1, first_query },
-                inputs: inputs.iter().zip(tokens).map(small).collect(),
-            }
+            let inputs = inputs.iter().zip(tokens).map(small).collect();
+            Work::Attention { heads: 1, first_query: (*first_query).min(3), inputs }
         }
-        Work::LayerNorm { op, input } => Work::LayerNorm { op: *op, input: TensorType::f32(&[67, input.cols()]) },
+        Work::LayerNorm { input } => Work::LayerNorm { input: TensorType::f32(&[67, input.cols()]) },
     }
 }
 
@@ -94,16 +95,16 @@ fn cut(work: &Work, flops: f64) -> Work {
             let m = if share == 1.0 { *m } else { rows.max(ROWS).min(*m) };
             Work::Product { form: *form, shape: [m, *n, *k], operands: *operands }
         }
-        Work::Attention { op, inputs } => {
+        Work::Attention { heads, first_query, inputs } => {
             let fewer = |ty: &TensorType| {
                 let batch = (ty.shape[0] as f64 * share) as usize;
                 TensorType { shape: [&[batch.max(1)], &ty.shape[1..]].concat(), dtype: ty.dtype }
             };
-            Work::Attention { op: *op, inputs: inputs.iter().map(fewer).collect() }
+            Work::Attention { heads: *heads, first_query: *first_query, inputs: inputs.iter().map(fewer).collect() }
         }
-        Work::LayerNorm { op, input } => {
+        Work::LayerNorm { input } => {
             let rows = (input.rows() as f64 * share) as usize;
-            Work::LayerNorm { op: *op, input: TensorType::f32(&[rows.max(1), input.cols()]) }
+            Work::LayerNorm { input: TensorType::f32(&[rows.max(1), input.cols()]) }
         }
     }
 }
@@ -144,7 +145,7 @@ impl Subject {
             arenas.add(device, ARENA, shard, ty.bytes())?;
             let pattern = (0..ty.len().min(PATTERN)).map(|i| f64::from(((i + 97 * shard) % 251) as f32 / 251.0 - 0.5));
             let pattern = Array { shape: Vec::new(), data: pattern.collect() };
-            let mut bytes = self_test::bytes(ty, &pattern);
+            let mut bytes = agreement::bytes(ty, &pattern);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
             let end = ty.bytes().next_multiple_of(4);
             for at in (0..end).step_by(bytes.len()) {
@@ -242,13 +243,12 @@ fn inputs(work: &Work) -> Vec<TensorType> {
             };
             shapes.map(|shape| TensorType { shape: shape.to_vec(), dtype: *operands }).to_vec()
         }
-        Work::Attention { op, inputs } => {
-            let inner = if inputs.len() == 1 { inputs[0].cols() / 3 } else { inputs[0].cols() };
-            let shape = vec![inputs[0].shape[0], inputs[0].shape[1] - op.first_query, inner];
+        Work::Attention { first_query, inputs, .. } => {
+            let shape = vec![inputs[0].shape[0], inputs[0].shape[1] - first_query, inner(inputs)];
             let dy = TensorType { shape, dtype: inputs[0].dtype };
             inputs.iter().cloned().chain([dy]).collect()
         }
-        Work::LayerNorm { input, .. } => {
+        Work::LayerNorm { input } => {
             let affine = TensorType::f32(&[input.cols()]);
             vec![input.clone(), affine.clone(), affine, input.clone()]
         }
@@ -261,19 +261,20 @@ fn record<'g>(graph: &'g Graph, work: &Work) -> Vec<Tensor<'g>> {
     let x: Vec<_> = inputs(work).into_iter().enumerate().map(input).collect();
     match work {
         Work::Product { form, .. } => vec![x[0].then(Product { form: *form }, &x[1..])],
-        Work::Attention { op, inputs } => {
+        Work::Attention { heads, first_query, inputs } => {
+            let op = Attention { heads: *heads, first_query: *first_query };
             let (dy, x) = (x[inputs.len()], &x[..inputs.len()]);
             if inputs[0].dtype == DType::F16 {
-                let y = graph.apply(Halved::new(Rc::new(*op), 1), x);
+                let y = graph.apply(Halved::new(Rc::new(op), 1), x);
                 let all = [&[y[0], y[1], dy], x].concat();
-                let d = graph.apply(Halved::new(Rc::new(AttentionBackward(*op)), x.len()), &all);
+                let d = graph.apply(Halved::new(Rc::new(AttentionBackward(op)), x.len()), &all);
                 return d[..x.len()].iter().copied().chain([y[0]]).collect();
             }
-            let y = x[0].then(*op, &x[1..]);
+            let y = x[0].then(op, &x[1..]);
             gradients(y, dy, x).into_iter().chain([y]).collect()
         }
-        Work::LayerNorm { op, .. } => {
-            let y = x[0].then(*op, &x[1..3]);
+        Work::LayerNorm { .. } => {
+            let y = x[0].then(LayerNorm { eps: 1e-6, unbiased: false }, &x[1..3]);
             gradients(y, x[3], &x[..3]).into_iter().chain([y]).collect()
         }
     }
@@ -294,8 +295,7 @@ mod tests {
         assert_eq!(cut(&work, work.flops() / 2.0), product(Form::Nn, 1024, 768, 192));
         assert_eq!(cut(&work, 1.0), product(Form::Nn, 64, 768, 192));
         assert_eq!(cut(&product(Form::Nn, 9, 768, 192), 1.0), product(Form::Nn, 9, 768, 192));
-        let op = Attention { heads: 2, first_query: 0 };
-        let batch = |n| Work::Attention { op, inputs: vec![TensorType::f32(&[n, 65, 96])] };
+        let batch = |n| Work::Attention { heads: 2, first_query: 0, inputs: vec![TensorType::f32(&[n, 65, 96])] };
         assert_eq!(cut(&batch(8), batch(8).flops() / 4.0), batch(2));
         assert_eq!(cut(&batch(8), 1.0), batch(1));
     }

@@ -2,59 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
     rc::Rc,
-    str::FromStr,
 };
 
-use serde::{Deserialize, Serialize};
+use super::storage::number;
+use crate::{
+    graph::{Halves, Node, Origin, Recorded, Value, ValueId},
+    kernels::Tuning,
+    ops::{Cast, Halved},
+    shape::{DType, TensorType},
+};
 
-use super::{DType, Node, Origin, Recorded, TensorType, Value, ValueId, passes::number};
-use crate::ops::{Cast, Halved, Tuning};
-
-/// In what precision products read their operands, and with them what lies between products in a block. Everything else
-/// is f32 either way: sums, statistics, softmax, the residual stream, losses, the weights themselves, the optimiser's moments
-/// and the teacher's weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// Single precision.
-    #[default]
-    F32,
-    /// Half precision, to which weights and activations are rounded for products.
-    F16,
-}
-
-const NAMES: [(&str, Precision); 2] = [("f32", Precision::F32), ("f16", Precision::F16)];
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, _) = NAMES.iter().find(|(_, held)| held == self).expect("every case has a name");
-        f.write_str(name)
-    }
-}
-
-impl FromStr for Precision {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Precision, String> {
-        let found = NAMES.iter().find(|(name, _)| *name == text);
-        found.map(|(_, held)| *held).ok_or_else(|| format!("`{text}` is none of f32 and f16"))
-    }
-}
-
-/// How an operation reads an input where half precision is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Halves {
-    /// As f32.
-    Never,
-    /// As halves, if it is stored as halves anyway.
-    Willing,
-    /// As halves.
-    Wanted,
-}
-
-/// Gives operations [what they want](super::Op::halves) in half precision. A value whose readers all take halves is stored
+/// Gives operations [what they want](crate::graph::Op::halves) in half precision. A value whose readers all take halves is stored
 /// so by the operation that makes it, if that can; others are rounded once, before the first that reads the halves.
 /// `wanted` are the values that must stay.
 pub(super) fn halve(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId], tuning: &Tuning) {
@@ -154,8 +113,10 @@ impl Pass<'_> {
 mod tests {
     use super::*;
     use crate::{
-        graph::{Fetch, Graph, Plan, PlanOptions, gradients},
-        ops::{Form, Gelu, LayerNorm, Product},
+        graph::{Graph, gradients},
+        kernels::Form,
+        lower::{Fetch, Plan, PlanOptions, Precision},
+        ops::{Gelu, LayerNorm, Product},
     };
 
     fn plan(precision: Precision) -> Plan {
@@ -201,13 +162,5 @@ mod tests {
         assert_eq!(of("product_nt+add"), ["product_workgroup_half"], "the residual stream stays f32");
         assert_eq!(of("product_nn+gelu_backward"), ["product_workgroup_halves"]);
         assert_eq!(of("layer_norm_backward+add")[0], "layer_norm_workgroup_half", "a slope between products");
-    }
-
-    #[test]
-    fn names_are_read_as_they_are_written() {
-        for (name, precision) in NAMES {
-            assert_eq!((precision.to_string().as_str(), name.parse()), (name, Ok(precision)));
-        }
-        assert!("bf16".parse::<Precision>().unwrap_err().contains("f32 and f16"));
     }
 }

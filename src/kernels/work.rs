@@ -1,18 +1,23 @@
-//! What a plan computes with kernels that have variants, and which of these are worth measuring for it.
+//! What a plan computes with kernels that have variants.
 
 use std::fmt;
 
 use super::{
-    Attention, Form, LayerNorm, Product, Rows, Tile, Variant, candidates, norm_candidates, row_candidates,
-    tuning::{ATTENTION, Class, LAYER_NORM, gradient_tile},
+    class::Class,
+    variants::{Form, Variant},
 };
-use crate::{
-    device::Device,
-    graph::{DType, Op, TensorType},
-};
+use crate::shape::{DType, TensorType};
 
 /// Floating-point operations of layer normalisation per element, about: 7 forward, 15 backward.
 const NORM_FLOPS: f64 = 22.0;
+
+/// Attention by [`place`].
+pub(crate) const ATTENTION: [&str; 2] = ["attention", "attention f16"];
+pub(crate) const LAYER_NORM: &str = "layer_norm";
+/// Where what holds for values of a type stands among two.
+pub(crate) fn place(dtype: DType) -> usize {
+    usize::from(dtype == DType::F16)
+}
 
 /// What a plan computes with a kernel that has variants.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,15 +33,15 @@ pub enum Work {
     },
     /// Attention, forward and backward.
     Attention {
-        /// The operation.
-        op: Attention,
+        /// Number of heads.
+        heads: usize,
+        /// Self-attention only: first row that asks.
+        first_query: usize,
         /// Types of its inputs.
         inputs: Vec<TensorType>,
     },
     /// Layer normalisation with gain and bias, forward and backward.
     LayerNorm {
-        /// The operation.
-        op: LayerNorm,
         /// The type of its first input.
         input: TensorType,
     },
@@ -70,8 +75,12 @@ impl Work {
     pub fn flops(&self) -> f64 {
         match self {
             Work::Product { shape: [m, n, k], .. } => 2.0 * *m as f64 * *n as f64 * *k as f64,
-            Work::Attention { op, inputs } => 3.0 * op.flops(inputs, &[]),
-            Work::LayerNorm { input, .. } => NORM_FLOPS * input.len() as f64,
+            Work::Attention { first_query, inputs, .. } => {
+                let (queries, keys) = (&inputs[0], &inputs[inputs.len() - 1]);
+                let asked = queries.shape[0] * (queries.shape[1] - first_query);
+                3.0 * 4.0 * (asked * keys.shape[1] * inner(inputs)) as f64
+            }
+            Work::LayerNorm { input } => NORM_FLOPS * input.len() as f64,
         }
     }
 
@@ -85,27 +94,6 @@ impl Work {
             _ => None,
         }
     }
-
-    /// The variants worth measuring on a device, the most promising first: time may run out.
-    pub fn candidates(&self, device: &Device) -> Vec<Variant> {
-        let mut variants: Vec<_> = match self {
-            Work::Product { form, shape, operands } => {
-                let fits = |tile: &Tile| match tile {
-                    Tile::Fours { lanes, .. } if (*tile == gradient_tile(*lanes)) != (*form == Form::Tn) => false,
-                    tile => tile.fitting(*form, *shape).of(*operands) == *tile,
-                };
-                candidates(device).into_iter().filter(fits).map(Variant::Product).collect()
-            }
-            Work::Attention { op, inputs } => {
-                let dtype = inputs[0].dtype;
-                let takes = |rows: &Rows| dtype == DType::F32 || rows.takes_halves(op.columns(inputs));
-                row_candidates(device, dtype).into_iter().filter(takes).map(Variant::Attention).collect()
-            }
-            Work::LayerNorm { .. } => norm_candidates(device).into_iter().map(Variant::LayerNorm).collect(),
-        };
-        variants.reverse();
-        variants
-    }
 }
 
 impl fmt::Display for Work {
@@ -113,18 +101,23 @@ impl fmt::Display for Work {
         match self {
             Work::Product { form, shape: [m, n, k], operands } => {
                 let operands = if *operands == DType::F16 { " f16" } else { "" };
-                write!(f, "{} {m}x{n}x{k}{operands}", Product { form: *form }.name())
+                write!(f, "{} {m}x{n}x{k}{operands}", form.name())
             }
-            Work::Attention { op, inputs } => {
+            Work::Attention { heads, inputs, .. } => {
                 let shapes: Vec<_> = inputs
                     .iter()
                     .map(|ty| ty.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"))
                     .collect();
                 let name = ATTENTION[0];
                 let values = if inputs[0].dtype == DType::F16 { " f16" } else { "" };
-                write!(f, "{name} {} of {} heads{values}", shapes.join(" by "), op.heads)
+                write!(f, "{name} {} of {heads} heads{values}", shapes.join(" by "))
             }
-            Work::LayerNorm { input, .. } => write!(f, "{LAYER_NORM} {}x{}", input.rows(), input.cols()),
+            Work::LayerNorm { input } => write!(f, "{LAYER_NORM} {}x{}", input.rows(), input.cols()),
         }
     }
+}
+
+/// Columns of all heads together, given the types of attention's inputs.
+pub(crate) fn inner(inputs: &[TensorType]) -> usize {
+    if inputs.len() == 1 { inputs[0].cols() / 3 } else { inputs[0].cols() }
 }

@@ -1,6 +1,8 @@
-//! Shapes, element types and the f64 arrays of the oracle.
+//! Shapes and element types of tensors, and the precision of a computation.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
 
 /// The element type of a tensor on the GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +96,37 @@ impl fmt::Display for TensorType {
     }
 }
 
+/// In what precision products read their operands, and with them what lies between products in a block. Everything else
+/// is f32 either way: sums, statistics, softmax, the residual stream, losses, the weights themselves, the optimiser's moments
+/// and the teacher's weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Half precision, to which weights and activations are rounded for products.
+    F16,
+}
+
+const NAMES: [(&str, Precision); 2] = [("f32", Precision::F32), ("f16", Precision::F16)];
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, _) = NAMES.iter().find(|(_, held)| held == self).expect("every case has a name");
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Precision, String> {
+        let found = NAMES.iter().find(|(name, _)| *name == text);
+        found.map(|(_, held)| *held).ok_or_else(|| format!("`{text}` is none of f32 and f16"))
+    }
+}
+
 /// Why shapes do not fit an operation.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -104,61 +137,20 @@ pub struct ShapeError(pub String);
 macro_rules! ensure_shape {
     ($condition:expr, $($message:tt)+) => {
         if !$condition {
-            return Err($crate::graph::ShapeError(format!($($message)+)));
+            return Err($crate::shape::ShapeError(format!($($message)+)));
         }
     };
 }
 
-/// A value of the oracle: f64, row-major. Indices are held as exact integers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Array {
-    /// Extents, slowest axis first.
-    pub shape: Vec<usize>,
-    /// Elements, last axis fastest.
-    pub data: Vec<f64>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Array {
-    /// An array of this shape and these elements.
-    pub fn new(shape: &[usize], data: Vec<f64>) -> Array {
-        assert_eq!(shape.iter().product::<usize>(), data.len(), "array of shape {shape:?}");
-        Array { shape: shape.to_vec(), data }
-    }
-
-    /// An array of zeros.
-    pub fn zeros(shape: &[usize]) -> Array {
-        Array { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] }
-    }
-
-    /// An array from f32 values.
-    pub fn from_f32(shape: &[usize], values: &[f32]) -> Array {
-        Array::new(shape, values.iter().map(|v| f64::from(*v)).collect())
-    }
-
-    /// Extent of the last axis, 1 for a scalar.
-    pub fn cols(&self) -> usize {
-        self.shape.last().copied().unwrap_or(1)
-    }
-
-    /// Product of all extents but the last.
-    pub fn rows(&self) -> usize {
-        self.data.len() / self.cols().max(1)
-    }
-
-    /// Row `i` of the array seen as a matrix over its last axis.
-    pub fn row(&self, i: usize) -> &[f64] {
-        let cols = self.cols();
-        &self.data[i * cols..(i + 1) * cols]
-    }
-
-    /// Row `i`, to write to.
-    pub fn row_mut(&mut self, i: usize) -> &mut [f64] {
-        let cols = self.cols();
-        &mut self.data[i * cols..(i + 1) * cols]
-    }
-
-    /// The same elements under a function.
-    pub fn map(&self, f: impl Fn(f64) -> f64) -> Array {
-        Array { shape: self.shape.clone(), data: self.data.iter().map(|v| f(*v)).collect() }
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for (name, precision) in NAMES {
+            assert_eq!((precision.to_string().as_str(), name.parse()), (name, Ok(precision)));
+        }
+        assert!("bf16".parse::<Precision>().unwrap_err().contains("f32 and f16"));
     }
 }

@@ -1,11 +1,14 @@
 //! The kernel variants of attention: how its rows are shared among invocations, and which kernel that is.
 
-use super::prelude::*;
-use crate::kernels::{
-    attention as workgroup, attention_fours_half_subgroup as fours_half, attention_fours_subgroup as fours,
-    attention_matrix8 as matrix8, attention_matrix8_pairs as matrix8_pairs, attention_matrix16 as matrix16,
-    attention_matrix16_pairs as matrix16_pairs, attention_quads as quads, attention_quads_half as quads_half,
-    attention_shared as shared, attention_shared_half as shared_half, attention_shared_scalar as shared_scalar,
+use crate::{
+    kernels::{
+        Constant, Kernel, attention as workgroup, attention_fours_half_subgroup as fours_half,
+        attention_fours_subgroup as fours, attention_matrix8 as matrix8, attention_matrix8_pairs as matrix8_pairs,
+        attention_matrix16 as matrix16, attention_matrix16_pairs as matrix16_pairs, attention_quads as quads,
+        attention_quads_half as quads_half, attention_shared as shared, attention_shared_half as shared_half,
+        attention_shared_scalar as shared_scalar,
+    },
+    shape::DType,
 };
 
 /// How attention's rows are shared among invocations.
@@ -162,14 +165,14 @@ impl Blocks {
 
 impl Rows {
     /// Bytes of a workgroup's shared memory, where this takes more than WebGPU promises.
-    pub(super) fn shared_bytes(self) -> u32 {
+    pub(crate) fn shared_bytes(self) -> u32 {
         let widest = Blocks::WIDEST as usize;
         let bytes = PARTS.map(|part| Blocks::of(part, self, widest).map_or(0, |blocks| blocks.shared_bytes()));
         bytes.into_iter().max().expect("three parts")
     }
 
     /// Whether values of so wide heads can be in half precision.
-    pub(super) fn takes_halves(self, head: usize) -> bool {
+    pub(crate) fn takes_halves(self, head: usize) -> bool {
         match self.fitting(head, DType::F16) {
             Rows::Workgroup(_) => false,
             Rows::Matrix { .. } => true,
@@ -178,7 +181,7 @@ impl Rows {
     }
 
     /// This, or the nearest that takes so wide heads of this type.
-    pub(super) fn fitting(self, head: usize, dtype: DType) -> Rows {
+    pub(crate) fn fitting(self, head: usize, dtype: DType) -> Rows {
         match self {
             Rows::Matrix { .. }
                 if dtype == DType::F32 || PARTS.iter().any(|part| Blocks::of(*part, self, head).is_none()) =>
@@ -196,7 +199,7 @@ impl Rows {
 
     /// The kernel of this part for heads of so many columns, of values of this type, the rows of a workgroup, of `rows` in all,
     /// and the shader's constants but that of the columns.
-    pub(super) fn kernel(
+    pub(crate) fn kernel(
         self,
         part: Part,
         rows: usize,
@@ -287,7 +290,7 @@ impl Rows {
 
 /// A kernel of attention.
 #[derive(Clone, Copy)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Forward,
     BackwardQ,
     BackwardKv,

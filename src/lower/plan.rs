@@ -6,24 +6,17 @@ use std::{
 };
 
 use super::{
-    Dispatch, Graph, Op, Origin, Precision, Recompute, Recorded, Slot, Tensor, ValueId, passes, precision::halve,
+    Recompute, fusion,
+    half_precision::halve,
     recompute::recompute,
+    split_k::split_k,
+    storage::{Lifetime, lifetimes, needed_nodes, storage_roots},
 };
 use crate::{
-    kernels::{Constant, Kernel},
-    ops::{Tuning, Work},
+    graph::{Dispatch, Graph, Op, Origin, Place, Recorded, Slot, Tensor, ValueId},
+    kernels::{Constant, Kernel, Tuning, Work},
+    shape::Precision,
 };
-
-/// A range of an arena: `arena` names it, `shard` counts its buffers, `offset` is in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
-    /// The arena's name, e.g. `weights`.
-    pub arena: &'static str,
-    /// Which of the arena's buffers.
-    pub shard: usize,
-    /// First byte, a multiple of 256.
-    pub offset: u64,
-}
 
 /// A value wanted from a plan.
 pub struct Fetch<'g> {
@@ -132,7 +125,7 @@ impl Planned {
     }
 }
 
-/// Dispatches over numbered buffers: everything an [`Executor`](super::Executor) needs.
+/// Dispatches over numbered buffers: everything an [`Executor`](crate::exec::Executor) needs.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// The buffers.
@@ -147,38 +140,31 @@ pub struct Plan {
     pub live_bytes: u64,
 }
 
-/// From the first to the last node that touches a value, both included.
-#[derive(Clone, Copy)]
-struct Lifetime {
-    first: usize,
-    last: usize,
-}
-
 impl Plan {
     /// Plans the dispatches that compute `fetch`, in the order the graph was recorded.
     pub fn new(graph: &Graph, fetch: &[Fetch<'_>], options: &PlanOptions) -> Plan {
         let mut recorded = graph.recorded.borrow().clone();
         let wanted: Vec<_> = fetch.iter().map(|f| f.tensor.id).collect();
         if !options.no_fusion {
-            let needed = needed_nodes(&recorded, fetch);
-            passes::keep_slopes(&mut recorded, &needed, &wanted, &options.tuning);
+            let needed = needed_nodes(&recorded, &wanted);
+            fusion::keep_slopes(&mut recorded, &needed, &wanted, &options.tuning);
         }
         if options.precision == Precision::F16 {
-            let needed = needed_nodes(&recorded, fetch);
+            let needed = needed_nodes(&recorded, &wanted);
             halve(&mut recorded, &needed, &wanted, &options.tuning);
         }
         if !options.no_fusion {
-            let needed = needed_nodes(&recorded, fetch);
-            passes::fuse(&mut recorded, &needed, &wanted, &options.tuning);
-            passes::fuse_losses(&mut recorded);
-            passes::fuse_column_sums(&mut recorded, &wanted, &options.tuning);
-            passes::divide(&mut recorded, &options.tuning);
+            let needed = needed_nodes(&recorded, &wanted);
+            fusion::fuse(&mut recorded, &needed, &wanted, &options.tuning);
+            fusion::fuse_losses(&mut recorded);
+            fusion::fuse_column_sums(&mut recorded, &wanted, &options.tuning);
+            split_k(&mut recorded, &options.tuning);
         }
-        let needed = needed_nodes(&recorded, fetch);
+        let needed = needed_nodes(&recorded, &wanted);
         recompute(&mut recorded, &needed, &wanted, options.recompute);
-        let needed = needed_nodes(&recorded, fetch);
+        let needed = needed_nodes(&recorded, &wanted);
         let roots = storage_roots(&recorded);
-        let lifetimes = lifetimes(&recorded, &needed, &roots, fetch);
+        let lifetimes = lifetimes(&recorded, &needed, &roots, &wanted);
         let mut plan = Plan::default();
         let mut location: HashMap<ValueId, Range> = HashMap::new();
         plan.place_fixed(&recorded, &needed, &roots, fetch, &mut location);
@@ -218,7 +204,7 @@ impl Plan {
             }
         }
         for fetched in fetch {
-            let bytes = fetched.tensor.ty_in(&recorded).bytes();
+            let bytes = recorded.values[fetched.tensor.id.0].ty.bytes();
             let range = Range { bytes, ..location[&roots[fetched.tensor.id.0]] };
             plan.outputs.insert(fetched.name.clone(), range);
         }
@@ -327,12 +313,6 @@ impl Plan {
     }
 }
 
-impl Tensor<'_> {
-    fn ty_in(self, recorded: &Recorded) -> &super::TensorType {
-        &recorded.values[self.id.0].ty
-    }
-}
-
 /// Bytes that a dispatch reads and writes when it touches each binding once.
 fn traffic(op: &dyn Op, dispatch: &Dispatch, ranges: &[Range]) -> u64 {
     let bound = dispatch.slots.iter().zip(dispatch.kernel.bindings).zip(ranges).enumerate();
@@ -342,56 +322,6 @@ fn traffic(op: &dyn Op, dispatch: &Dispatch, ranges: &[Range]) -> u64 {
         range.bytes * (u64::from(!repeated) + u64::from(in_place))
     });
     bytes.sum()
-}
-
-fn needed_nodes(recorded: &Recorded, fetch: &[Fetch<'_>]) -> Vec<bool> {
-    let mut needed = vec![false; recorded.nodes.len()];
-    let mut stack: Vec<ValueId> = fetch.iter().map(|f| f.tensor.id).collect();
-    while let Some(id) = stack.pop() {
-        if let Origin::Node(node) = recorded.values[id.0].origin
-            && !std::mem::replace(&mut needed[node], true)
-        {
-            stack.extend(&recorded.nodes[node].inputs);
-        }
-    }
-    needed
-}
-
-/// For each value the one whose storage it shares: its source for a view, the overwritten input for an update in place.
-pub(super) fn storage_roots(recorded: &Recorded) -> Vec<ValueId> {
-    let mut roots: Vec<ValueId> = (0..recorded.values.len()).map(ValueId).collect();
-    for node in &recorded.nodes {
-        if node.op.is_view() {
-            roots[node.outputs[0].0] = roots[node.inputs[0].0];
-        }
-        for (output, input) in node.op.overwrites() {
-            roots[node.outputs[*output].0] = roots[node.inputs[*input].0];
-        }
-    }
-    roots
-}
-
-fn lifetimes(
-    recorded: &Recorded,
-    needed: &[bool],
-    roots: &[ValueId],
-    fetch: &[Fetch<'_>],
-) -> BTreeMap<ValueId, Lifetime> {
-    let mut lifetimes: BTreeMap<ValueId, Lifetime> = BTreeMap::new();
-    for (index, node) in recorded.nodes.iter().enumerate().filter(|(index, _)| needed[*index]) {
-        for id in node.inputs.iter().chain(&node.outputs) {
-            let root = roots[id.0];
-            if matches!(recorded.values[root.0].origin, Origin::Node(_)) {
-                lifetimes.entry(root).or_insert(Lifetime { first: index, last: index }).last = index;
-            }
-        }
-    }
-    for fetched in fetch {
-        if let Some(lifetime) = lifetimes.get_mut(&roots[fetched.tensor.id.0]) {
-            lifetime.last = usize::MAX - 1;
-        }
-    }
-    lifetimes
 }
 
 impl fmt::Display for Plan {

@@ -9,7 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Node, Origin, Recorded, ValueId, plan::storage_roots};
+use super::storage::storage_roots;
+use crate::graph::{Node, Origin, Recorded, ValueId};
 
 /// What the backward pass computes again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,8 +140,11 @@ impl Pass<'_> {
 mod tests {
     use super::*;
     use crate::{
-        graph::{Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
-        ops::{Form, Gelu, MaskedMse, Product},
+        graph::{Graph, gradients},
+        kernels::Form,
+        lower::{Fetch, Plan, PlanOptions},
+        ops::{Gelu, MaskedMse, Product},
+        shape::TensorType,
     };
 
     #[test]

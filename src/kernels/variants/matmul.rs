@@ -2,7 +2,64 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Epilogue, Form, column_sum, prelude::*, tuning::NARROW};
+use crate::{
+    kernels::{self, Constant, Kernel},
+    shape::DType,
+};
+
+/// Which sides of the product are read along their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// `y[.., n] = sum_k a[.., k] b[n, k]`: a linear layer with weights `[out, in]`.
+    Nt,
+    /// `y[.., n] = sum_k a[.., k] b[k, n]`: the gradient of its input.
+    Nn,
+    /// `y[m, n] = sum_r a[r, m] b[r, n]` over all rows r: the gradient of its weights.
+    Tn,
+}
+
+impl Form {
+    /// The name of a product of this form in profiles and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Nt => "product_nt",
+            Form::Nn => "product_nn",
+            Form::Tn => "product_tn",
+        }
+    }
+}
+
+/// What a product does to each of its sums (bias included) before it stores them, or beside, so that no operation has to read
+/// them, or an operand, again. Recorded by the fusion passes, not by models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    /// Adds the last input.
+    Add,
+    /// Stores the GELU.
+    Gelu,
+    /// Stores the GELU, and its slope as a second output.
+    GeluAndSlope,
+    /// Multiplies by the last input, a slope of GELU.
+    TimesSlope,
+    /// Sums each column of a weight gradient's first operand, a second output `[1, m]`: the gradient of the bias.
+    ColumnSums,
+}
+
+impl Epilogue {
+    pub(crate) fn has_extra(self) -> bool {
+        matches!(self, Epilogue::Add | Epilogue::TimesSlope)
+    }
+
+    /// The shaders' `EPILOGUE`.
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Epilogue::Add => 1,
+            Epilogue::Gelu => 2,
+            Epilogue::TimesSlope => 3,
+            Epilogue::GeluAndSlope | Epilogue::ColumnSums => 0,
+        }
+    }
+}
 
 /// The kernel variant of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,14 +179,19 @@ impl Default for Tile {
 }
 
 impl Tile {
+    /// The built-in tiles of a GPU: 64 × 64 outputs a workgroup, and 32 × 32 where there are few.
+    pub(crate) const WIDE: Tile = Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 };
+    /// See [`Tile::WIDE`].
+    pub(crate) const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 };
+
     /// The `Subgroup` tile for extents that are not even. SwiftShader compiles it in a quarter of a second, one of 64 rows
     /// by 16 columns in six.
-    pub(super) fn subgroup(lanes: u32) -> Tile {
+    pub(crate) fn subgroup(lanes: u32) -> Tile {
         Tile::Subgroup { lanes, rows: 2, cols: 6 }
     }
 
     /// This tile where an `m × n` product's extents allow it, otherwise the nearest that takes any.
-    pub(super) fn fitting(self, form: Form, [m, n, k]: [usize; 3]) -> Tile {
+    pub(crate) fn fitting(self, form: Form, [m, n, k]: [usize; 3]) -> Tile {
         // What lies side by side in memory.
         let side = if form == Form::Tn { m } else { k };
         let by = |unit: usize| n.is_multiple_of(unit) && side.is_multiple_of(unit);
@@ -144,15 +206,16 @@ impl Tile {
             }
             Tile::Quads { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
             Tile::Matrix { side, .. } if !by(8) || !k.is_multiple_of(side as usize) || m.min(n) < side as usize => {
-                NARROW.fitting(form, [m, n, k])
+                Tile::NARROW.fitting(form, [m, n, k])
             }
-            Tile::MatrixWorkgroup { .. } if !by(8) || m < 8 => NARROW.fitting(form, [m, n, k]),
+            Tile::MatrixWorkgroup { .. } if !by(8) || m < 8 => Tile::NARROW.fitting(form, [m, n, k]),
             tile => tile,
         }
     }
 
-    /// Into how many parts a sum is to be divided so that an `m × n` product occupies a GPU; none where it does without.
-    pub(super) fn parts(self, [m, n, k]: [usize; 3]) -> Option<usize> {
+    /// Into how many parts, `most` at the most, a sum is to be divided so that an `m × n` product occupies a GPU; none where
+    /// it does without.
+    pub(crate) fn parts(self, [m, n, k]: [usize; 3], most: usize) -> Option<usize> {
         let busy = match self {
             Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } => BUSY_MATRIX_GROUPS,
             Tile::Workgroup { .. } => BUSY_GROUPS,
@@ -160,7 +223,7 @@ impl Tile {
         };
         let (rows, cols) = self.size();
         let groups = m.div_ceil(rows) * n.div_ceil(cols);
-        let most = (k / LEAST_TERMS).min(MOST_PARTIAL / (m * n)).min(column_sum::CHUNK);
+        let most = (k / LEAST_TERMS).min(MOST_PARTIAL / (m * n)).min(most);
         Some((busy / groups).min(most)).filter(|parts| *parts > 1)
     }
 
@@ -188,7 +251,7 @@ impl Tile {
     }
 
     /// Bytes of a workgroup's shared memory, where a tile of matrix units takes more than WebGPU promises.
-    pub(super) fn shared_bytes(self) -> u32 {
+    pub(crate) fn shared_bytes(self) -> u32 {
         let Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, depth, .. } = self else { return 0 };
         // Slabs in halves, with their padding at worst, and a block in f32 of each subgroup.
         let slabs = [rows * group_rows, cols * group_cols].map(|lines| side * lines * (depth + 8) + depth * 8);
@@ -196,17 +259,17 @@ impl Tile {
     }
 
     /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.
-    pub(super) fn stores_halves(self) -> bool {
+    pub(crate) fn stores_halves(self) -> bool {
         !matches!(self, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. })
     }
 
     /// Whether a weight gradient sums its first operand's columns on the way.
-    pub(super) fn sums_columns(self) -> bool {
+    pub(crate) fn sums_columns(self) -> bool {
         matches!(self, Tile::Fours { .. })
     }
 
     /// This tile, or the nearest that reads operands of this type.
-    pub(super) fn of(self, operands: DType) -> Tile {
+    pub(crate) fn of(self, operands: DType) -> Tile {
         match self {
             Tile::Plain | Tile::Subgroup { .. } if operands == DType::F16 => Tile::default(),
             Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } if operands == DType::F32 => Tile::default(),
@@ -216,7 +279,7 @@ impl Tile {
 
     /// The kernel of an `m × n` product that sums over `k`, and the rows and columns that one workgroup computes; adds the
     /// shader's constants.
-    pub(super) fn kernel(
+    pub(crate) fn kernel(
         self,
         form: Form,
         [m, n, k]: [usize; 3],

@@ -2,26 +2,20 @@
 
 use std::any::Any;
 
-use super::{Content, Halved, Rows, Sample, Tuning, samples};
 use crate::{
     device::Device,
     error::Result,
-    graph::{
-        Arenas, Array, DType, Executor, Fetch, Graph, Halves, Plan, PlanOptions, Tensor, TensorType, gradients,
-        interpret,
+    exec::{Arenas, Executor},
+    graph::{Array, Graph, Halves, Tensor, gradients, interpret},
+    kernels::Tuning,
+    lower::{Fetch, Plan, PlanOptions},
+    ops::{
+        Content, Halved, Sample,
+        agreement::{bytes, normalised_square_error, tolerance},
+        samples,
     },
+    shape::{DType, TensorType},
 };
-
-/// The largest normalised mean square error, ‖got − want‖² / ‖want‖², that counts as agreement.
-pub const TOLERANCE: f64 = 1e-10;
-
-/// The same for what is stored in half precision: where the values before differ a little, some are rounded the other way,
-/// each by 4.9e-4 of itself.
-const HALF_TOLERANCE: f64 = 1e-8;
-
-/// The same where attention's probabilities and their gradients are rounded to half precision for matrix units: each by up
-/// to 4.9e-4 of itself.
-const UNITS_TOLERANCE: f64 = 2.5e-7;
 
 /// How the name of a sample ends that stores halves. A tuning whose variants cannot store them does without those.
 pub const STORES_HALVES: &str = " to f16";
@@ -31,7 +25,7 @@ pub const STORES_HALVES: &str = " to f16";
 pub struct Outcome {
     /// Operation and input shapes.
     pub name: String,
-    /// Whether every output and gradient is near enough: within [`TOLERANCE`], or a wider one in half precision.
+    /// Whether every output and gradient is near enough: within [`agreement::TOLERANCE`](crate::ops::agreement::TOLERANCE), or a wider one in half precision.
     pub pass: bool,
     /// The worst normalised mean square error.
     pub worst: f64,
@@ -67,16 +61,6 @@ pub fn record<'g>(graph: &'g Graph, sample: &Sample) -> Recording<'g> {
         leaves.push((dy, slope));
     }
     Recording { leaves, results }
-}
-
-/// The largest error that counts as agreement in a result of this type, by which `attention` shares its rows where the result
-/// is attention's.
-pub fn tolerance(dtype: DType, attention: Option<Rows>) -> f64 {
-    match (dtype, attention) {
-        (DType::F16, Some(Rows::Matrix { .. })) => UNITS_TOLERANCE,
-        (DType::F16, _) => HALF_TOLERANCE,
-        _ => TOLERANCE,
-    }
 }
 
 /// Runs every sample on `device` and compares with the oracle.
@@ -133,29 +117,4 @@ async fn run(device: &Device, tuning: &Tuning, sample: &Sample) -> Result<Outcom
         }
     }
     Ok(outcome)
-}
-
-/// The elements of an oracle's array as the GPU stores them.
-pub fn bytes(ty: &TensorType, value: &Array) -> Vec<u8> {
-    match ty.dtype {
-        DType::F32 => value.data.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect(),
-        DType::U32 => value.data.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
-        DType::F16 => value.data.iter().flat_map(|v| half::f16::from_f64(*v).to_le_bytes()).collect(),
-    }
-}
-
-/// ‖got − want‖² / ‖want‖², or ‖got‖² where nothing is wanted; NaN never passes a comparison. Infinities that are wanted must
-/// be there, and count no further.
-pub fn normalised_square_error(got: &[f32], want: &[f64]) -> f64 {
-    assert_eq!(got.len(), want.len(), "as many values as wanted");
-    let pairs = || got.iter().map(|g| f64::from(*g)).zip(want.iter().copied());
-    if pairs().any(|(g, w)| w.is_infinite() && g != w) {
-        return f64::INFINITY;
-    }
-    let (mut error, mut norm) = (0.0, 0.0);
-    for (g, w) in pairs().filter(|(_, w)| !w.is_infinite()) {
-        error += (g - w).powi(2);
-        norm += w * w;
-    }
-    if norm == 0.0 { error } else { error / norm }
 }

@@ -1,14 +1,18 @@
-//! Passes over a recorded graph, run before it is planned. Models are written without regard to them.
+//! Fusion: operations take in those that read their outputs, so that values are not written and read again in between.
 
 use std::{any::Any, rc::Rc};
 
-use super::{Node, Op, Origin, Recorded, Value, ValueId};
-use crate::ops::{
-    ColumnSum, Gelu, GeluAndSlope, GeluBackward, MaskedMse, MaskedMseAndGradient, MaskedMseBackward, Product,
-    TimesSlope, Tuning,
+use super::storage::number;
+use crate::{
+    graph::{Node, Op, Origin, Recorded, Value, ValueId},
+    kernels::Tuning,
+    ops::{
+        ColumnSum, Gelu, GeluAndSlope, GeluBackward, MaskedMse, MaskedMseAndGradient, MaskedMseBackward, Product,
+        TimesSlope,
+    },
 };
 
-/// Merges operations into those that produce their input, as far as [`Op::absorb`](super::Op::absorb) knows how, so that
+/// Merges operations into those that produce their input, as far as [`Op::absorb`](crate::graph::Op::absorb) knows how, so that
 /// values are not written and read again in between. `wanted` are the values that must stay.
 pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId], tuning: &Tuning) {
     let mut nodes: Vec<Option<Node>> =
@@ -148,31 +152,6 @@ fn column_sums(nodes: &[Option<Node>], values: &[Value], index: usize, value: Va
     Vec::new()
 }
 
-/// Puts two operations in the place of one where [`Op::divide`](super::Op::divide) asks for it.
-pub(super) fn divide(recorded: &mut Recorded, tuning: &Tuning) {
-    for node in std::mem::take(&mut recorded.nodes) {
-        let x: Vec<_> = node.inputs.iter().map(|id| recorded.values[id.0].ty.clone()).collect();
-        let Some([first, second]) = node.op.divide(&x, tuning) else {
-            recorded.nodes.push(node);
-            continue;
-        };
-        let between = ValueId(recorded.values.len());
-        let ty = first.infer(&x).expect("the inputs fit the whole").remove(0);
-        let name = recorded.values[node.outputs[0].0].name.clone();
-        recorded.values.push(Value { ty, origin: Origin::Input, name });
-        recorded.nodes.push(Node { op: first, outputs: vec![between], ..node.clone() });
-        recorded.nodes.push(Node { op: second, inputs: vec![between], ..node });
-    }
-    number(recorded);
-}
-
-/// Tells every value which node makes it.
-pub(super) fn number(recorded: &mut Recorded) {
-    for (index, node) in recorded.nodes.iter().enumerate() {
-        node.outputs.iter().for_each(|id| recorded.values[id.0].origin = Origin::Node(index));
-    }
-}
-
 fn fuse_one(nodes: &mut [Option<Node>], index: usize, wanted: &[ValueId], tuning: &Tuning) {
     let Some(node) = nodes[index].clone() else { return };
     let value = node.outputs[0];
@@ -221,8 +200,11 @@ fn moves_past_update(between: &[Option<Node>]) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::{
-        graph::{DType, Fetch, Graph, Plan, PlanOptions, TensorType, gradients},
-        ops::{ColumnSum, Elementwise, Form, Gelu, LayerNorm, MaskedMse, Product, Tile, Tuning, Variant, Work},
+        graph::{Graph, gradients},
+        kernels::{Form, Tile, Tuning, Variant, Work},
+        lower::{Fetch, Plan, PlanOptions},
+        ops::{ColumnSum, Elementwise, Gelu, LayerNorm, MaskedMse, Product},
+        shape::{DType, TensorType},
     };
 
     #[test]
@@ -268,21 +250,6 @@ mod tests {
         assert_eq!(ops(&fours, false, true), ["product_tn+column_sum", "column_sum"]);
         assert_eq!(ops(&fours, true, false), apart);
         assert_eq!(ops(&Tuning::default(), false, false), apart);
-    }
-
-    #[test]
-    fn a_long_sum_of_few_outputs_is_divided_on_gpus_alone() {
-        let graph = Graph::new();
-        let [a, b] = ["a", "b"].map(|name| graph.input(name, TensorType::f32(&[4096, 64])));
-        let y = Product::of(Form::Tn, a, b);
-        let ops = |tuning, no_fusion| {
-            let options = PlanOptions { tuning, no_fusion, ..Default::default() };
-            let plan = Plan::new(&graph, &[Fetch::new("y", y)], &options);
-            plan.dispatches.iter().map(|d| format!("{} {:?}", d.op, d.groups)).collect::<Vec<_>>()
-        };
-        assert_eq!(ops(Tuning::for_gpus(), false), ["product_tn_parts [2, 2, 16]", "sum_of_parts [16, 1, 1]"]);
-        assert_eq!(ops(Tuning::for_gpus(), true), ["product_tn [2, 2, 1]"]);
-        assert_eq!(ops(Tuning::default(), false).len(), 1);
     }
 
     fn kernels(fetch_sum: bool, options: &PlanOptions) -> Vec<String> {

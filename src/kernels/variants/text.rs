@@ -1,30 +1,8 @@
-//! A variant of one of the kernels that have some, and the texts that name it in files and messages.
+//! The texts that name kernel variants in files and messages.
 
 use std::{fmt, str::FromStr};
 
-use super::{NormRows, Rows, Tile};
-
-/// A variant of one of the kernels that have some. Its text form is what files hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// Of the matrix product.
-    Product(Tile),
-    /// Of attention.
-    Attention(Rows),
-    /// Of layer normalisation.
-    LayerNorm(NormRows),
-}
-
-impl Variant {
-    /// Whether it computes by matrix units.
-    pub fn takes_matrix_units(self) -> bool {
-        matches!(
-            self,
-            Variant::Product(Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. })
-                | Variant::Attention(Rows::Matrix { .. })
-        )
-    }
-}
+use super::{NormRows, Rows, Tile, variant::Variant};
 
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,7 +68,7 @@ impl fmt::Display for Variant {
 impl FromStr for Variant {
     type Err = String;
 
-    /// Reads what `Display` writes. The numbers are not judged: see [`Tuning::runs_on`].
+    /// Reads what `Display` writes. The numbers are not judged: see [`Tuning::runs_on`](crate::kernels::Tuning::runs_on).
     fn from_str(text: &str) -> Result<Variant, String> {
         let unknown = || format!("no kernel variant `{text}`");
         let mut numbers: Vec<u32> = Vec::new();

@@ -1,0 +1,3 @@
+//! Whether a device computes rightly: operations against the oracle.
+
+pub mod self_test;
