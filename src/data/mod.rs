@@ -16,6 +16,7 @@ mod order;
 mod palette_tiff;
 mod picture;
 mod source;
+mod told;
 mod worker;
 
 pub use {
