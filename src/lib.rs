@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod rng;
+pub mod text;
 
 pub mod kernels;
 
