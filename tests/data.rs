@@ -66,7 +66,7 @@ fn collections_that_cannot_be_used_exit_with_3_and_say_what_to_do() {
     refused(&at("pointers"), &["train-0.parquet", "a Git LFS pointer", "git lfs pull"]);
     fs::create_dir(at("packed")).unwrap();
     fs::write(at("packed/photos.zip"), "PK").unwrap();
-    refused(&at("packed"), &["packed holds no images", "1 file passed over: endings .zip 1"]);
+    refused(&at("packed"), &["packed holds no images", "1 file passed over: endings .zip 1", "unpack them"]);
     fs::write(at("cut.tar"), &fs::read(format!("{COLLECTIONS}/images.tar")).unwrap()[..1500]).unwrap();
     refused(&at("cut.tar"), &[&at("cut.tar"), "write or fetch it again"]);
     refused(&format!("{COLLECTIONS}/numbers.parquet"), &["numbers.parquet", "no column of images"]);

@@ -23,6 +23,8 @@ const MAX_BYTES: usize = 1 << 30;
 pub struct Images {
     files: Vec<File>,
     bytes: usize,
+    /// How many files hold other than one image.
+    tables: usize,
 }
 
 struct File {
@@ -44,6 +46,13 @@ impl File {
         match &self.held {
             Held::Cifar(bytes) => bytes.len() / (1 + CIFAR.values()),
             _ => 1,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.held {
+            Held::Encoded(bytes) | Held::Cifar(bytes) => bytes.len(),
+            Held::Scaled(picture) => picture.pixels.len(),
         }
     }
 }
@@ -71,26 +80,23 @@ impl Images {
             true => Held::Cifar(bytes),
             false => image(bytes)?,
         };
-        let size = match &held {
-            Held::Encoded(bytes) | Held::Cifar(bytes) => bytes.len(),
-            Held::Scaled(picture) => picture.pixels.len(),
-        };
+        let file = File { name: name.into(), held };
+        let (images, size) = (file.images(), file.bytes());
         if self.bytes + size > MAX_BYTES {
             let mib = MAX_BYTES >> 20;
             return Err(format!("the pictures would take more than {mib} MiB; train on larger collections natively"));
         }
-        let file = File { name: name.into(), held };
-        let images = file.images();
         let at = self.files.partition_point(|held| path_key(held.name.as_bytes()).le(path_key(name.as_bytes())));
         self.files.insert(at, file);
         self.bytes += size;
+        self.tables += usize::from(images != 1);
         if own.is_some() {
             return Ok(images);
         }
         let photo = stem(name);
         let is_mask = |at: &usize| owner(&self.files[*at].name) == Some(photo);
         let masks: Vec<usize> = self.beside(photo).filter(is_mask).collect();
-        masks.iter().rev().for_each(|&at| drop(self.files.remove(at)));
+        masks.iter().rev().for_each(|&at| self.bytes -= self.files.remove(at).bytes());
         Ok(images.saturating_sub(masks.len()))
     }
 
@@ -104,6 +110,9 @@ impl Images {
 
     /// The file of an image, and the image's number in it.
     fn locate(&self, mut index: usize) -> (&File, usize) {
+        if self.tables == 0 {
+            return (&self.files[index], 0);
+        }
         for file in &self.files {
             match index.checked_sub(file.images()) {
                 Some(rest) => index = rest,

@@ -114,8 +114,8 @@ pub(super) fn mixed_files(paths: &[PathBuf]) -> Option<String> {
 }
 
 /// A remark where images lie in folders named for several parts side by side, such as `train` and `val`. The names are
-/// paths in order; `root` is what the folder that holds them is called.
-pub(super) fn mixed_folders(names: &Names, root: &str) -> Option<String> {
+/// paths in order; `root` is what the folder that holds them is called, if it is one and no archive.
+pub(super) fn mixed_folders(names: &Names, root: Option<&str>) -> Option<String> {
     // The folders that are parts, and how many images they hold.
     let mut parts: BTreeMap<String, (&'static str, usize)> = BTreeMap::new();
     // Images of one folder come one after the other.
@@ -140,10 +140,10 @@ pub(super) fn mixed_folders(names: &Names, root: &str) -> Option<String> {
             .filter(|(other, (part, _))| *part != TRAIN && other[..parent(other)] == train[..parent(train)]);
         let beside: Vec<String> = beside.map(|(other, (_, n))| format!("{other} {n}")).collect();
         if !beside.is_empty() {
+            let one = root.map_or("unpack it to take one".into(), |root| format!("{root}/{train} takes one"));
+            let beside = beside.join(", ");
             return Some(format!(
-                "the images of {train} ({count}) and of what lies beside it ({}) are all taken; {root}/{train} takes \
-                 one",
-                beside.join(", ")
+                "the images of {train} ({count}) and of what lies beside it ({beside}) are all taken; {one}"
             ));
         }
     }
@@ -218,7 +218,7 @@ mod tests {
         let remark = |paths: &[&str]| {
             let mut names = Names::default();
             paths.iter().for_each(|path| names.push(path.as_bytes()));
-            mixed_folders(&names, "/set")
+            mixed_folders(&names, Some("/set"))
         };
         let told = remark(&["a/train/x/1.png", "a/train/y/2.png", "a/val/x/3.png"]).unwrap();
         assert!(

@@ -55,7 +55,8 @@ impl Shard {
         archive.set_ignore_zeros(true);
         let mut found = Listing::default();
         let mut end = 0;
-        let damaged = |error: std::io::Error| format!("the archive is damaged: {error}; write or fetch it again");
+        let damaged =
+            |error: std::io::Error| format!("the archive is damaged or cut short: {error}; write or fetch it again");
         for entry in archive.entries_with_seek().map_err(damaged)? {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -165,7 +166,8 @@ impl Listing {
         let kept = kept.unwrap_or_else(|| (0..order.len() as u32).collect());
         let places = kept.iter().map(|&number| self.places[order[number as usize] as usize]).collect();
         let names = sorted.reordered(&kept);
-        self.passed.notes.extend(splits::mixed_folders(&names, &path.display().to_string()));
+        let mixed = splits::mixed_folders(&names, None).map(|note| format!("{}: {note}", path.display()));
+        self.passed.notes.extend(mixed);
         Ok(Shard { path: path.into(), names, places, passed: self.passed })
     }
 }
@@ -383,6 +385,8 @@ mod tests {
         assert!(shard.len() == 2 && shard.passed_over().notes[0].contains("may be cut short"));
         std::fs::write(file.path(), &first[..end - 500]).unwrap();
         assert!(Shard::open(file.path()).err().unwrap().contains("cut short in b.png"));
+        std::fs::write(file.path(), &first[..end - 600]).unwrap();
+        assert!(Shard::open(file.path()).err().unwrap().contains("damaged or cut short"));
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::text::shown_path;
 /// The endings of files that hold many images, and are taken from a folder without image files.
 const SHARDS: [&str; 2] = ["parquet", "tar"];
 
+/// The endings of compressed archives.
+const PACKED: [&str; 9] = [".7z", ".bz2", ".gz", ".rar", ".tgz", ".txz", ".xz", ".zip", ".zst"];
+
 /// What a run writes into its folder, see `docs/run-folder.md`.
 const RUN: [&str; 5] = ["run.lock", "config.toml", "metrics.jsonl", "checkpoints", "train.log"];
 
@@ -86,7 +89,7 @@ pub(super) fn walk(root: &Path, run: Option<&Path>) -> Result<Walked> {
 fn is_run(folder: &Path) -> bool {
     let has = |name: &&str| folder.join(name).exists();
     match has(&RUN[0]) {
-        true => RUN[1..].iter().any(|name| has(name)),
+        true => RUN[1..].iter().any(has),
         false => has(&RUN[1]) && has(&RUN[2]),
     }
 }
@@ -120,11 +123,15 @@ impl Walked {
         if let Some(kept) = without_companions(&self.images, &mut self.passed) {
             self.images = self.images.reordered(&kept);
         }
-        self.passed.notes.extend(splits::mixed_folders(&self.images, &place));
+        self.passed.notes.extend(splits::mixed_folders(&self.images, Some(&place)));
         self.passed.links.sort();
         self.passed.run_folders.sort();
         self.passed.unreadable.sort();
         self.shards.sort();
+        let packed = PACKED.iter().any(|ending| self.passed.endings.contains_key(*ending));
+        if packed && self.images.len() == 0 && self.shards.is_empty() {
+            self.passed.notes.push("compressed archives are not looked into; unpack them".into());
+        }
         if self.images.len() > 0 && !self.shards.is_empty() {
             let (images, shards) = (self.images.len(), self.shards.len());
             self.passed.notes.push(format!(

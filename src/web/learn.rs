@@ -19,6 +19,7 @@ use crate::{
     train::{
         checkpoint::Bundle,
         config::{RunConfig, resolve_settings},
+        images::compare,
         metrics::Metrics,
         snapshot::Snapshot,
         training::{self, GivenUp, Start, kept_tuning},
@@ -184,16 +185,21 @@ impl Training {
         Training::open(config, images, Start::Seed).await
     }
 
-    /// Goes on from a checkpoint. `changes` is JSON: its `steps` and `peak_learning_rate`, where given, replace the run's.
+    /// Goes on from a checkpoint; where the images are not what it began with, the first events say so. `changes` is JSON:
+    /// its `steps` and `peak_learning_rate`, where given, replace the run's.
     pub async fn resume(checkpoint: Checkpoint, images: Images, changes: &str) -> Result<Training, JsError> {
         let mut snapshot = checkpoint.0.snapshot()?;
         drop(checkpoint);
         let changes: Changes =
             serde_json::from_str(changes).map_err(|error| Error::Config(format!("the settings: {error}")))?;
         changes.apply(&mut snapshot.config, snapshot.step)?;
+        let remark = compare(&mut snapshot, &images.0, true)?;
         let config = snapshot.config.clone();
         data::enough_for(&images.0, config.training.batch_size)?;
-        Training::open(config, images, Start::State(Box::new(snapshot), "the checkpoint".into())).await
+        let start = Start::State(Box::new(snapshot), "the checkpoint".into());
+        let mut training = Training::open(config, images, start).await?;
+        training.news.events.extend(remark);
+        Ok(training)
     }
 
     async fn open(config: RunConfig, images: Images, start: Start) -> Result<Training, JsError> {
@@ -247,7 +253,7 @@ impl Training {
     /// update refused, training goes back to its last good state, and the events say so. Where that does not help,
     /// `ended` says why, and [`Training::save`] gives the last good state from then on.
     pub async fn advance(&mut self) -> Result<String, JsError> {
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.news.events);
         let mut metrics = None;
         if self.ended.is_none() {
             match self.try_advance(&mut events).await {
