@@ -49,7 +49,7 @@ test-native: ## cargo test with both software drivers loaded
 
 test-web: web ## browser tests in headless Chromium
 	cargo build $(LOCKED)
-	node --test --test-concurrency=2 --test-reporter=spec web/test/page.test.mjs web/test/native.test.mjs web/test/browser.test.mjs web/test/serve.test.mjs web/test/modules.test.mjs
+	node --test --test-concurrency=2 --test-reporter=spec web/test/page.test.mjs web/test/train.test.mjs web/test/native.test.mjs web/test/browser.test.mjs web/test/serve.test.mjs web/test/modules.test.mjs
 
 check: ## formatting and lints
 	cargo fmt --all --check

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::text::shown_path;
+
 /// Everything that can go wrong outside the mathematics. Shape mistakes in model code are programming errors and panic
 /// instead, naming the operation and the path of the layer.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +24,7 @@ pub enum Error {
     #[error("{0}")]
     Stopped(String),
     /// A checkpoint or fixture cannot be read, or does not belong to this configuration.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", shown_path(path))]
     Checkpoint {
         /// The file.
         path: PathBuf,
@@ -30,7 +32,7 @@ pub enum Error {
         reason: String,
     },
     /// The operating system refused to read or write a path.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", shown_path(path))]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -7,6 +7,7 @@
 pub mod error;
 pub mod rng;
 pub mod shape;
+pub mod text;
 
 pub mod kernels;
 

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("bootmae: {error}");
+            eprintln!("bootmae: {}", bootmae::text::shown_lines(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
     }

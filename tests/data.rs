@@ -57,6 +57,16 @@ fn collections_that_cannot_be_used_exit_with_3_and_say_what_to_do() {
     refused(&at("{0..3}.tar"), &[&at("0.tar"), "check the path"]);
     fs::write(at("notes.txt"), "no images").unwrap();
     refused(&at("notes.txt"), &[&at("notes.txt"), "single images are given by their folder"]);
+    fs::create_dir(at("pointers")).unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 48211\n";
+    for name in ["shard.tar", "pointers/train-0.parquet"] {
+        fs::write(at(name), pointer).unwrap();
+    }
+    refused(&at("shard.tar"), &[&at("shard.tar"), "a Git LFS pointer", "git lfs pull"]);
+    refused(&at("pointers"), &["train-0.parquet", "a Git LFS pointer", "git lfs pull"]);
+    fs::create_dir(at("packed")).unwrap();
+    fs::write(at("packed/photos.zip"), "PK").unwrap();
+    refused(&at("packed"), &["packed holds no images", "1 file passed over: endings .zip 1", "unpack them"]);
     fs::write(at("cut.tar"), &fs::read(format!("{COLLECTIONS}/images.tar")).unwrap()[..1500]).unwrap();
     refused(&at("cut.tar"), &[&at("cut.tar"), "write or fetch it again"]);
     refused(&format!("{COLLECTIONS}/numbers.parquet"), &["numbers.parquet", "no column of images"]);
@@ -111,10 +121,162 @@ fn what_may_not_be_read_is_named() {
     };
     says(&check(), 3, &["none of the 3 images tried", "000.png (Permission denied"]);
     lock(&folder.path().join("images/locked"), 0o000);
-    says(&check(), 3, &["images/locked: Permission denied", "make the folder readable"]);
-    lock(&folder.path().join("images/locked"), 0o755);
     lock(&folder.path().join("images/001.png"), 0o644);
-    says(&check(), 1, &["3, 1 readable", "000.png: Permission denied", "002.png: Permission denied"]);
+    // A folder that may not be read is named, and the others are taken.
+    let parts =
+        ["3, 1 readable", "000.png: Permission denied", "002.png: Permission denied", "images/locked (Permission"];
+    says(&check(), 1, &parts);
+    lock(&folder.path().join("images/locked"), 0o755);
+    lock(&folder.path().join("images"), 0o000);
+    says(&check(), 3, &["images: Permission denied"]);
+    lock(&folder.path().join("images"), 0o755);
+}
+
+#[test]
+fn what_is_taken_and_what_not_is_said() {
+    let folder = photos(3, &[]);
+    let at = |name: &str| folder.path().join(name);
+    for (name, to) in [("a.jfif", "000.png"), ("b.png_large", "001.png"), ("c", "002.png"), (".d.png", "000.png")] {
+        fs::copy(at(to), at(name)).unwrap();
+    }
+    fs::copy(at("000.png"), at("000.seg.png")).unwrap();
+    fs::write(at("notes.txt"), "x").unwrap();
+    let source = folder.path().to_str().unwrap();
+    let line = "3 files passed over: endings .txt 1; hidden 1; masks and labels beside photos 1";
+    says(&bootmae(&["data", "check", source]), 0, &["6, 6 readable", line]);
+    let found: serde_json::Value =
+        serde_json::from_slice(&bootmae(&["data", "check", source, "--json"]).stdout).unwrap();
+    assert_eq!((&found["passed_over"]["endings"][".txt"], &found["passed_over"]["masks"]), (&1.into(), &1.into()));
+    refused(source, &[line, "6 images are fewer than a batch"]);
+    let packed = at("packed");
+    says(&bootmae(&["data", "pack", source, "-o", packed.to_str().unwrap()]), 0, &[line, "6 images in 1 shards"]);
+}
+
+#[test]
+fn of_a_data_set_in_parts_the_one_for_training_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, to) in [("plain", "train"), ("binary", "validation"), ("gzip", "test")] {
+        let to = folder.path().join(format!("default/{to}"));
+        fs::create_dir_all(&to).unwrap();
+        fs::copy(format!("{COLLECTIONS}/{file}.parquet"), to.join("0000.parquet")).unwrap();
+    }
+    let check = |place: &str| bootmae(&["data", "check", folder.path().join(place).to_str().unwrap()]);
+    let told = "only the 1 that are of the part `train` are taken; left: test 1, validation 1";
+    says(&check(""), 0, &["12, 12 readable", "duplicates        0", told]);
+    says(&check("default/test"), 0, &["12, 12 readable"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn names_command_no_terminal_and_break_no_line() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = photos(12, &[]);
+    let names: [&[u8]; 5] = [
+        b"two\nlines.png",
+        b"red\x1b[31m.png",
+        b"back\rall good.png",
+        b"latin-\xE4.png",
+        "right\u{202e}gnp.png".as_bytes(),
+    ];
+    for name in names {
+        fs::write(folder.path().join(OsStr::from_bytes(name)), "junk").unwrap();
+    }
+    let source = folder.path().to_str().unwrap();
+    let output = bootmae(&["data", "check", source]);
+    let spelled =
+        [r"two\nlines.png: neither", r"red\u{1b}[31m.png: ", r"back\rall good.png: ", r"right\u{202e}gnp.png: "];
+    says(&output, 1, &spelled);
+    let fit = |text: &[u8]| {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
+    };
+    [output.stdout, output.stderr].iter().for_each(|text| fit(text));
+    let json = bootmae(&["data", "check", source, "--json"]).stdout;
+    let found: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let unreadable: Vec<&str> =
+        found["unreadable"].as_array().unwrap().iter().map(|bad| bad["name"].as_str().unwrap()).collect();
+    assert!(unreadable.iter().any(|name| name.ends_with("two\nlines.png")), "{unreadable:?}");
+    // In training too, and in its log.
+    let run = Training::new(&["--max-bad", "0.5", "--steps", "3"]);
+    let output = run.train(source, "run", &[]);
+    says(&output, 0, &[r"skipped: ", r"two\nlines.png: neither"]);
+    fit(&output.stderr);
+    let log = fs::read_to_string(run.at("run/train.log")).unwrap();
+    fit(log.as_bytes());
+    assert!(log.lines().all(|line| line.starts_with("20") && line.get(19..22) == Some("Z  ")), "{log}");
+    // A place with such a name, in an error.
+    let missing = bootmae(&["data", "check", "/no/such\n\u{1b}[31mplace"]);
+    says(&missing, 3, &[r"/no/such\n\u{1b}[31mplace: No such file"]);
+    fit(&missing.stderr);
+}
+
+/// Short runs of a small network in a folder of their own.
+struct Training {
+    folder: tempfile::TempDir,
+    fixed: Vec<String>,
+}
+
+impl Training {
+    fn new(fixed: &[&str]) -> Training {
+        let folder = tempfile::tempdir().unwrap();
+        let text =
+            "[model]\npreset = \"nano\"\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n";
+        fs::write(folder.path().join("small.toml"), text).unwrap();
+        Training { folder, fixed: fixed.iter().map(|text| text.to_string()).collect() }
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Trains on `source` in a run folder, by its path or its name here.
+    fn train(&self, source: &str, run: &str, more: &[&str]) -> Output {
+        let (config, out) = (self.at("small.toml"), self.at(run));
+        let arguments = ["pretrain", "--data", source, "--out", &out, "--config", &config, "--batch-size", "8"];
+        let fixed = self.fixed.iter().map(String::as_str);
+        bootmae(&arguments.into_iter().chain(fixed).chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+}
+
+#[test]
+fn a_run_folder_among_the_images_is_none_of_them() {
+    let photos = photos(12, &[]);
+    let source = photos.path().to_str().unwrap();
+    let within = photos.path().join("run").to_str().unwrap().to_owned();
+    let run = Training::new(&["--steps", "6", "--sample-every", "2"]);
+    says(&run.train(source, "elsewhere", &[]), 0, &["12 images, 6 steps"]);
+    says(&run.train(source, &within, &["--stop-after", "3"]), 0, &["12 images, 6 steps"]);
+    assert!(photos.path().join("run/samples/step-2.png").exists());
+    let resumed = run.train(source, &within, &["--resume"]);
+    says(&resumed, 0, &["12 images, 6 steps", "left out, since runs write there: "]);
+    let weights = |run: &str| fs::read(format!("{run}/checkpoints/step-6/model.safetensors")).unwrap();
+    assert!(weights(&within) == weights(&run.at("elsewhere")), "other bits");
+    // For another run it is none of the images either.
+    says(&bootmae(&["data", "check", source]), 0, &["12, 12 readable", "left out, since runs write there: ", "run"]);
+}
+
+#[test]
+fn a_run_goes_on_with_the_images_that_it_began_with_or_not_at_all() {
+    let photos = photos(12, &[]);
+    let source = photos.path().to_str().unwrap();
+    let run = Training::new(&["--steps", "4", "--sample-every", "0"]);
+    says(&run.train(source, "run", &["--stop-after", "2"]), 0, &["step 2 of 4"]);
+    fs::copy(photos.path().join("000.png"), photos.path().join("005a.png")).unwrap();
+    let refusal = ["13 images where there were 12", "1 new: ", "005a.png", "--allow-changed-data", "--init-from"];
+    says(&run.train(source, "run", &["--resume"]), 3, &refusal);
+    fs::remove_file(photos.path().join("005.png")).unwrap();
+    says(&run.train(source, "run", &["--resume"]), 3, &["12 images as before, but others", "1 new: ", "1 gone"]);
+    // As it was, in another place.
+    let moved = run.at("moved/photos");
+    fs::create_dir_all(&moved).unwrap();
+    for number in 0..12 {
+        let from = if number == 5 { "005a.png".into() } else { format!("{number:03}.png") };
+        fs::copy(photos.path().join(from), format!("{moved}/{number:03}.png")).unwrap();
+    }
+    says(&run.train(&run.at("moved"), "run", &["--resume", "--stop-after", "3"]), 0, &["12 images", "step 3 of 4"]);
+    let told = ["is not what the run began with", "step 4 of 4"];
+    says(&run.train(source, "run", &["--resume", "--allow-changed-data"]), 0, &told);
 }
 
 /// The batches of a range of steps.
@@ -154,18 +316,8 @@ fn with_five_percent_broken_every_one_is_named_and_resuming_gives_the_same_batch
 #[test]
 fn a_run_with_five_percent_broken_ends_well_and_one_with_more_than_allowed_does_not() {
     let folder = photos(40, &[3, 22]);
-    let out = tempfile::tempdir().unwrap();
-    let config = out.path().join("small.toml");
-    let text =
-        "[model]\npreset = \"nano\"\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n";
-    fs::write(&config, text).unwrap();
-    let train = |name: &str, max_bad: &str| {
-        let run = out.path().join(name);
-        let (source, run, config) = (folder.path().to_str().unwrap(), run.to_str().unwrap(), config.to_str().unwrap());
-        let fixed =
-            ["pretrain", "--data", source, "--out", run, "--config", config, "--batch-size", "8", "--steps", "5"];
-        bootmae(&fixed.iter().chain(&["--max-bad", max_bad]).copied().collect::<Vec<_>>())
-    };
+    let run = Training::new(&["--steps", "5"]);
+    let train = |name: &str, max_bad: &str| run.train(folder.path().to_str().unwrap(), name, &["--max-bad", max_bad]);
     says(&train("allowed", "0.05"), 0, &["skipped: ", "003.png", "022.png"]);
     says(&train("refused", "0.025"), 3, &["2 of 40 images", "2.5 % allowed", "--max-bad"]);
 }

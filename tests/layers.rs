@@ -10,7 +10,8 @@ use syn::{Item, UseTree, visit::Visit};
 
 /// The rooms from the ground up. A room may import from those of earlier lines, and from itself.
 const LAYERS: &[&[&str]] = &[
-    &["error", "rng", "shape"],
+    &["text", "rng", "shape"],
+    &["error"],
     &["kernels"],
     &["device"],
     &["graph"],

@@ -43,6 +43,7 @@ fn snapshot(step: u64) -> Snapshot {
         adapter: "none".into(),
         tuning: None,
         left_out: Vec::new(),
+        collection: None,
         groups,
     }
 }

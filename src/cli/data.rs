@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::data::{self, Contents};
 use crate::error::Result;
+use crate::text::{shown, shown_path};
 
 /// How many duplicates are named in text; JSON names all.
 const NAMED: usize = 20;
@@ -93,7 +94,7 @@ fn check(arguments: &Check) -> Result<bool> {
 }
 
 fn print(found: &Contents) {
-    println!("collection        {}", found.place);
+    println!("collection        {}", shown(&found.place));
     println!("images            {}, {} readable", found.images, found.readable);
     if found.classes > 0 {
         println!("classes           {}", found.classes);
@@ -108,19 +109,25 @@ fn print(found: &Contents) {
     println!("stored as         {}", kinds.join(", "));
     println!("duplicates        {}", found.duplicates.len());
     for duplicate in found.duplicates.iter().take(NAMED) {
-        println!("  {} is {}", duplicate.name, duplicate.of);
+        println!("  {} is {}", shown(&duplicate.name), shown(&duplicate.of));
     }
     if found.duplicates.len() > NAMED {
         println!("  … (--json names all)");
     }
     println!("unreadable        {}", found.unreadable.len());
     for image in &found.unreadable {
-        println!("  {}: {}", image.name, image.reason);
+        println!("  {}: {}", shown(&image.name), shown(&image.reason));
+    }
+    let mut title = "besides";
+    for line in found.passed_over.lines() {
+        println!("{title:17} {line}");
+        title = "";
     }
 }
 
 fn pack(arguments: &Pack) -> Result<()> {
     let source = data::open(&arguments.source)?;
+    source.passed_over().lines().iter().for_each(|line| eprintln!("{line}"));
     let bar = bar(source.len());
     let (side, began) = (arguments.image_size as usize, Instant::now());
     let packed = data::pack(&*source, &arguments.out, side, arguments.threads, |index| {
@@ -128,11 +135,11 @@ fn pack(arguments: &Pack) -> Result<()> {
     });
     bar.finish_and_clear();
     let packed = packed?;
-    packed.unreadable.iter().for_each(|image| eprintln!("left out: {}: {}", image.name, image.reason));
+    packed.unreadable.iter().for_each(|image| eprintln!("left out: {}: {}", shown(&image.name), shown(&image.reason)));
     let mib = packed.bytes as f64 / f64::from(1 << 20);
     println!(
         "{}: {} images in {} shards, {mib:.1} MiB, {:.1} s; train with --data {0}",
-        arguments.out.display(),
+        shown_path(&arguments.out),
         packed.images,
         packed.shards,
         began.elapsed().as_secs_f64()
@@ -143,6 +150,7 @@ fn pack(arguments: &Pack) -> Result<()> {
 fn bench(arguments: &Bench) -> Result<()> {
     let began = Instant::now();
     let source = data::open(&arguments.source)?;
+    source.passed_over().lines().iter().for_each(|line| eprintln!("{line}"));
     let opened = began.elapsed().as_secs_f64();
     let rate = data::rate(&*source, arguments.image_size as usize, arguments.images as usize)?;
     if arguments.json {

@@ -14,9 +14,11 @@ use crate::{
     error::{Error, Result},
     kernels::Tuning,
     lower::{Precision, Recompute},
+    text::{shown, shown_lines},
     train::{
         checkpoint::{read_any, read_model},
         config::{RunConfig, resolve, resolve_over},
+        images,
         log::TrainLog,
         memory::{fit, footprint, mib, usable_bytes},
         pretrain::{Event, Run, Start},
@@ -88,6 +90,9 @@ pub struct Arguments {
     /// checkpoint yet, start from the beginning.
     #[arg(long, value_name = "auto|PATH", num_args = 0..=1, default_missing_value = "auto", conflicts_with = "overwrite")]
     resume: Option<String>,
+    /// Go on with a collection whose images are others, or in another order, than when the run began.
+    #[arg(long, requires = "resume")]
+    allow_changed_data: bool,
     /// Remove the run in the folder and start from the beginning.
     #[arg(long)]
     overwrite: bool,
@@ -117,8 +122,8 @@ struct Told {
 
 impl Told {
     fn say(&mut self, line: &str) {
-        eprintln!("{line}");
-        self.note(line);
+        eprintln!("{}", shown(line));
+        self.note(&shown(line));
     }
 
     /// Writes a line that a person is told elsewhere.
@@ -161,8 +166,13 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
         signal: Some(signals::install()?),
     };
     let out = &arguments.out;
-    let begun = arguments.begin(told)?;
-    let source = data::open(&begun.config.data.source)?;
+    let mut begun = arguments.begin(told)?;
+    let source = data::open_beside(&begun.config.data.source, Some(out))?;
+    source.passed_over().lines().iter().for_each(|line| told.say(line));
+    if let Start::Resumed(from) = &mut begun.start {
+        let remark = images::compare(&mut from.snapshot, &*source, arguments.allow_changed_data)?;
+        remark.iter().for_each(|remark| told.say(remark));
+    }
     let mut config = begun.config;
     data::enough_for(&*source, config.training.batch_size)?;
     config.training.settle_epochs(source.len())?;
@@ -181,7 +191,7 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
         }
     }
     if arguments.dry_run {
-        print!("{}", dry_run::describe(&config, source.len(), out)?);
+        print!("{}", shown_lines(&dry_run::describe(&config, source.len(), out)?));
         return Ok(());
     }
     let device = arguments.adapter.open()?;

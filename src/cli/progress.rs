@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::text::shown;
 use crate::train::metrics::Metrics;
 
 /// Time between two lines when there is no terminal.
@@ -73,6 +74,7 @@ impl Progress {
 
     /// Prints a line without disturbing the bar.
     pub fn println(&self, line: &str) {
+        let line = shown(line);
         match &self.shown {
             Shown::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
             Shown::Lines { .. } => eprintln!("{line}"),

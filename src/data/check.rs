@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Picture;
 use super::each::each;
+use super::passed::PassedOver;
 use super::source::Source;
 
 /// How many of the commonest sizes are named.
@@ -38,6 +39,8 @@ pub struct Contents {
     pub unreadable: Vec<Unreadable>,
     /// Images with the same pixels as an earlier one.
     pub duplicates: Vec<Duplicate>,
+    /// What lies in the collection's place and is not among its images.
+    pub passed_over: PassedOver,
 }
 
 /// An image that cannot be read.
@@ -70,6 +73,7 @@ struct Seen {
 /// names of what is wrong, whatever the collection's size.
 pub fn check(source: &dyn Source, threads: usize, mut progress: impl FnMut(usize)) -> Contents {
     let mut found = Contents { place: source.place(), images: source.len(), ..Contents::default() };
+    found.passed_over = source.passed_over();
     let (mut sizes, mut classes) = (HashMap::<[usize; 2], usize>::new(), BTreeSet::new());
     let mut first: HashMap<u128, usize> = HashMap::new();
     let look = |index: usize| {

@@ -9,6 +9,7 @@ use super::layout::{CIFAR, CIFAR_CLASSES, Layout};
 use super::records::{Records, read_range};
 use super::source::Source;
 use crate::error::{Error, Result};
+use crate::text::shown_path;
 
 /// Rows and columns of an image.
 const SIDE: usize = CIFAR.height;
@@ -36,7 +37,7 @@ pub(super) fn open_10(folder: &Path) -> Result<Arc<dyn Source>> {
         None => Err(Error::Images(format!(
             "{} holds no CIFAR-10: neither data_batch_1.bin nor data_batch_1.png, in it or one folder below; \
              examples/fetch-cifar10.sh fetches it",
-            folder.display()
+            shown_path(folder)
         ))),
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn open_100(folder: &Path) -> Result<Arc<dyn Source>> {
         Some((place, kind)) => open(&place, &kind),
         None => Err(Error::Images(format!(
             "{} holds no CIFAR-100: no train.bin, in it or one folder below; fetch its binary version",
-            folder.display()
+            shown_path(folder)
         ))),
     }
 }
@@ -59,7 +60,7 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Arc<dyn Source>>> {
 
 /// The folder that has the first file of one of the layouts.
 fn find<const N: usize>(folder: &Path, kinds: &[Kind; N]) -> Result<Option<(PathBuf, Kind)>> {
-    let unreadable = |error| Error::Images(format!("{}: {error}; make the folder readable", folder.display()));
+    let unreadable = |error| Error::Images(format!("{}: {error}; make the folder readable", shown_path(folder)));
     let mut places = vec![folder.to_owned()];
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
@@ -81,7 +82,7 @@ fn open(place: &Path, kind: &Kind) -> Result<Arc<dyn Source>> {
     for file in kind.files {
         let path = place.join(file);
         let records = if kind.labels.is_empty() { rows(&path) } else { binary(&path, kind.labels) };
-        let refuse = |reason| Error::Images(format!("{}: {reason}; fetch CIFAR again", path.display()));
+        let refuse = |reason| Error::Images(format!("{}: {reason}; fetch CIFAR again", shown_path(&path)));
         parts.push(Box::new(records.map_err(refuse)?));
     }
     Ok(Arc::new(Joined::new(&place.display().to_string(), parts)))

@@ -12,6 +12,7 @@ use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageForm
 
 use super::Picture;
 use super::palette_tiff::Palette;
+use super::told::what_it_is;
 
 /// The longest side of an image that is decoded, in pixels.
 pub const MAX_SIDE: u32 = 16384;
@@ -122,7 +123,7 @@ fn head(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, &'static str), String> 
         Some(ImageFormat::Gif) => "GIF",
         Some(ImageFormat::Bmp) => "BMP",
         Some(ImageFormat::Tiff) => "TIFF",
-        _ => return Err("neither JPEG, PNG, WebP, GIF, BMP nor TIFF".into()),
+        _ => return Err(no_image(bytes)),
     };
     let decoder = reader.into_decoder().map_err(words)?;
     let (width, height) = decoder.dimensions();
@@ -135,6 +136,12 @@ fn head(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, &'static str), String> 
         return Err(format!("{width}×{height} pixels in {} bytes exceed the limit of what is decoded", bytes.len()));
     }
     Ok((decoder, format))
+}
+
+/// Why a file of no known format is refused, with what it is.
+fn no_image(bytes: &[u8]) -> String {
+    let but = what_it_is(bytes).map(|what| format!(" but {what}")).unwrap_or_default();
+    format!("neither JPEG, PNG, WebP, GIF, BMP nor TIFF{but}")
 }
 
 /// Decodes within the limits and applies the orientation.
@@ -360,8 +367,9 @@ mod tests {
 
     #[test]
     fn what_is_no_image_is_named_so() {
-        assert_eq!(rgb(b"").unwrap_err(), "neither JPEG, PNG, WebP, GIF, BMP nor TIFF");
-        assert_eq!(rgb(b"P6 and so on").unwrap_err(), "neither JPEG, PNG, WebP, GIF, BMP nor TIFF");
+        assert_eq!(rgb(b"").unwrap_err(), "neither JPEG, PNG, WebP, GIF, BMP nor TIFF but an empty file");
+        assert_eq!(rgb(b"\x01\xFE and so on").unwrap_err(), "neither JPEG, PNG, WebP, GIF, BMP nor TIFF");
+        assert!(rgb(b"version https://git-lfs.github.com/spec/v1\noid").unwrap_err().contains("`git lfs pull`"));
         assert_eq!(decode(&fixtures(), 3).unwrap_err(), "not a file");
         assert!(decode(&fixture("missing.png"), 3).unwrap_err().contains("No such file"));
     }

@@ -3,12 +3,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use walkdir::{DirEntry, WalkDir};
-
-use super::decode::{ENDINGS, read_file};
+use super::decode::read_file;
+use super::endings;
 use super::names::Names;
+use super::passed::PassedOver;
 use super::source::{Source, Stored};
+use super::walk::Walked;
 use crate::error::{Error, Result};
+use crate::text::{shown, shown_path};
 
 /// How many images are tried, spread over the folder, before it is said to hold none that can be read.
 const TRIED: usize = 32;
@@ -17,30 +19,24 @@ const TRIED: usize = 32;
 pub(super) struct Folder {
     root: PathBuf,
     paths: Names,
+    passed: PassedOver,
 }
 
 impl Folder {
-    /// Lists the images below `root`.
-    pub(super) fn list(root: &Path) -> Result<Folder> {
-        let folder = Folder { root: root.to_owned(), paths: list(root)? };
+    /// The images that were found below `root`.
+    pub(super) fn new(root: &Path, found: Walked) -> Folder {
+        let mut folder = Folder { root: root.to_owned(), paths: found.images, passed: found.passed };
         let last = folder.len().min(100_000);
         if (0..last).any(|index| folder.path(index).ends_with("data_batch_1.png")) {
-            tracing::warn!("{} looks like CIFAR-10; for its single images give cifar10:DIR", root.display());
+            let note = format!("{} looks like CIFAR-10; for its single images give cifar10:DIR", root.display());
+            folder.passed.notes.push(note);
         }
-        Ok(folder)
-    }
-
-    /// What to say of a folder without images.
-    pub(super) fn holds_nothing(&self) -> Error {
-        let (root, endings) = (self.root.display(), ENDINGS.join(", "));
-        Error::Images(format!(
-            "{root} holds no images; it needs files ending in {endings}, tar or parquet, in it or in folders below it"
-        ))
+        folder
     }
 
     /// The path of an image below the root.
     fn path(&self, index: usize) -> &Path {
-        // SAFETY: the names of a folder are whole encodings of paths, as `list` has put them there.
+        // SAFETY: the names of a folder are whole encodings of paths, as the walk has put them there.
         Path::new(unsafe { OsStr::from_encoded_bytes_unchecked(self.paths.get(index)) })
     }
 
@@ -51,11 +47,11 @@ impl Folder {
         for index in (0..tried).map(|i| i * self.len() / tried) {
             match self.load(index, 3) {
                 Ok(_) => return Ok(()),
-                Err(reason) => reasons.push(format!("{} ({reason})", self.name(index))),
+                Err(reason) => reasons.push(format!("{} ({reason})", shown(&self.name(index)))),
             }
         }
         reasons.truncate(3);
-        let (root, found, reasons) = (self.root.display(), self.len(), reasons.join(", "));
+        let (root, found, reasons) = (shown_path(&self.root), self.len(), reasons.join(", "));
         Err(Error::Images(format!(
             "none of the {tried} images tried in {root} (of {found}) can be read: {reasons}; are they whole image \
              files?"
@@ -85,58 +81,29 @@ impl Source for Folder {
         let first = parts.next()?;
         parts.next().map(|_| first.as_os_str().to_string_lossy().into_owned())
     }
-}
 
-/// The paths of the images below `root`, relative to it and sorted, so that an image keeps its number wherever the
-/// folder is moved.
-fn list(root: &Path) -> Result<Names> {
-    let hidden = |entry: &DirEntry| entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
-    let mut paths = Names::default();
-    for entry in WalkDir::new(root).follow_links(true).into_iter().filter_entry(|entry| !hidden(entry)) {
-        match entry {
-            Ok(entry) if entry.file_type().is_file() && is_image(entry.file_name().as_encoded_bytes()) => {
-                let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-                paths.push(path.as_os_str().as_encoded_bytes());
-            }
-            Ok(_) => {}
-            Err(error) if error.loop_ancestor().is_some() => {
-                tracing::warn!("a link that leads back to a folder above it is not followed: {error}");
-            }
-            Err(error) if error.depth() > 0 && is_broken_link(&error) => {
-                tracing::warn!("a link that leads nowhere is left out: {error}");
-            }
-            Err(error) => {
-                let path = error.path().unwrap_or(root).display().to_string();
-                let reason = error.io_error().map_or_else(|| error.to_string(), |io| io.to_string());
-                return Err(Error::Images(format!("{path}: {reason}; make the folder readable or move it elsewhere")));
-            }
-        }
+    fn identify(&self, index: usize, key: &mut Vec<u8>) {
+        let separated = |byte: &u8| if std::path::is_separator(char::from(*byte)) { b'/' } else { *byte };
+        key.extend(self.paths.get(index).iter().map(separated));
     }
-    let count = u32::try_from(paths.len());
-    let count = count.map_err(|_| Error::Images(format!("{} holds 2³² images or more", root.display())))?;
-    // As paths are compared: part by part, so that a separator comes before every other byte.
-    let key = |index: &u32| paths.get(*index as usize).iter().map(|&byte| if is_separator(byte) { 0 } else { byte });
-    let mut order: Vec<u32> = (0..count).collect();
-    order.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-    Ok(paths.reordered(&order))
+
+    fn passed_over(&self) -> PassedOver {
+        self.passed.clone()
+    }
 }
 
-fn is_separator(byte: u8) -> bool {
-    std::path::is_separator(char::from(byte))
-}
-
-/// Whether a file's name ends as an image's does.
-pub(super) fn is_image(name: &[u8]) -> bool {
-    let ending = name.iter().rposition(|&byte| byte == b'.').map(|dot| &name[dot + 1..]);
-    ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(ending)))
-}
-
-fn is_broken_link(error: &walkdir::Error) -> bool {
-    error.path().is_some_and(|path| path.is_symlink() && !path.exists())
+/// What to say of a folder without images.
+pub(super) fn holds_nothing(root: &Path, passed: &PassedOver) -> Error {
+    let (root, endings) = (shown_path(root), endings::all().join(", "));
+    let but: String = passed.lines().iter().map(|line| format!(". {line}")).collect();
+    Error::Images(format!(
+        "{root} holds no images; it needs files ending in {endings}, tar or parquet, in it or in folders below it{but}"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::walk::walk;
     use super::*;
     use std::fs;
 
@@ -152,7 +119,7 @@ mod tests {
     }
 
     fn open(root: &Path) -> Result<Folder> {
-        let folder = Folder::list(root)?;
+        let folder = Folder::new(root, walk(root, None)?);
         folder.try_some().map(|()| folder)
     }
 
@@ -186,7 +153,7 @@ mod tests {
         let folder = folder(&[]);
         let path = folder.path().to_str().unwrap();
         let message = super::super::open(path).err().unwrap().to_string();
-        assert!(message.contains(path) && message.contains("jpeg, jpg, png, tif"), "{message}");
+        assert!(message.contains(path) && message.contains("jpeg, jpg, pjp, pjpeg, png, tif"), "{message}");
     }
 
     #[test]
@@ -213,23 +180,85 @@ mod tests {
         symlink(folder.path(), folder.path().join("a/up")).unwrap();
         symlink(elsewhere.path(), folder.path().join("b")).unwrap();
         symlink("/no/such/file.png", folder.path().join("broken.png")).unwrap();
-        assert_eq!(names(&open(folder.path()).unwrap()), ["a/1.png", "b/2.png"]);
+        symlink("self", folder.path().join("self")).unwrap();
+        let found = open(folder.path()).unwrap();
+        assert_eq!(names(&found), ["a/1.png", "b/2.png"]);
+        let links = found.passed_over().links;
+        assert!(links.len() == 3 && links[0].contains("a/up leads back to a folder above it"), "{links:?}");
+        assert!(links[1].contains("broken.png leads nowhere") && links[2].contains("self leads nowhere"), "{links:?}");
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_folder_that_may_not_be_read_is_named() {
+    fn a_folder_that_may_not_be_read_is_named_and_passed_over() {
         use std::os::unix::fs::PermissionsExt;
-        let folder = folder(&["a.png", "locked/b.png"]);
+        let folder = folder(&["a.png", "locked/b.png", "z/c.png"]);
         let locked = folder.path().join("locked");
         fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
-        let result = open(folder.path());
+        let found = open(folder.path()).unwrap();
         let readable_anyway = fs::read_dir(&locked).is_ok();
         fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();
-        match result {
-            // The superuser reads every folder.
-            Ok(found) => assert!(readable_anyway && found.len() == 2),
-            Err(error) => assert!(error.to_string().contains("locked: Permission denied"), "{error}"),
+        // The superuser reads every folder; `tests/data.rs` lets another user look.
+        if readable_anyway {
+            return assert_eq!((found.len(), found.passed_over().unreadable.len()), (3, 0));
         }
+        assert_eq!(names(&found), ["a.png", "z/c.png"]);
+        let unreadable = found.passed_over().unreadable;
+        assert!(unreadable[0].contains("locked (Permission denied"), "{unreadable:?}");
+    }
+
+    #[test]
+    fn what_is_passed_over_is_counted() {
+        let folder = folder(&["a/1.png", "a/1.seg.png", "a/1_mask.png", "a/.x/2.png", "__MACOSX/a/._1.png", "b.jpg.1"]);
+        for name in ["notes.txt", "more.TXT", "LICENSE", "a/x.heic", "a/shard.tar"] {
+            fs::write(folder.path().join(name), "no image").unwrap();
+        }
+        fs::rename(folder.path().join("a/1.seg.png"), folder.path().join("a/1.seg.PNG")).unwrap();
+        let found = open(folder.path()).unwrap();
+        assert_eq!(names(&found), ["a/1.png", "a/1_mask.png", "b.jpg.1"]);
+        let passed = found.passed_over();
+        let expected = [(".heic", 1), (".tar", 1), (".txt", 2), ("none", 1)].map(|(name, n)| (name.to_owned(), n));
+        assert!(passed.endings.clone().into_iter().eq(expected), "{passed:?}");
+        assert_eq!((passed.hidden, passed.masks, passed.special), (2, 1, 0));
+        let notes = passed.notes.join("\n");
+        assert!(
+            notes.contains("1 images are named like masks") && notes.contains("also holds 1 tar or parquet"),
+            "{notes}"
+        );
+    }
+
+    #[test]
+    fn the_folders_of_runs_are_left_out() {
+        let folder =
+            folder(&["1.png", "run/samples/step-2.png", "old/samples/x.png", "mine/samples/2.png", "own/3.png"]);
+        for path in ["run/run.lock", "run/config.toml", "old/metrics.jsonl", "old/config.toml", "mine/config.toml"] {
+            fs::write(folder.path().join(path), "").unwrap();
+        }
+        let of = |run: Option<&Path>| Folder::new(folder.path(), walk(folder.path(), run).unwrap());
+        assert_eq!(names(&of(None)), ["1.png", "mine/samples/2.png", "own/3.png"]);
+        // The run's own folder, before it is one; also where it is the images' own.
+        let own = folder.path().join("mine/../own");
+        let found = of(Some(&own));
+        assert_eq!(names(&found), ["1.png", "mine/samples/2.png"]);
+        let left = found.passed_over().run_folders;
+        assert!(left.len() == 3 && left[2].ends_with("run"), "{left:?}");
+        let among = Folder::new(
+            &folder.path().join("mine"),
+            walk(&folder.path().join("mine"), Some(&folder.path().join("mine"))).unwrap(),
+        );
+        assert!(among.is_empty());
+        // A run's pictures are taken by their name.
+        assert_eq!(open(&folder.path().join("run/samples")).unwrap().len(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_named_as_an_image_is_passed_over() {
+        let folder = folder(&["1.png"]);
+        for name in ["pipe.png", "pipe"] {
+            assert!(std::process::Command::new("mkfifo").arg(folder.path().join(name)).status().unwrap().success());
+        }
+        let found = open(folder.path()).unwrap();
+        assert_eq!((found.len(), found.passed_over().special), (1, 2));
     }
 }

@@ -1,27 +1,20 @@
 //! Files that hold many images each, joined into one collection.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::look::{Kind, look};
 use super::parquet::Parquet;
+use super::passed::PassedOver;
 use super::source::{Locality, Source, Stored};
 use super::tar::Shard;
 use super::{idx, npy};
 use crate::error::{Error, Result};
+use crate::text::{shown, shown_path};
 
-/// What a file is, told by its first bytes.
-enum Kind {
-    Tar,
-    Parquet,
-    Idx,
-    Npy,
-}
-
-/// Opens files as one collection. All must be of one kind.
-pub(super) fn open(spec: &str, paths: &[PathBuf]) -> Result<Arc<dyn Source>> {
-    let refuse = |path: &Path, reason: String| Error::Images(format!("{}: {reason}", path.display()));
+/// Opens files as one collection. All must be of one kind. `passed` is what was passed over beside them.
+pub(super) fn open(spec: &str, paths: &[PathBuf], mut passed: PassedOver) -> Result<Arc<dyn Source>> {
+    let refuse = |path: &Path, reason: String| Error::Images(format!("{}: {}", shown_path(path), shown(&reason)));
     let mut parts: Vec<Box<dyn Source>> = Vec::new();
     let mut tables = Vec::new();
     for path in paths {
@@ -36,48 +29,22 @@ pub(super) fn open(spec: &str, paths: &[PathBuf]) -> Result<Arc<dyn Source>> {
         };
         parts.push(part);
     }
+    let place = shown(spec);
     if !tables.is_empty() && !parts.is_empty() {
-        return Err(Error::Images(format!("{spec} names parquet files and others; give one kind")));
+        return Err(Error::Images(format!("{place} names parquet files and others; give one kind")));
     }
+    parts.iter().for_each(|part| passed.add(part.passed_over()));
+    let but: String = passed.lines().iter().map(|line| format!(". {line}")).collect();
     let joined: Arc<dyn Source> = match tables.is_empty() {
-        true => Arc::new(Joined::new(spec, parts)),
-        false => Arc::new(Parquet::open(spec, &tables)?),
+        true => Arc::new(Joined { passed, ..Joined::new(spec, parts) }),
+        false => Arc::new(Parquet::open(spec, &tables, passed)?),
     };
     match joined.is_empty() {
-        true => Err(Error::Images(format!("{spec} holds no images; a tar archive needs entries named as image files"))),
+        true => Err(Error::Images(format!(
+            "{place} holds no images; a tar archive needs entries named as image files{but}"
+        ))),
         false => Ok(joined),
     }
-}
-
-/// Tells what a file is.
-fn look(path: &Path) -> Result<Kind, String> {
-    let found = std::fs::metadata(path).map_err(|error| format!("{error}; check the path of the images"))?;
-    if !found.is_file() {
-        return Err("not a file; give a folder alone, or files".into());
-    }
-    let mut start = Vec::new();
-    let file = File::open(path).map_err(|error| format!("{error}; make it readable"))?;
-    file.take(512).read_to_end(&mut start).map_err(|error| error.to_string())?;
-    match start.as_slice() {
-        [b'P', b'A', b'R', b'1', ..] => Ok(Kind::Parquet),
-        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Ok(Kind::Npy),
-        [0, 0, 8, 3 | 4, ..] => Ok(Kind::Idx),
-        [0x1F, 0x8B, ..] if !is_gzipped_tar(path) => Ok(Kind::Idx),
-        [0x1F, 0x8B, ..] => {
-            Err("the archive is compressed; unpack it with gunzip, so that it can be read anywhere".into())
-        }
-        start if start.get(257..262) == Some(b"ustar") => Ok(Kind::Tar),
-        // Tar archives older than 1988 carry no mark.
-        _ if path.extension().is_some_and(|ending| ending == "tar") => Ok(Kind::Tar),
-        _ => Err("neither a tar archive, a parquet file, nor an array of images (IDX or .npy); single images are \
-                  given by their folder"
-            .into()),
-    }
-}
-
-fn is_gzipped_tar(path: &Path) -> bool {
-    let name = path.to_string_lossy();
-    name.ends_with(".tar.gz") || name.ends_with(".tgz")
 }
 
 /// Several collections, one after the other.
@@ -86,6 +53,8 @@ pub(super) struct Joined {
     parts: Vec<Box<dyn Source>>,
     /// The number of images up to the end of each part.
     ends: Vec<usize>,
+    /// What was passed over, in the parts too.
+    passed: PassedOver,
 }
 
 impl Joined {
@@ -95,7 +64,7 @@ impl Joined {
             total += part.len();
             total
         });
-        Joined { place: place.into(), ends: ends.collect(), parts }
+        Joined { place: place.into(), ends: ends.collect(), parts, passed: PassedOver::default() }
     }
 
     /// The part of an image, and its number there.
@@ -130,10 +99,31 @@ impl Source for Joined {
         part.label(index)
     }
 
+    fn identify(&self, index: usize, key: &mut Vec<u8>) {
+        let (part, index) = self.locate(index);
+        part.identify(index, key);
+    }
+
+    fn passed_over(&self) -> PassedOver {
+        self.passed.clone()
+    }
+
     fn locality(&self) -> Option<Locality> {
         let parts: Option<Vec<Locality>> = self.parts.iter().map(|part| part.locality()).collect();
         let parts = parts?;
         let window = parts.iter().map(|part| part.window).min()?;
-        Some(Locality { runs: parts.into_iter().flat_map(|part| part.runs).collect(), window })
+        let mut order = None;
+        if parts.iter().any(|part| part.order.is_some()) {
+            let (mut all, mut start) = (Vec::new(), 0);
+            for (part, &end) in parts.iter().zip(&self.ends) {
+                match &part.order {
+                    Some(order) => all.extend(order.iter().map(|number| start + number)),
+                    None => all.extend(start..end as u32),
+                }
+                start = end as u32;
+            }
+            order = Some(all);
+        }
+        Some(Locality { runs: parts.into_iter().flat_map(|part| part.runs).collect(), window, order })
     }
 }

@@ -46,6 +46,13 @@ impl Layout {
         }
     }
 
+    /// Appends what tells a record of this layout from others, see [`Source::identify`](super::Source::identify).
+    pub(super) fn identify(&self, file: &[u8], index: usize, key: &mut Vec<u8>) {
+        let &Layout { height, width, channels, .. } = self;
+        key.extend_from_slice(file);
+        key.extend(format!("/{index} {height}×{width}×{channels}").bytes());
+    }
+
     /// Bytes of an image.
     pub(super) fn values(&self) -> usize {
         self.height * self.width * self.channels

@@ -13,6 +13,7 @@ use super::order::EpochOrder;
 use super::source::Source;
 use super::worker::{Job, Outcome, Worker};
 use crate::error::{Error, Result};
+use crate::text::shown;
 
 /// How a [`Loader`] makes batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,7 +152,7 @@ impl Loader {
         for position in self.next_batch * size..(self.next_batch + 1) * size {
             let Outcome::Made { epoch, sample, view, bad } = self.outcome(position)? else { unreachable!("no panic") };
             for (index, reason) in bad {
-                let name = format!("{}: {reason}", self.source.name(index));
+                let name = format!("{}: {}", shown(&self.source.name(index)), shown(&reason));
                 if self.bad.insert(index, name.clone()).is_none() {
                     batch.bad.push(name);
                 }
@@ -186,6 +187,7 @@ impl Loader {
         let some: Vec<&str> = self.bad.values().take(3).map(String::as_str).collect();
         let (some, more) = (some.join("; "), if bad > 3 { "; …" } else { "" });
         let place = self.source.place();
+        let place = shown(&place);
         if bad == len {
             return format!("none of the {len} images of {place} can be read: {some}{more}");
         }
@@ -225,6 +227,7 @@ fn check(options: &LoaderOptions, source: &dyn Source, first_batch: u64) -> Resu
 /// [`Error::Images`], naming the collection.
 pub fn enough_for(source: &dyn Source, batch_size: usize) -> Result<()> {
     let (len, place) = (source.len(), source.place());
+    let place = shown(&place);
     match len < batch_size {
         true => Err(Error::Images(format!(
             "{place}: {len} image{} fewer than a batch of {batch_size}; give more images or a smaller --batch-size",

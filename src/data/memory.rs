@@ -1,9 +1,13 @@
 //! A collection of images in memory: what a page hands over.
 
+use std::ops::Range;
+
 use super::Picture;
 use super::augment::shrink;
+use super::companions;
 use super::decode::{decode_bytes, dimensions};
 use super::layout::{CIFAR, CIFAR_CLASSES};
+use super::names::{in_hidden, path_key};
 use super::source::{Source, Stored};
 
 /// Larger images are scaled once, to a shorter side of [`KEPT_SIDE`] pixels, so that a step does not wait for the
@@ -19,6 +23,8 @@ const MAX_BYTES: usize = 1 << 30;
 pub struct Images {
     files: Vec<File>,
     bytes: usize,
+    /// How many files hold other than one image.
+    tables: usize,
 }
 
 struct File {
@@ -42,39 +48,71 @@ impl File {
             _ => 1,
         }
     }
+
+    fn bytes(&self) -> usize {
+        match &self.held {
+            Held::Encoded(bytes) | Held::Cifar(bytes) => bytes.len(),
+            Held::Scaled(picture) => picture.pixels.len(),
+        }
+    }
 }
 
 impl Images {
-    /// Adds a file and returns how many images it holds: one, or those of a CIFAR-10 file in the binary layout.
+    /// Adds a file and returns how many images it holds: one, or those of a CIFAR-10 file in the binary layout. What a
+    /// folder of the files would leave out is left out here: hidden files, and masks and labels beside photos. Where a
+    /// photo comes after its masks, these are taken out again and count against it.
     ///
     /// # Errors
-    /// In words, without the name: it is neither, it is damaged, or the collection would become too large.
+    /// In words, without the name: it is neither, it is left out, it is damaged, or the collection would become too
+    /// large.
     pub fn add(&mut self, name: &str, bytes: Vec<u8>) -> Result<usize, String> {
+        // The folder that was chosen may be hidden.
+        let below = name.split_once('/').map_or(name, |(_, below)| below);
+        if in_hidden(below.as_bytes()) {
+            return Err("a hidden file, or in a hidden folder".into());
+        }
+        let own = owner(name);
+        let has_photo = |own: &str| self.beside(own).any(|at| owner(&self.files[at].name).is_none());
+        if own.is_some_and(has_photo) {
+            return Err("a mask or label of the photo beside it".into());
+        }
         let held = match is_cifar(&bytes) {
             true => Held::Cifar(bytes),
             false => image(bytes)?,
         };
-        let size = match &held {
-            Held::Encoded(bytes) | Held::Cifar(bytes) => bytes.len(),
-            Held::Scaled(picture) => picture.pixels.len(),
-        };
+        let file = File { name: name.into(), held };
+        let (images, size) = (file.images(), file.bytes());
         if self.bytes + size > MAX_BYTES {
             let mib = MAX_BYTES >> 20;
             return Err(format!("the pictures would take more than {mib} MiB; train on larger collections natively"));
         }
-        let file = File { name: name.into(), held };
-        let images = file.images();
-        // As paths are compared: part by part, so that a separator comes before every other byte.
-        let key = |name: &str| -> Vec<u8> { name.bytes().map(|byte| if byte == b'/' { 0 } else { byte }).collect() };
-        let place = key(name);
-        let at = self.files.partition_point(|held| key(&held.name) <= place);
+        let at = self.files.partition_point(|held| path_key(held.name.as_bytes()).le(path_key(name.as_bytes())));
         self.files.insert(at, file);
         self.bytes += size;
-        Ok(images)
+        self.tables += usize::from(images != 1);
+        if own.is_some() {
+            return Ok(images);
+        }
+        let photo = stem(name);
+        let is_mask = |at: &usize| owner(&self.files[*at].name) == Some(photo);
+        let masks: Vec<usize> = self.beside(photo).filter(is_mask).collect();
+        masks.iter().rev().for_each(|&at| self.bytes -= self.files.remove(at).bytes());
+        Ok(images.saturating_sub(masks.len()))
+    }
+
+    /// The places of the files whose names are `stem` and something behind a dot: they come one after the other.
+    fn beside(&self, stem: &str) -> Range<usize> {
+        let start = format!("{stem}.");
+        let first = self.files.partition_point(|held| path_key(held.name.as_bytes()).lt(path_key(start.as_bytes())));
+        let count = self.files[first..].iter().take_while(|held| held.name.starts_with(&start)).count();
+        first..first + count
     }
 
     /// The file of an image, and the image's number in it.
     fn locate(&self, mut index: usize) -> (&File, usize) {
+        if self.tables == 0 {
+            return (&self.files[index], 0);
+        }
         for file in &self.files {
             match index.checked_sub(file.images()) {
                 Some(rest) => index = rest,
@@ -101,6 +139,13 @@ impl Source for Images {
         }
     }
 
+    fn identify(&self, index: usize, key: &mut Vec<u8>) {
+        match self.locate(index) {
+            (File { name, held: Held::Cifar(_) }, number) => CIFAR.identify(name.as_bytes(), number, key),
+            (File { name, .. }, _) => key.extend(name.bytes()),
+        }
+    }
+
     fn read(&self, index: usize) -> Result<Stored, String> {
         let (file, number) = self.locate(index);
         Ok(match &file.held {
@@ -112,6 +157,17 @@ impl Source for Images {
             }
         })
     }
+}
+
+/// The name without ending of the photo that a file of this name is certainly a mask or label of, if it is there.
+fn owner(name: &str) -> Option<&str> {
+    let (owner, certain) = companions::of(name.as_bytes())?;
+    name.get(..owner.len()).filter(|_| certain)
+}
+
+/// A name without its ending.
+fn stem(name: &str) -> &str {
+    &name[..companions::stem(name.as_bytes()).len()]
 }
 
 /// An image file, looked at but not decoded unless it is large.
@@ -180,5 +236,38 @@ mod tests {
         assert!(images.add("x.bin", file).unwrap_err().contains("neither JPEG"));
         assert!(images.add("x.png", png(9, 9, 0)[..40].to_vec()).is_err());
         assert_eq!(images.len(), 3);
+    }
+
+    #[test]
+    fn a_folder_has_the_same_images_here_as_on_a_disk() {
+        use super::super::{Collection, open};
+        let disk = tempfile::tempdir().unwrap();
+        let names = [
+            "b/1.depth.png",
+            "b/1.jpg",
+            "b/1.seg.png",
+            "b/2.png",
+            "b/.x/3.png",
+            "b/._2.png",
+            "__MACOSX/b/2.png",
+            "a.png",
+        ];
+        for backwards in [false, true] {
+            let (mut images, mut count) = (Images::default(), 0);
+            let mut names = names.to_vec();
+            if backwards {
+                names.reverse();
+            }
+            for name in names {
+                let path = disk.path().join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, png(3, 2, 1)).unwrap();
+                count += images.add(&format!("set/{name}"), png(3, 2, 1)).unwrap_or(0);
+            }
+            let folder = open(disk.path().to_str().unwrap()).unwrap();
+            let named: Vec<_> = (0..images.len()).map(|index| images.name(index)).collect();
+            assert_eq!(named, ["set/a.png", "set/b/1.jpg", "set/b/2.png"]);
+            assert_eq!((Collection::of(&images), count), (Collection::of(&*folder), 3));
+        }
     }
 }

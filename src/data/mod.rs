@@ -6,23 +6,32 @@
 //! hands over ([`Images`]), and [`Loader`] makes each batch when it is asked for it.
 
 pub mod augment;
+mod collection;
+mod companions;
 mod convolve;
 mod decode;
+#[cfg(not(target_arch = "wasm32"))]
+mod endings;
 mod layout;
 mod loader;
 mod makers;
 mod memory;
+mod names;
 mod order;
 mod palette_tiff;
+mod passed;
 mod picture;
 mod source;
+mod told;
 mod worker;
 
 pub use {
+    collection::Collection,
     decode::{Decoded, MAX_BYTES, MAX_SIDE, decode_bytes},
     loader::{Batch, Loader, LoaderOptions, enough_for},
     memory::Images,
     order::permutation,
+    passed::PassedOver,
     picture::Picture,
     source::{Locality, Source, Stored},
 };
@@ -42,7 +51,7 @@ mod idx;
 #[cfg(not(target_arch = "wasm32"))]
 mod joined;
 #[cfg(not(target_arch = "wasm32"))]
-mod names;
+mod look;
 #[cfg(not(target_arch = "wasm32"))]
 mod npy;
 #[cfg(not(target_arch = "wasm32"))]
@@ -58,13 +67,17 @@ mod rate;
 #[cfg(not(target_arch = "wasm32"))]
 mod records;
 #[cfg(not(target_arch = "wasm32"))]
+mod splits;
+#[cfg(not(target_arch = "wasm32"))]
 mod tar;
+#[cfg(not(target_arch = "wasm32"))]
+mod walk;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
     check::{Contents, Duplicate, Unreadable, check},
     decode::decode,
-    open::open,
+    open::{open, open_beside},
     pack::{Packed, pack},
     rate::{Rate, rate},
 };

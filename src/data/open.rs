@@ -4,23 +4,35 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::source::Source;
-use super::{cifar, folder::Folder, joined, places};
+use super::{cifar, folder, folder::Folder, joined, places, splits, walk};
 use crate::error::{Error, Result};
+use crate::text::shown;
 
 /// Opens what `spec` names.
 ///
 /// * `DIR`: all image files below a folder, in the order of their paths; or, if it holds none, its tar shards, its
-///   parquet files, or CIFAR-10 or CIFAR-100 in the binary layout. Links are followed, but not round in circles; names
-///   that start with a dot are left out.
+///   parquet files, or CIFAR-10 or CIFAR-100 in the binary layout. Links are followed, but not round in circles; hidden
+///   files, masks beside photos and the folders of runs are left out. Of tar and parquet files only those for training
+///   are taken where their names or folders tell.
 /// * `FILE`: a tar archive of images, a parquet file with a column of images, an array of images in IDX or NumPy's
 ///   layout. `{000..012}`, `{a,b}`, and `*` or `?` in the last part of the path stand for several files.
 /// * `cifar10:DIR`, `cifar100:DIR`: the training images in the official binary layout, of CIFAR-10 also as five PNG
 ///   files with an image per row (`data_batch_1.png` to `_5.png`), in the folder or one folder below it.
 ///
+/// [`Source::passed_over`] says what lies there and was not taken.
+///
 /// # Errors
 /// [`Error::Images`] with the path and what to do when it is missing, empty, cannot be read or holds no image that can
 /// be.
 pub fn open(spec: &str) -> Result<Arc<dyn Source>> {
+    open_beside(spec, None)
+}
+
+/// [`open`] for a run that writes into the folder `run`, which is no part of its images.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_beside(spec: &str, run: Option<&Path>) -> Result<Arc<dyn Source>> {
     if let Some(folder) = spec.strip_prefix("cifar10:") {
         return cifar::open_10(folder_at(folder)?);
     }
@@ -28,25 +40,32 @@ pub fn open(spec: &str) -> Result<Arc<dyn Source>> {
         return cifar::open_100(folder_at(folder)?);
     }
     if Path::new(spec).is_dir() {
-        return open_folder(Path::new(spec));
+        return open_folder(Path::new(spec), run);
     }
-    joined::open(spec, &places::expand(spec)?)
+    let paths = places::expand(spec)?;
+    let mut passed = super::PassedOver::default();
+    passed.notes.extend(splits::mixed_files(&paths));
+    joined::open(spec, &paths, passed)
 }
 
 /// Opens a folder by its look.
-fn open_folder(root: &Path) -> Result<Arc<dyn Source>> {
-    let found = Folder::list(root)?;
-    if !found.is_empty() {
+fn open_folder(root: &Path, run: Option<&Path>) -> Result<Arc<dyn Source>> {
+    let mut found = walk::walk(root, run)?;
+    if found.images.len() > 0 {
+        let found = Folder::new(root, found);
         found.try_some()?;
         return Ok(Arc::new(found));
     }
     if let Some(cifar) = cifar::recognise(root)? {
         return Ok(cifar);
     }
-    let shards = places::shards(root)?;
-    match shards.is_empty() {
-        true => Err(found.holds_nothing()),
-        false => joined::open(&root.display().to_string(), &shards),
+    match found.shards.is_empty() {
+        true => Err(folder::holds_nothing(root, &found.passed)),
+        false => {
+            found.passed.without_shards(&found.shards);
+            let shards = splits::training(root, found.shards, &mut found.passed.notes);
+            joined::open(&root.display().to_string(), &shards, found.passed)
+        }
     }
 }
 
@@ -55,8 +74,8 @@ fn folder_at(path: &str) -> Result<&Path> {
     let folder = Path::new(path);
     match std::fs::metadata(folder) {
         Ok(found) if found.is_dir() => Ok(folder),
-        Ok(_) => Err(Error::Images(format!("{path} is a file; give the folder that holds the images"))),
-        Err(error) => Err(Error::Images(format!("{path}: {error}; check the path of the image folder"))),
+        Ok(_) => Err(Error::Images(format!("{} is a file; give the folder that holds the images", shown(path)))),
+        Err(error) => Err(Error::Images(format!("{}: {error}; check the path of the image folder", shown(path)))),
     }
 }
 
@@ -84,6 +103,6 @@ mod tests {
         let path = file.path().to_str().unwrap();
         assert!(refusal(&format!("cifar10:{path}")).contains("is a file; give the folder"));
         let message = refusal(path);
-        assert!(message.contains(path) && message.contains("neither a tar archive"), "{message}");
+        assert!(message.contains(path) && message.contains("an empty file"), "{message}");
     }
 }

@@ -34,6 +34,9 @@ fn near_permutation(seed: u64, epoch: u64, len: usize, near: &Locality) -> Vec<u
     for (number, window) in (1..).zip(order.chunks_mut(near.window.max(1))) {
         Rng::new(seed, Stream::Shuffle, epoch, number).shuffle(window);
     }
+    if let Some(numbers) = &near.order {
+        order.iter_mut().for_each(|place| *place = numbers[*place as usize]);
+    }
     order
 }
 
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn neighbours_stay_together_but_in_random_order() {
-        let near = |window| Locality { runs: vec![50, 100, 70, 80, 100, 100], window };
+        let near = |window| Locality { runs: vec![50, 100, 70, 80, 100, 100], window, order: None };
         let order = near_permutation(9, 0, 500, &near(100));
         let mut sorted = order.clone();
         sorted.sort_unstable();
@@ -110,6 +113,10 @@ mod tests {
             assert!(runs.len() <= 3 && !window.is_sorted(), "{window:?}");
         }
         assert_eq!(near_permutation(9, 0, 500, &near(500)), permutation(9, 0, 500));
+        // Images that lie backwards: their places come as before, under other numbers.
+        let backwards = Locality { order: Some((0..500).rev().collect()), ..near(100) };
+        let backwards = near_permutation(9, 0, 500, &backwards);
+        assert!(backwards.iter().zip(&order).all(|(number, place)| *number == 499 - place));
         let mut steady = EpochOrder::new(9, 500, Some(near(100)));
         assert_eq!(steady.sample(500 + 17), (1, near_permutation(9, 1, 500, &near(100))[17] as usize));
     }

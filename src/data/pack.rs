@@ -12,6 +12,7 @@ use super::check::Unreadable;
 use super::each::each;
 use super::{Picture, Source};
 use crate::error::{Error, Result};
+use crate::text::{shown, shown_path};
 
 /// Images of a shard.
 const SHARD: usize = 2048;
@@ -30,8 +31,8 @@ pub struct Packed {
 }
 
 /// Writes the readable images of a collection, in order, into shards in the new or empty folder `to`, as PNG files
-/// `CLASS/NUMBER.png`. Images whose shorter side is longer than `side` pixels are scaled down to it with PIL's bicubic
-/// arithmetic.
+/// `CLASS/NUMBER.png`; within a shard they are then numbered by these names. Images whose shorter side is longer than
+/// `side` pixels are scaled down to it with PIL's bicubic arithmetic.
 ///
 /// The shards are written into `TO.partial` beside the folder, which is then renamed: a crash leaves no folder `to`.
 ///
@@ -74,7 +75,7 @@ pub fn pack(
     let result = match finished {
         Err(error) => Err(Error::io(&partial)(error)),
         Ok(()) if packed.images == 0 => {
-            Err(Error::Images(format!("none of the {} images of {} can be read", source.len(), source.place())))
+            Err(Error::Images(format!("none of the {} images of {} can be read", source.len(), shown(&source.place()))))
         }
         Ok(()) => publish(&partial, to).map_err(Error::io(to)),
     };
@@ -92,9 +93,9 @@ fn prepare(to: &Path) -> Result<PathBuf> {
         Err(error) => Err(Error::io(path)(error)),
     };
     if occupied(to)? {
-        return Err(Error::Config(format!("{} is not empty; give a new folder", to.display())));
+        return Err(Error::Config(format!("{} is not empty; give a new folder", shown_path(to))));
     }
-    let name = to.file_name().ok_or_else(|| Error::Config(format!("{} names no folder", to.display())))?;
+    let name = to.file_name().ok_or_else(|| Error::Config(format!("{} names no folder", shown_path(to))))?;
     let mut partial = name.to_owned();
     partial.push(".partial");
     let partial = to.with_file_name(partial);
@@ -106,7 +107,7 @@ fn prepare(to: &Path) -> Result<PathBuf> {
             })
         });
         if !ours {
-            return Err(Error::Config(format!("{} is in the way; move it elsewhere", partial.display())));
+            return Err(Error::Config(format!("{} is in the way; move it elsewhere", shown_path(&partial))));
         }
         fs::remove_dir_all(&partial).map_err(Error::io(&partial))?;
     }

@@ -1,16 +1,12 @@
-//! Paths that stand for several files, and the shards in a folder.
+//! Paths that stand for several files.
 
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
-
 use crate::error::{Error, Result};
+use crate::text::{shown, shown_path};
 
 /// How many files one specification may name.
 const MOST: usize = 100_000;
-
-/// The endings of files that hold many images, and are looked for in a folder without image files.
-const ENDINGS: [&str; 2] = ["tar", "parquet"];
 
 /// The files that `spec` names, in order. A file of exactly that name wins over what its braces and stars mean.
 pub(super) fn expand(spec: &str) -> Result<Vec<PathBuf>> {
@@ -18,7 +14,7 @@ pub(super) fn expand(spec: &str) -> Result<Vec<PathBuf>> {
         return Ok(vec![spec.into()]);
     }
     let mut paths = Vec::new();
-    for path in braces(spec).map_err(|reason| Error::Images(format!("{spec}: {reason}")))? {
+    for path in braces(spec).map_err(|reason| Error::Images(format!("{}: {reason}", shown(spec))))? {
         match Path::new(&path).file_name().and_then(|name| name.to_str()) {
             Some(pattern) if pattern.contains(['*', '?']) => paths.extend(matching(Path::new(&path), pattern)?),
             _ => paths.push(path.into()),
@@ -26,7 +22,7 @@ pub(super) fn expand(spec: &str) -> Result<Vec<PathBuf>> {
     }
     for path in &paths {
         if let Err(error) = std::fs::metadata(path) {
-            return Err(Error::Images(format!("{}: {error}; check the path of the images", path.display())));
+            return Err(Error::Images(format!("{}: {error}; check the path of the images", shown_path(path))));
         }
     }
     Ok(paths)
@@ -38,7 +34,7 @@ fn matching(path: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let refuse = |error| Error::Images(format!("{}: {error}; check the path of the images", folder.display()));
+    let refuse = |error| Error::Images(format!("{}: {error}; check the path of the images", shown_path(folder)));
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(refuse)? {
         let path = entry.map_err(refuse)?.path();
@@ -49,7 +45,7 @@ fn matching(path: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     match found.is_empty() {
-        true => Err(Error::Images(format!("no file in {} is named like {pattern}", folder.display()))),
+        true => Err(Error::Images(format!("no file in {} is named like {}", shown_path(folder), shown(pattern)))),
         false => Ok(found),
     }
 }
@@ -100,27 +96,6 @@ fn braces(spec: &str) -> Result<Vec<String>, String> {
     Ok(middles.iter().flat_map(|middle| ends.iter().map(move |end| format!("{before}{middle}{end}"))).collect())
 }
 
-/// The tar and parquet files below a folder, sorted. Where the names of some begin with `train`, only those.
-pub(super) fn shards(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in WalkDir::new(root).follow_links(true).sort_by_file_name() {
-        // Listing the folder's images has reported what cannot be read and links that lead nowhere.
-        let Ok(entry) = entry else { continue };
-        let ending = entry.path().extension().and_then(|ending| ending.to_str());
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        if entry.file_type().is_file() && !hidden && ending.is_some_and(|ending| ENDINGS.contains(&ending)) {
-            found.push(entry.into_path());
-        }
-    }
-    let trains = |path: &PathBuf| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"train"));
-    if found.iter().any(trains) && !found.iter().all(trains) {
-        found.retain(trains);
-        let (count, root) = (found.len(), root.display());
-        tracing::warn!("of the files in {root} only the {count} whose names start with `train` are taken");
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,17 +130,5 @@ mod tests {
         assert_eq!(found, [folder.path().join("a.tar"), folder.path().join("b.tar")]);
         let message = expand(folder.path().join("*.zip").to_str().unwrap()).unwrap_err().to_string();
         assert!(message.contains("is named like *.zip"), "{message}");
-    }
-
-    #[test]
-    fn the_training_part_of_a_folder_of_shards_is_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("data")).unwrap();
-        for name in ["test-0.parquet", "train-1.parquet", "train-0.parquet"] {
-            std::fs::write(folder.path().join("data").join(name), "").unwrap();
-        }
-        let found = shards(folder.path()).unwrap();
-        let expected = ["train-0.parquet", "train-1.parquet"].map(|name| folder.path().join("data").join(name));
-        assert_eq!(found, expected);
     }
 }

@@ -78,6 +78,11 @@ impl Source for Records {
         format!("{} image {index}", self.path.display())
     }
 
+    fn identify(&self, index: usize, key: &mut Vec<u8>) {
+        let name = self.path.file_name().unwrap_or_default();
+        self.layout.identify(name.as_encoded_bytes(), index, key);
+    }
+
     fn read(&self, index: usize) -> Result<Stored, String> {
         let size = self.skip + self.layout.values();
         let picture = match &self.place {

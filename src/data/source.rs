@@ -1,5 +1,6 @@
 //! Numbered collections of images.
 
+use super::PassedOver;
 use super::Picture;
 use super::decode::{Decoded, decode_bytes};
 
@@ -28,6 +29,17 @@ pub trait Source: Send + Sync {
     /// The class of an image where the collection tells it: the first folder of its path.
     fn label(&self, _index: usize) -> Option<String> {
         None
+    }
+
+    /// Appends what tells an image from others of the collection wherever that is moved: its path in it, with `/`
+    /// between parts. Only names are compared, never contents.
+    fn identify(&self, index: usize, key: &mut Vec<u8>) {
+        key.extend(self.name(index).bytes());
+    }
+
+    /// What lies in the collection's place and was not taken.
+    fn passed_over(&self) -> PassedOver {
+        PassedOver::default()
     }
 
     /// Which images lie side by side, if reading them together is cheaper.
@@ -77,4 +89,6 @@ pub struct Locality {
     pub runs: Vec<usize>,
     /// How many images are shuffled together.
     pub window: usize,
+    /// The numbers of the images in the order in which they lie, where that is not the order of their numbers.
+    pub order: Option<Vec<u32>>,
 }

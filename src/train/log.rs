@@ -7,7 +7,10 @@ use std::{
     time::SystemTime,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    text::shown,
+};
 
 /// The file's name inside a run folder.
 pub const FILE_NAME: &str = "train.log";
@@ -23,11 +26,13 @@ impl TrainLog {
         OpenOptions::new().append(true).create(true).open(&path).map(TrainLog).map_err(Error::io(path))
     }
 
-    /// Adds a line with the time in UTC. A line that cannot be written is lost and nothing else: what a run depends on
-    /// is in other files.
+    /// Adds a line with the time in UTC, or several where `line` has line breaks. A line that cannot be written is lost
+    /// and nothing else: what a run depends on is in other files.
     pub fn note(&mut self, line: &str) {
         let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let _ = self.0.write_all(format!("{}  {line}\n", utc(seconds)).as_bytes());
+        let time = utc(seconds);
+        let lines: String = line.lines().map(|line| format!("{time}  {}\n", shown(line))).collect();
+        let _ = self.0.write_all(lines.as_bytes());
     }
 }
 
@@ -64,10 +69,11 @@ mod tests {
     #[test]
     fn lines_are_added() {
         let folder = tempfile::tempdir().unwrap();
-        for line in ["first", "second"] {
+        for line in ["first", "second", "key = \u{1b}[31m\n    ^\n"] {
             TrainLog::open(folder.path()).unwrap().note(line);
         }
         let text = std::fs::read_to_string(folder.path().join(FILE_NAME)).unwrap();
-        assert!(text.lines().count() == 2 && text.ends_with("Z  second\n"), "{text}");
+        let lines: Vec<&str> = text.lines().map(|line| line.split_once("Z  ").unwrap().1).collect();
+        assert_eq!(lines, ["first", "second", r"key = \u{1b}[31m", "    ^"]);
     }
 }

@@ -9,6 +9,7 @@ pub mod curves;
 pub mod durable;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod events;
+pub mod images;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod log;
 pub mod memory;

@@ -221,6 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn the_images_of_a_folder_do_not_include_those_of_runs_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = |path: PathBuf| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            image::RgbImage::new(2, 2).save(path).unwrap();
+        };
+        picture(folder.path().join("a.png"));
+        let run = RunFolder::enter(&folder.path().join("runs/a"), Entry::New).unwrap();
+        picture(run.path().join(samples::FOLDER).join("step-2.png"));
+        let images = || crate::data::open(folder.path().to_str().unwrap()).unwrap().len();
+        assert_eq!(images(), 1);
+        drop(run);
+        assert_eq!(images(), 1, "once the run is over");
+    }
+
+    #[test]
     fn resuming_takes_the_newest_or_the_named_and_sets_later_ones_aside() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunFolder::enter(folder.path(), Entry::New).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::config::RunConfig;
+use crate::data::Collection;
 
 /// Group of the student's weights.
 pub const MODEL: &str = "model";
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub tuning: Option<String>,
     /// Numbers of the images that are left out since an update with them was refused, ascending.
     pub left_out: Vec<usize>,
+    /// What the images were. None in checkpoints from before it was kept.
+    pub collection: Option<Collection>,
     /// Tensors by group: [`MODEL`], [`TEACHER`] where there is a feature branch, [`MOMENT1`], [`MOMENT2`], in half
     /// precision [`LOSS_SCALE`].
     pub groups: BTreeMap<String, Vec<NamedTensor>>,
@@ -100,6 +103,7 @@ pub(super) fn sample(step: u64) -> Snapshot {
         adapter: "llvmpipe \"x\"".into(),
         tuning: Some("{}".into()),
         left_out: vec![3, 8],
+        collection: Some(Collection::of(&crate::data::Images::default())),
         groups: groups.map(|(name, first)| (name.to_owned(), group(first))).into(),
     }
 }

@@ -17,13 +17,14 @@ use super::{
     snapshot::{NamedTensor, Snapshot},
 };
 use crate::{
-    data::{Batch, Loader, LoaderOptions, Source},
+    data::{Batch, Collection, Loader, LoaderOptions, Source},
     device::Device,
     error::{Error, Result},
     kernels::Tuning,
     model::masking,
     ops::Settings,
     rng::{Rng, Stream},
+    text::shown,
 };
 
 /// Batches decoded ahead of the GPU.
@@ -85,6 +86,8 @@ pub struct Training {
     recoveries: u32,
     /// Images that are left out since an update with them was refused.
     left_out: BTreeSet<usize>,
+    /// What the images are.
+    collection: Collection,
     /// The images of each step in flight, the oldest first.
     in_flight: VecDeque<Vec<usize>>,
     pace: Pace,
@@ -116,6 +119,7 @@ impl Training {
         let trainer = Trainer::new(device, model, options).await?;
         trainer.initialise(training.seed);
         let (mut left_out, mut state) = (BTreeSet::new(), None);
+        let collection = Collection::of(&*source);
         match start {
             Start::Seed => {}
             Start::Weights(tensors, path) => {
@@ -133,7 +137,7 @@ impl Training {
             Some(snapshot) => snapshot,
             None => {
                 let groups = trainer.take_state(trainer.copy_state()).await?;
-                snapshot_of(&trainer, &config, 0, &left_out, groups)
+                snapshot_of(&trainer, &config, 0, &left_out, &collection, groups)
             }
         };
         Ok(Training {
@@ -147,6 +151,7 @@ impl Training {
             good: Arc::new(good),
             recoveries: 0,
             left_out,
+            collection,
             in_flight: VecDeque::new(),
             pace: Pace::new(),
         })
@@ -232,7 +237,8 @@ impl Training {
     /// Makes a snapshot of a copy of the state, and keeps it to go back to.
     async fn keep(&mut self, copy: StateCopy) -> Result<Arc<Snapshot>> {
         let groups = self.trainer.take_state(copy).await?;
-        self.good = Arc::new(snapshot_of(&self.trainer, &self.config, self.step, &self.left_out, groups));
+        let (left_out, collection) = (&self.left_out, &self.collection);
+        self.good = Arc::new(snapshot_of(&self.trainer, &self.config, self.step, left_out, collection, groups));
         self.recoveries = 0;
         Ok(self.good.clone())
     }
@@ -274,7 +280,7 @@ impl Training {
             told.push_str(" on the device opened again");
         } else {
             let images: BTreeSet<usize> = self.in_flight.pop_front().into_iter().flatten().collect();
-            let names: Vec<_> = images.iter().map(|index| self.source.name(*index)).collect();
+            let names: Vec<_> = images.iter().map(|index| shown(&self.source.name(*index)).into_owned()).collect();
             told = format!("{told}, from now on without the images of this step: {}", names.join(", "));
             self.left_out.extend(images);
         }
@@ -382,6 +388,7 @@ fn snapshot_of(
     config: &RunConfig,
     step: u64,
     left_out: &BTreeSet<usize>,
+    collection: &Collection,
     groups: BTreeMap<String, Vec<NamedTensor>>,
 ) -> Snapshot {
     Snapshot {
@@ -390,6 +397,7 @@ fn snapshot_of(
         adapter: trainer.device().adapter().name.clone(),
         tuning: Some(serde_json::to_string(trainer.tuning()).expect("texts are JSON")),
         left_out: left_out.iter().copied().collect(),
+        collection: Some(collection.clone()),
         groups,
     }
 }

@@ -1,6 +1,6 @@
 //! Training in a tab.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use wasm_bindgen::prelude::*;
 
@@ -17,11 +17,11 @@ use crate::{
     model::{Reconstructor, Teacher, masking},
     rng::{Rng, Stream},
     train::{
-        checkpoint::{self, Bundle, Model},
+        checkpoint::Bundle,
         config::{RunConfig, resolve_settings},
+        images::compare,
         metrics::Metrics,
         snapshot::Snapshot,
-        tensors::Precision,
         training::{self, GivenUp, Start, kept_tuning},
     },
 };
@@ -105,9 +105,56 @@ impl Checkpoint {
 /// What a step brought.
 #[derive(serde::Serialize)]
 struct Advanced<'m> {
-    /// None where training had to go back.
+    /// None where training had to go back, and where the run is over.
     metrics: Option<&'m Metrics>,
     events: Vec<String>,
+    /// Why the run cannot go on. Its last good state can still be saved.
+    ended: Option<&'m Ended>,
+}
+
+/// Why a run cannot go on.
+#[derive(Clone, serde::Serialize)]
+struct Ended {
+    /// `diverged`, `gpu`, `images` or `other`.
+    kind: &'static str,
+    reason: String,
+    /// How often training went back to one state before; none where that could not have helped.
+    tried: Option<u32>,
+}
+
+/// What was measured and said while a state was saved.
+#[derive(Default, serde::Serialize)]
+struct News {
+    metrics: Vec<Metrics>,
+    events: Vec<String>,
+}
+
+/// The settings that a run may change when it goes on from a checkpoint.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Changes {
+    steps: Option<u64>,
+    peak_learning_rate: Option<f64>,
+}
+
+impl Changes {
+    /// Changes the settings of a run that has done `step` steps. The rate at the end keeps its share of the peak.
+    fn apply(&self, config: &mut RunConfig, step: u64) -> Result<(), Error> {
+        let training = &mut config.training;
+        if let Some(steps) = self.steps.filter(|steps| *steps != training.steps) {
+            if steps <= step {
+                return Err(Error::Config(format!("steps must be more than the {step} that are done, not {steps}")));
+            }
+            training.steps = steps;
+            training.warmup_steps = training.warmup_steps.map(|warmup| warmup.min(steps));
+        }
+        if let Some(peak) = self.peak_learning_rate.filter(|peak| *peak != training.peak_rate()) {
+            let share = training.floor_rate() / training.peak_rate();
+            training.min_learning_rate = training.min_learning_rate.map(|_| peak * share);
+            training.peak_learning_rate = Some(peak);
+        }
+        config.check()
+    }
 }
 
 /// A run in a tab.
@@ -118,7 +165,11 @@ pub struct Training {
     networks: Option<(Reconstructor, Option<Teacher>)>,
     previews: Vec<Option<View>>,
     /// Of steps that were taken for a snapshot's sake.
-    unreported: VecDeque<Metrics>,
+    news: News,
+    /// Set once the run cannot go on.
+    ended: Option<Ended>,
+    /// After which step the state is that was saved last.
+    saved: u64,
 }
 
 #[wasm_bindgen]
@@ -134,13 +185,21 @@ impl Training {
         Training::open(config, images, Start::Seed).await
     }
 
-    /// Goes on from a checkpoint.
-    pub async fn resume(checkpoint: Checkpoint, images: Images) -> Result<Training, JsError> {
-        let snapshot = checkpoint.0.snapshot()?;
+    /// Goes on from a checkpoint; where the images are not what it began with, the first events say so. `changes` is JSON:
+    /// its `steps` and `peak_learning_rate`, where given, replace the run's.
+    pub async fn resume(checkpoint: Checkpoint, images: Images, changes: &str) -> Result<Training, JsError> {
+        let mut snapshot = checkpoint.0.snapshot()?;
         drop(checkpoint);
+        let changes: Changes =
+            serde_json::from_str(changes).map_err(|error| Error::Config(format!("the settings: {error}")))?;
+        changes.apply(&mut snapshot.config, snapshot.step)?;
+        let remark = compare(&mut snapshot, &images.0, true)?;
         let config = snapshot.config.clone();
         data::enough_for(&images.0, config.training.batch_size)?;
-        Training::open(config, images, Start::State(Box::new(snapshot), "the checkpoint".into())).await
+        let start = Start::State(Box::new(snapshot), "the checkpoint".into());
+        let mut training = Training::open(config, images, start).await?;
+        training.news.events.extend(remark);
+        Ok(training)
     }
 
     async fn open(config: RunConfig, images: Images, start: Start) -> Result<Training, JsError> {
@@ -157,7 +216,8 @@ impl Training {
             None => tuned(&device, &config).await?,
         };
         let held = training::Training::new(config, Arc::new(images.0), device, tuning, start).await?;
-        Ok(Training { held, networks: None, previews: Vec::new(), unreported: VecDeque::new() })
+        let saved = held.step();
+        Ok(Training { held, networks: None, previews: Vec::new(), news: News::default(), ended: None, saved })
     }
 
     /// The run's settings, as JSON.
@@ -190,26 +250,42 @@ impl Training {
     }
 
     /// Trains one step, the next one submitted already; after the last step it does nothing. Where the GPU is lost or an
-    /// update refused, training goes back to its last good state, and the events say so.
+    /// update refused, training goes back to its last good state, and the events say so. Where that does not help,
+    /// `ended` says why, and [`Training::save`] gives the last good state from then on.
     pub async fn advance(&mut self) -> Result<String, JsError> {
-        let mut events = Vec::new();
-        let metrics = match self.try_advance(&mut events).await {
-            Ok(metrics) => metrics,
-            Err(error) => {
-                let told = self.held.recover(error).await;
-                self.unreported.clear();
-                self.networks = None;
-                events.push(told.map_err(|GivenUp { error, .. }| error)?);
+        let mut events = std::mem::take(&mut self.news.events);
+        let mut metrics = None;
+        if self.ended.is_none() {
+            match self.try_advance(&mut events).await {
+                Ok(measured) => metrics = measured,
+                Err(error) => events.extend(self.go_back(error).await),
+            }
+        }
+        json(&Advanced { metrics: metrics.as_ref(), events, ended: self.ended.as_ref() })
+    }
+
+    /// Goes back to the last good state and says so, or ends the run.
+    async fn go_back(&mut self, error: Error) -> Option<String> {
+        let kind = match &error {
+            Error::Diverged(_) => "diverged",
+            Error::Gpu(_) => "gpu",
+            Error::Images(_) => "images",
+            _ => "other",
+        };
+        self.networks = None;
+        let first = error.to_string();
+        match self.held.recover(error).await {
+            Ok(told) => Some(told),
+            Err(GivenUp { error, tried }) => {
+                let then = error.to_string();
+                let reason = if then == first { first } else { format!("{first}; {then}") };
+                self.ended = Some(Ended { kind, reason, tried });
                 None
             }
-        };
-        json(&Advanced { metrics: metrics.as_ref(), events })
+        }
     }
 
     async fn try_advance(&mut self, events: &mut Vec<String>) -> Result<Option<Metrics>, Error> {
-        if let Some(metrics) = self.unreported.pop_front() {
-            return Ok(Some(metrics));
-        }
         let last = self.held.config().training.steps;
         while self.held.may_submit(last) {
             let unreadable = self.held.submit(last)?;
@@ -262,29 +338,48 @@ impl Training {
     }
 
     /// The checkpoint after the steps done so far, as a tar archive of its folder. A step that was submitted ahead is
-    /// waited for and done.
+    /// waited for and done. Where that fails, and where the run is over, it is the last good state.
     pub async fn save(&mut self) -> Result<Vec<u8>, JsError> {
-        Bundle::of(&*self.settled().await?)?.pack().map_err(|error| JsError::new(&error.to_string()))
+        let snapshot = self.settled().await;
+        self.saved = snapshot.step;
+        Bundle::of(&snapshot)?.pack().map_err(|error| JsError::new(&error.to_string()))
     }
 
-    /// A name for the archive.
+    /// After which step the state is that was saved last.
+    #[wasm_bindgen(getter)]
+    pub fn saved_step(&self) -> f64 {
+        self.saved as f64
+    }
+
+    /// A name for the archive that was saved last.
     pub fn save_name(&self) -> String {
-        format!("bootmae-step-{}.tar", self.held.step())
+        format!("bootmae-step-{}.tar", self.saved)
     }
 
-    /// The weights of student and teacher as they are, as a model file.
-    pub async fn weights(&mut self) -> Result<Vec<u8>, JsError> {
-        let model = Model::of(Snapshot::clone(&*self.settled().await?));
-        let mut bytes = Vec::new();
-        checkpoint::weights(&model, Precision::F32, &mut bytes).map_err(|error| JsError::new(&error.to_string()))?;
-        Ok(bytes)
+    /// What was measured and said while states were saved, `{metrics, events}` as JSON, once.
+    pub fn news(&mut self) -> Result<String, JsError> {
+        json(&std::mem::take(&mut self.news))
     }
 
-    /// The state after all steps submitted so far.
-    async fn settled(&mut self) -> Result<Arc<Snapshot>, Error> {
-        while self.held.step() < self.held.submitted() {
-            self.unreported.push_back(self.held.take().await?.metrics);
+    /// The state after all steps submitted so far, or else the last good one.
+    async fn settled(&mut self) -> Arc<Snapshot> {
+        if self.ended.is_none()
+            && let Err(error) = self.settle().await
+        {
+            let told = self.go_back(error).await;
+            self.news.events.extend(told);
         }
-        self.held.snapshot().await
+        self.held.good().clone()
+    }
+
+    async fn settle(&mut self) -> Result<(), Error> {
+        while self.held.step() < self.held.submitted() {
+            self.news.metrics.push(self.held.take().await?.metrics);
+        }
+        // A state that is kept already says nothing new of how training goes.
+        if self.held.step() != self.held.good().step {
+            self.held.snapshot().await?;
+        }
+        Ok(())
     }
 }

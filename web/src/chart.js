@@ -44,13 +44,19 @@ export class Chart {
   constructor(parent, name) {
     this.#name = name;
     this.#svg = add(parent, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
-    this.clear();
+    this.show([], 1);
   }
 
-  clear(steps = 1) {
-    this.#points = [];
+  // Shows these points of a run of so many steps.
+  show(points, steps) {
+    this.#points = points;
     this.steps = steps;
     this.#draw();
+  }
+
+  // At most as many points as are drawn.
+  get points() {
+    return thin(this.#points, MOST_DRAWN);
   }
 
   // A step that comes again, after a run went back to a snapshot, replaces what followed it.
@@ -94,6 +100,6 @@ export class Chart {
   #words() {
     if (this.#points.length === 0) return `${this.#name}: no values yet`;
     const [first, last] = [this.#points[0], this.#points.at(-1)];
-    return `${this.#name}: ${first.value.toPrecision(3)} at step ${first.step}, ${last.value.toPrecision(3)} at step ${last.step}`;
+    return `${this.#name}: ${first.value.toPrecision(3)} at step ${Math.round(first.step)}, ${last.value.toPrecision(3)} at step ${Math.round(last.step)}`;
   }
 }

@@ -27,6 +27,7 @@ export class Engine extends EventTarget {
     });
     worker.addEventListener("messageerror", () => this.#crash(worker, "an answer could not be read"));
     this.#worker = worker;
+    this.dispatchEvent(new Event("restart"));
   }
 
   // `args` are copied to the thread; buffers named in `transfer` are handed over.

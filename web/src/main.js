@@ -4,16 +4,16 @@
 // `#status` carries the page's state in `data-state`: loading, ready, running, done or failed; each section has its own.
 // `window.bootmae` offers the library's functions to the console and to tests.
 
+import { Address } from "./address.js";
 import { Check } from "./check.js";
 import { Engine } from "./engine.js";
 import { dropped } from "./files.js";
 import { look } from "./gpu.js";
+import { Kept } from "./kept.js";
 import { Reconstruct } from "./reconstruct.js";
 import { tabs } from "./tabs.js";
 import { Train } from "./train.js";
-import { format, parse } from "./url-state.js";
-
-const URL_DELAY_MS = 200;
+import { parse } from "./url-state.js";
 
 const element = (id) => document.getElementById(id);
 const status = element("status");
@@ -33,24 +33,19 @@ function sectionState(name) {
   };
 }
 
-// Browsers limit how often a page may write its address.
-let writing = null;
-function saved() {
-  writing ??= setTimeout(() => {
-    writing = null;
-    try {
-      history.replaceState(null, "", format(state));
-    } catch {
-      // Refused for being too frequent; the next change writes it.
-    }
-  }, URL_DELAY_MS);
-}
-
-const sections = tabs(document.querySelector('[role="tablist"]'), (name) => {
-  state.tab = name;
-  saved();
+let reconstruct = null;
+const sections = tabs(document.querySelector('[role="tablist"]'), (name) => address.go(name));
+const address = new Address(state, {
+  onpart: () => sections.select(state.tab),
+  onlink: () => reconstruct?.restore(),
 });
 sections.select(state.tab);
+
+// Shows a part of the page, as its tab does.
+function showPart(name) {
+  address.go(name);
+  sections.select(name);
+}
 
 function unsupported(reason) {
   element("unsupported-reason").textContent = reason;
@@ -62,15 +57,14 @@ function unsupported(reason) {
 
 // Files dropped on the page or pasted go to the section that is open: to Train as its pictures or its checkpoint, else to
 // Reconstruct.
-function takeFiles(files, train, reconstruct) {
+function takeFiles(files, train) {
   if (files.length === 0) return;
   if (state.tab === "train") {
     if (files.some(({ name }) => /\.tar$|(^|\/)MANIFEST\.json$/.test(name))) train.openCheckpoint(files);
     else train.takeFiles(files);
     return;
   }
-  state.tab = "reconstruct";
-  sections.select("reconstruct");
+  showPart("reconstruct");
   reconstruct.takeFile(files[0].name, files[0].file);
 }
 
@@ -97,6 +91,7 @@ function listenForFiles(take) {
 }
 
 async function start() {
+  const opening = Kept.open();
   const { missing, info, software } = await look();
   if (missing) {
     unsupported(missing);
@@ -110,15 +105,15 @@ async function start() {
   const ready = software ? `Ready on ${adapter}. This adapter computes on the processor: it works, but slowly.` : `Ready on ${adapter}.`;
   show("ready", ready);
 
-  const reconstruct = new Reconstruct({ engine, state, saved, setState: sectionState("reconstruct") });
+  reconstruct = new Reconstruct({ engine, state, saved: () => address.save(), setState: sectionState("reconstruct") });
+  const drawing = reconstruct.start();
   const train = new Train({
     engine,
+    kept: await opening,
     setState: sectionState("train"),
     use: async (blob, title) => {
       if (!(await reconstruct.openWeights(blob, title))) throw new Error("Reconstruct could not open the weights.");
-      state.tab = "reconstruct";
-      sections.select("reconstruct");
-      saved();
+      showPart("reconstruct");
     },
   });
   new Check({ engine, info, setState: sectionState("check") });
@@ -138,13 +133,8 @@ async function start() {
       show("failed", `Could not start again: ${error.message}`);
     }
   });
-  listenForFiles((files) => takeFiles(files, train, reconstruct));
-  addEventListener("hashchange", () => {
-    Object.assign(state, parse(location.hash));
-    sections.select(state.tab);
-    reconstruct.restore();
-  });
-  await reconstruct.start();
+  listenForFiles((files) => takeFiles(files, train));
+  await Promise.all([drawing, train.restore()]);
 }
 
 start().catch((error) => show("failed", `Could not start: ${error?.message ?? error}`));

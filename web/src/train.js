@@ -1,310 +1,322 @@
-// The Train section: pictures, settings, and one step after the other until the run is over, paused or cannot go on.
+// The Train section: a run from its start until it is over, paused or cannot go on. What its controls show follows from
+// phase.js. The newest good state of the run is kept in this page, and in the browser's storage where that has room.
 
-import { Chart } from "./chart.js";
-import { paint } from "./draw.js";
-import { chosen, download, picker, shownName } from "./files.js";
+import { ask } from "./ask.js";
+import { Checkpoint } from "./checkpoint.js";
+import { sayEnd } from "./endings.js";
+import { chosen, download, picker } from "./files.js";
+import { Keeper } from "./keeper.js";
+import { Offers } from "./offers.js";
+import { controls, isActive } from "./phase.js";
+import { counted, Pictures } from "./pictures.js";
+import { Progress } from "./progress.js";
+import { Settings } from "./settings.js";
 
-// What the presets set, shown where a field is left empty.
-const PRESETS = {
-  nano: { image_size: 32, patch_size: 4, width: 128, depth: 6, heads: 4, peak_learning_rate: 0.001 },
-  tiny: { image_size: 32, patch_size: 4, width: 192, depth: 12, heads: 3, peak_learning_rate: 0.001 },
-};
-const MODEL = ["image_size", "patch_size", "width", "depth", "heads"];
-const TRAINING = ["steps", "batch_size", "peak_learning_rate", "seed", "save_every_steps"];
 const PREVIEWS = 4;
 const LEAST_MS_BETWEEN_PREVIEWS = 2000;
-const LONGEST_LOG = 200;
-const LONGEST_LIST = 200;
-const PANELS = [
-  ["original", "Original"],
-  ["masked", "Masked"],
-  ["reconstruction", "Reconstruction"],
-  ["predicted", "Predicted"],
-  ["teacher", "Teacher's"],
-];
 
 const element = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
+const hidden = () => document.visibilityState === "hidden";
 
-function duration(seconds) {
-  if (!Number.isFinite(seconds)) return "–";
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.ceil(seconds)} s`;
-}
-
-const shown = {
-  images_per_s: (value) => value.toPrecision(3),
-  learning_rate: (value) => (value === 0 ? "0" : value.toExponential(2).replace("-", "−")),
-  feature_weight: (value) => value.toFixed(3),
-  ema_decay: (value) => value.toFixed(5),
-  gradient_norm: (value) => (value === null ? "–" : value.toPrecision(3)), // no finite number where half precision overflowed
-  teacher_spread: (value) => value.toFixed(3),
-};
-
-// `setState(state, text)` tells the page what goes on; `use(blob, title)` hands weights to Reconstruct.
+// `kept` is the browser's storage; `setState(state, text)` tells the page what goes on; `use(blob, title)` hands a
+// network to Reconstruct.
 export class Train {
   #engine;
+  #kept;
   #setState;
   #use;
-  #files = []; // {name, file} of what was chosen
-  #title = "";
-  #count = 0; // images that the thread holds, 0 once a run has taken them
-  #reading = 0;
-  #readingDone = Promise.resolve();
-  #checkpoint = null;
-  #phase = "idle"; // idle, starting, running, paused, stopped, done, failed
+  #settings;
+  #pictures;
+  #offers;
+  #progress = new Progress();
+  #phase = "idle";
   #step = 0;
   #steps = 0;
-  #savedStep = 0;
+  #keeper;
+  #checkpoint;
+  #busy = false;
   #pace = null; // seconds a step, smoothed
   #previewed = { step: 0, at: 0, took: 0 };
   #wake = null;
-  #loop = Promise.resolve();
-  #charts;
+  #live = null; // {files, changes} of the run that the thread holds still; null if it holds none that can go on
+  #persistence = null;
+  #focusDue = false;
 
-  constructor({ engine, setState, use }) {
-    [this.#engine, this.#setState, this.#use] = [engine, setState, use];
-    this.#charts = {
-      pixel: new Chart(document.querySelector('[data-chart="pixel"]'), "Pixel loss"),
-      feature: new Chart(document.querySelector('[data-chart="feature"]'), "Feature loss"),
-    };
+  constructor({ engine, kept, setState, use }) {
+    [this.#engine, this.#kept, this.#setState, this.#use] = [engine, kept, setState, use];
+    this.#settings = new Settings(element("settings"), () => this.#controls());
+    this.#pictures = new Pictures({ engine, kept, onchange: () => this.#picturesChanged() });
+    this.#offers = new Offers(kept, { onchange: () => this.#controls(), resume: (record) => this.#resumeKept(record) });
+    this.#checkpoint = new Checkpoint(engine);
+    this.#keeper = new Keeper({ engine, kept, note: element("keep-note") });
     this.#listen();
-    this.#showPreset();
-    this.#buttons();
+    this.#controls();
   }
 
   #listen() {
-    element("data-shipped").addEventListener("click", () => this.#takeShipped());
-    picker(element("data-folder"), element("folder-input"), (files) => this.takeFiles(chosen(files)));
-    picker(element("data-files"), element("files-input"), (files) => this.takeFiles(chosen(files)));
     picker(element("open-checkpoint"), element("checkpoint-input"), (files) => this.openCheckpoint(chosen(files)));
     element("forget-checkpoint").addEventListener("click", () => this.#forgetCheckpoint());
-    element("preset").addEventListener("change", () => this.#showPreset());
-    element("settings").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#start();
-    });
+    element("start").addEventListener("click", () => this.#start());
+    element("continue").addEventListener("click", () => this.#continue());
     element("pause").addEventListener("click", () => this.#togglePause());
     element("stop").addEventListener("click", () => this.#stop());
-    element("save").addEventListener("click", () => this.#save());
-    element("use").addEventListener("click", () => this.#useWeights());
+    element("save").addEventListener("click", () => this.#withNetwork(() => this.#save()));
+    element("use").addEventListener("click", () => this.#withNetwork(() => this.#useNetwork()));
+    this.#engine.addEventListener("restart", () => this.#controls());
     document.addEventListener("visibilitychange", () => this.#visibility());
     addEventListener("beforeunload", (event) => {
-      if (this.#step > this.#savedStep) event.preventDefault();
+      if (this.#step > this.#keeper.safe) event.preventDefault();
     });
   }
 
-  get #active() {
-    return ["starting", "running", "paused"].includes(this.#phase);
+  // Looks for what the browser kept from before.
+  async restore() {
+    await this.#offers.refresh();
+    await this.#pictures.restore();
   }
 
-  // --- pictures
-
-  async #takeShipped() {
-    try {
-      const response = await fetch("photos/index.json");
-      if (!response.ok) throw new Error(`the server answered ${response.status}`);
-      const listed = (await response.json()).filter(({ held_out }) => !held_out);
-      // Fetched when their turn comes.
-      const get = (file) => async () => {
-        const answer = await fetch(`photos/${file}`);
-        if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-        return answer.blob();
-      };
-      await this.takeFiles(listed.map(({ file }) => ({ name: file, get: get(file) })), "the shipped photos");
-    } catch (error) {
-      element("data-note").textContent = `The shipped photos could not be loaded: ${error.message}`;
-    }
+  takeFiles(files) {
+    return this.#pictures.take(files);
   }
 
-  // Takes files as the pictures to train on, in place of the ones before.
-  takeFiles(files, title) {
-    this.#files = files;
-    this.#title = title;
-    this.#readingDone = this.#read();
-    return this.#readingDone;
+  async #picturesChanged() {
+    this.#controls();
+    if (isActive(this.#phase)) return;
+    const { any } = this.#pictures;
+    if (this.#checkpoint.opened) this.#note(any ? `Ready to continue from step ${this.#checkpoint.opened.step}.` : "Choose the pictures of this run, then continue.");
+    else if (this.#phase === "idle" && this.#pictures.read) this.#note("Ready to start.");
+    const record = this.#checkpoint.opened ? this.#checkpoint.opened.record?.pictures : this.#keeper.run?.pictures;
+    this.#complain("data-differs", any ? await this.#pictures.differs(record) : "");
   }
 
-  // Hands the files to the thread, one by one; what it cannot read is listed by name.
-  async #read() {
-    const turn = ++this.#reading;
-    const skipped = [];
-    this.#count = 0;
-    this.#skipped([]);
-    this.#buttons();
-    try {
-      await this.#engine.call("images_new");
-      for (const [i, { name, file, get }] of this.#files.entries()) {
-        if (turn !== this.#reading) return;
-        element("data-note").textContent = `Reading ${i + 1} of ${this.#files.length} files…`;
-        try {
-          this.#count += await this.#engine.call("images_add", [name, file ?? (await get())]);
-        } catch (error) {
-          if (this.#engine.dead) throw error;
-          skipped.push({ name, reason: error.message });
-        }
-      }
-      if (turn !== this.#reading) return;
-      const images = this.#count === 1 ? "1 picture" : `${whole.format(this.#count)} pictures`;
-      const from = this.#title ? ` (${this.#title})` : "";
-      const left = skipped.length ? ` ${whole.format(skipped.length)} ${skipped.length === 1 ? "file was" : "files were"} skipped.` : "";
-      element("data-note").textContent = `${this.#count ? images : "No picture"} to train on${from}.${left}`;
-      if (!this.#active && this.#count) element("train-note").textContent = "Ready to start.";
-    } catch (error) {
-      this.#count = 0;
-      element("data-note").textContent = `The pictures could not be read: ${error.message}`;
-    }
-    this.#skipped(skipped);
-    this.#buttons();
-  }
-
-  #skipped(skipped) {
-    element("skipped").hidden = skipped.length === 0;
-    element("skipped-summary").textContent = `Skipped: ${skipped.length}`;
-    const lines = skipped.slice(0, LONGEST_LIST).map(({ name, reason }) => `${shownName(name)}: ${reason}`);
-    if (skipped.length > LONGEST_LIST) lines.push(`and ${whole.format(skipped.length - LONGEST_LIST)} more`);
-    element("skipped-list").replaceChildren(...lines.map((line) => textNode("li", line)));
-  }
-
-  // --- settings and checkpoints
-
-  #showPreset() {
-    for (const [name, value] of Object.entries(PRESETS[element("preset").value])) element(name).placeholder = String(value);
-  }
-
-  #settings() {
-    const form = element("settings").elements;
-    const unreadable = [...form].find((field) => field.validity?.badInput);
-    if (unreadable) throw new Error(`${unreadable.labels[0].textContent}: this is not a number.`);
-    const given = (names) => {
-      const set = names.map((name) => [name, form[name].valueAsNumber]).filter(([, value]) => !Number.isNaN(value));
-      return Object.fromEntries(set);
-    };
-    return {
-      model: { preset: form.preset.value, masking: form.masking.value, ...given(MODEL) },
-      training: given(TRAINING),
-    };
-  }
+  // --- checkpoints
 
   async openCheckpoint(files) {
-    this.#complain("checkpoint-error", "");
-    try {
-      await this.#engine.call("checkpoint_new");
-      for (const { name, file } of files) await this.#engine.call("checkpoint_add", [name, file]);
-      this.#checkpoint = await this.#engine.call("checkpoint_describe");
-      const { step, steps } = this.#checkpoint;
-      element("checkpoint-note").textContent =
-        `A run of ${whole.format(steps)} steps, saved after ${whole.format(step)}. Its own settings apply. Choose the pictures that it was trained on.`;
-      this.#buttons();
-    } catch (error) {
-      await this.#forgetCheckpoint();
-      this.#complain("checkpoint-error", error.message);
-    }
+    if (isActive(this.#phase)) this.#checkpoint.complain("A run is going on: stop it before opening a checkpoint.");
+    else await this.#open(files);
   }
 
-  async #forgetCheckpoint() {
-    this.#checkpoint = null;
-    element("checkpoint-note").textContent = "Go on with a saved run: open its .tar, or all files of its folder.";
-    this.#buttons();
-    await this.#engine.call("checkpoint_drop").catch(() => {});
+  async #open(files, record) {
+    const good = await this.#checkpoint.open(files, record);
+    if (good) {
+      const { steps, config } = this.#checkpoint.opened;
+      const rate = String(config.training.peak_learning_rate ?? "");
+      this.#settings.fill({ ...record?.settings, steps: String(steps), peak_learning_rate: rate });
+    }
+    this.#picturesChanged();
+    return good;
+  }
+
+  #forgetCheckpoint() {
+    this.#checkpoint.close();
+    this.#picturesChanged();
+  }
+
+  // Goes on with a run that the browser kept, once its pictures are there.
+  async #resumeKept(record) {
+    const { state } = await this.#kept.claim(record.id);
+    if (!state) throw new Error("The state of this run is not kept any more.");
+    if (!(await this.#open([{ name: `bootmae-step-${record.step}.tar`, file: state }], record))) return;
+    const { pictures } = record;
+    const there = this.#pictures.any && (await this.#pictures.differs(pictures)) === "";
+    if (there || (await this.#pictures.reopen(pictures))) await this.#continue();
+    else {
+      const from = pictures?.title ? ` (${pictures.title})` : "";
+      this.#note(`Choose the ${counted(pictures?.files ?? 0, "file")} again that the run was trained on${from}, then continue.`);
+    }
   }
 
   // --- the run
 
   async #start() {
-    if (this.#active || this.#files.length === 0) return;
+    if (this.#shownControls().start.asks) {
+      const text = `The run of this tab (${whole.format(this.#keeper.step)} of ${whole.format(this.#steps)} steps) is discarded when the new one starts at step 0.`;
+      const choices = [["continue", `Continue from step ${this.#keeper.step}`], ["discard", "Discard it and start"]];
+      const resumable = this.#shownControls().continue.enabled;
+      const answer = await ask("Start a new run?", text, resumable ? choices : choices.slice(1));
+      if (answer === "continue") return this.#continue();
+      if (answer !== "discard") return;
+    }
+    if (this.#shownControls().start.enabled) await this.#begin(null);
+  }
+
+  async #continue() {
+    if (!this.#shownControls().continue.enabled) return;
+    if (this.#checkpoint.opened && this.#keeper.step > this.#keeper.safe) {
+      const text = `The run of this tab is not kept after step ${this.#keeper.safe}, and is discarded.`;
+      if (!(await ask("Go on with the checkpoint?", text, [["discard", "Discard it and go on"]]))) return;
+    }
+    const { run, good } = this.#keeper;
+    if (!this.#checkpoint.opened && this.#live?.files === this.#pictures.files && this.#live.changes === this.#wishedChanges()) {
+      this.#goOn();
+      return;
+    }
+    await this.#begin(this.#checkpoint.opened ?? { files: [{ name: good.name, file: good.blob }], record: { ...run, curves: this.#progress.curves } });
+  }
+
+  // Goes on with the run that the thread holds, as it is.
+  #goOn() {
+    this.#phase = "running";
+    this.#setState("running");
+    this.#complain("train-error", "");
+    this.#note("Training.");
+    this.#progress.log(`Training goes on after step ${this.#step}.`);
+    this.#controls();
+    this.#go();
+  }
+
+  #wishedChanges() {
+    try {
+      return JSON.stringify(this.#settings.changes());
+    } catch {
+      return null; // refused, in words, where the run starts anew
+    }
+  }
+
+  // Starts a run: a new one, or from a checkpoint. If that fails, everything is as it was before.
+  async #begin(from) {
+    this.#live = null;
+    const before = { phase: this.#phase, step: this.#step, steps: this.#steps };
     this.#phase = "starting";
-    this.#step = this.#savedStep = 0;
     this.#setState("running");
     this.#complain("train-error", "");
     this.#note("Starting…");
-    this.#buttons();
+    this.#controls();
     try {
-      await this.#readingDone;
-      // The run before this one used up the pictures.
-      if (this.#count === 0) await (this.#readingDone = this.#read());
-      if (this.#count === 0) throw new Error("None of the files is a picture to train on.");
+      const settings = from ? this.#settings.changes() : this.#settings.read();
+      await this.#pictures.ready();
+      if (from) await this.#checkpoint.hand(from.files);
       this.#note("Preparing the GPU…");
-      const resumed = this.#checkpoint !== null;
-      const run = await this.#engine.call("training_start", [this.#settings()]);
-      [this.#step, this.#savedStep, this.#steps] = [run.step, run.step, run.steps];
-      this.#pace = null;
-      this.#previewed = { step: run.step, at: 0, took: 0 };
-      for (const chart of Object.values(this.#charts)) chart.clear(run.steps);
-      for (const cell of document.querySelectorAll("[data-metric]")) cell.textContent = "–";
-      element("previews").replaceChildren();
-      const memory = run.gpu_bytes ? `, ${(run.gpu_bytes / 2 ** 20).toFixed(0)} MiB of GPU memory` : "";
-      this.#log(`${resumed ? `Resumed after step ${run.step}` : "Started"}: ${(run.parameters / 1e6).toFixed(1)} million parameters${memory}.`);
-      this.#phase = "running";
+      const pictures = await this.#pictures.record();
+      const started = this.#engine.call("training_start", [settings]);
+      this.#pictures.usedUp();
+      this.#began(await started, from, pictures);
     } catch (error) {
-      this.#fail(error);
+      [this.#phase, this.#step, this.#steps] = [before.phase, before.step, before.steps];
+      const still = this.#keeper.step ? ` The run of before is still here, after step ${this.#keeper.step}.` : "";
+      this.#note(`The run could not start.${still}`);
+      this.#complain("train-error", error.message);
+      this.#progress.log(error.message);
+      this.#setState("failed");
+      this.#controls();
       return;
-    } finally {
-      this.#count = 0;
-      this.#checkpoint = null;
-      element("forget-checkpoint").hidden = true;
-      this.#buttons();
     }
-    this.#loop = this.#run();
+    this.#go();
   }
 
-  async #run() {
+  #began(run, from, pictures) {
+    const replaced = from === null ? this.#keeper.run : null;
+    const kept = { id: from?.record?.id ?? crypto.randomUUID(), settings: this.#settings.values, pictures };
+    this.#keeper.begin(kept, run.step, from?.files);
+    [this.#step, this.#steps, this.#pace] = [run.step, run.steps, null];
+    this.#previewed = { step: run.step, at: 0, took: 0 };
+    this.#checkpoint.close();
+    this.#complain("data-differs", "");
+    this.#progress.begin(run.steps, from?.record?.curves);
+    const memory = run.gpu_bytes ? `, ${(run.gpu_bytes / 2 ** 20).toFixed(0)} MiB of GPU memory` : "";
+    const rate = `peak learning rate ${run.config.training.peak_learning_rate}`;
+    this.#progress.log(`${from ? `Resumed after step ${run.step}` : "Started"}: ${(run.parameters / 1e6).toFixed(1)} million parameters${memory}, ${rate}.`);
+    this.#phase = "running";
+    this.#live = { files: this.#pictures.files, changes: this.#wishedChanges() };
+    // Asked while a run begins, so that a browser which asks the visitor has a reason to show, and once.
+    this.#persistence ??= navigator.storage?.persist?.().catch(() => {});
+    if (replaced) this.#kept.discard(replaced.id).catch(() => {});
+    this.#offers.refresh(kept.id);
+    this.#controls();
+  }
+
+  async #go() {
+    let ended = null;
     try {
+      await this.#engine.call("training_pause");
       await this.#preview();
       while (this.#phase === "running" || this.#phase === "paused") {
-        if (this.#phase === "paused" || hidden()) {
-          await new Promise((resolve) => (this.#wake = resolve));
+        if (this.#waits) {
+          await this.#keep();
+          if (this.#phase === "paused") this.#note(`Paused after step ${this.#step}.`);
+          if (this.#waits) await new Promise((resolve) => (this.#wake = resolve));
           this.#pace = null;
-          continue;
-        }
-        if (this.#step >= this.#steps) {
+          await this.#engine.call("training_pause");
+        } else if (this.#step >= this.#steps) {
           this.#phase = "done";
-          break;
+        } else {
+          ended = await this.#advance();
+          if (ended) break;
+          if (this.#keeper.due) await this.#keep();
+          if (this.#previewDue) await this.#preview();
         }
-        const began = performance.now();
-        const { metrics, events, step } = await this.#engine.call("training_advance");
-        this.#took((performance.now() - began) / 1000);
-        this.#step = step;
-        this.#show(metrics);
-        for (const event of events) this.#log(event);
-        if (this.#previewDue()) await this.#preview();
       }
-      if (this.#phase === "done") {
-        await this.#preview();
-        this.#note(`Done: ${whole.format(this.#steps)} steps. Save the checkpoint, or use the network in Reconstruct.`);
-        this.#log("The run is complete.");
-      }
-      this.#setState("done");
+      if (this.#phase === "done") await this.#preview();
+      await this.#keep();
     } catch (error) {
-      this.#fail(error);
+      // The thread is gone, or what should not fail did: the state kept last is there still.
+      ended = { kind: this.#engine.dead ? "crash" : "other", reason: error.message };
     }
-    this.#buttons();
+    this.#rest(ended);
   }
 
-  #took(seconds) {
+  get #waits() {
+    return this.#phase === "paused" || (this.#phase === "running" && hidden());
+  }
+
+  // Takes one step; resolves to why the run cannot go on, if it cannot.
+  async #advance() {
+    const began = performance.now();
+    const { metrics, events, step, ended } = await this.#engine.call("training_advance");
+    const seconds = (performance.now() - began) / 1000;
     this.#pace = this.#pace === null ? seconds : 0.9 * this.#pace + 0.1 * seconds;
+    this.#took(step, metrics ? [metrics] : [], events);
+    if (this.#phase === "running" && !hidden()) this.#note("Training.");
+    return ended;
   }
 
-  #show(metrics) {
-    const set = (name, text) => (document.querySelector(`[data-metric="${name}"]`).textContent = text);
-    set("step", `${whole.format(this.#step)} of ${whole.format(this.#steps)}`);
-    set("time_left", duration((this.#steps - this.#step) * this.#pace));
-    for (const [name, format] of Object.entries(shown)) {
-      const value = metrics[name];
-      set(name, Number.isFinite(value) ? format(value) : "–");
-    }
-    this.#charts.pixel.push(metrics.step, metrics.loss_pixel);
-    this.#charts.feature.push(metrics.step, metrics.loss_feature);
-    const loss = (value) => (Number.isFinite(value) ? value.toPrecision(4) : "not finite");
-    element("pixel-now").textContent = loss(metrics.loss_pixel);
-    element("feature-now").textContent = loss(metrics.loss_feature);
-    element("train-progress").value = this.#step / this.#steps;
-    if (this.#phase === "running" && !hidden()) this.#note("Training.");
+  #took(step, metrics, events) {
+    this.#step = step;
+    this.#progress.steps(step, this.#steps, this.#pace);
+    metrics.forEach((one) => this.#progress.metrics(one));
+    events.forEach((event) => this.#progress.log(event));
   }
+
+  // A run has come to rest. `ended` says why, unless the visitor stopped it or it is complete.
+  #rest(ended) {
+    const reached = this.#step;
+    // What lies behind the state that is kept is gone, and leaving the page loses nothing more.
+    this.#step = this.#keeper.step;
+    this.#progress.steps(this.#step, this.#steps, this.#pace);
+    if (ended) {
+      this.#live = null;
+      this.#phase = ended.kind === "diverged" ? "diverged" : "failed";
+      const text = sayEnd(ended, { step: reached, good: this.#step, rate: this.#settings.peakRate });
+      this.#note(text.note);
+      this.#complain("train-error", text.error);
+      this.#progress.log(ended.reason);
+    } else if (this.#phase === "done") {
+      this.#note(`Done: ${whole.format(this.#steps)} steps. Save the checkpoint, or use the network in Reconstruct.`);
+      this.#progress.log("The run is complete.");
+    } else {
+      this.#phase = "stopped";
+      this.#note(`Stopped after step ${this.#step} of ${this.#steps}. Continue as it is, or with other steps or another peak learning rate.`);
+      this.#progress.log(`Stopped after step ${this.#step}.`);
+    }
+    this.#setState(ended ? "failed" : "done");
+    this.#controls();
+  }
+
+  // --- the state kept
+
+  // Takes the state after the last step and keeps it, unless it is kept already.
+  async #keep() {
+    if (this.#keeper.has(this.#step)) return;
+    const { step, metrics, events } = await this.#keeper.take();
+    this.#took(step, metrics, events);
+    await this.#keeper.store({ steps: this.#steps, curves: this.#progress.curves });
+  }
+
+  // --- what the network looks like
 
   // Pictures come every so many steps, but never so often that they slow the run down much.
-  #previewDue() {
+  get #previewDue() {
     const every = element("preview_every").valueAsNumber || 10;
     const { step, at, took } = this.#previewed;
     const pause = Math.max(LEAST_MS_BETWEEN_PREVIEWS, 5 * took);
@@ -313,29 +325,24 @@ export class Train {
 
   async #preview() {
     const began = performance.now();
-    const pictures = await this.#engine.call("training_preview", [PREVIEWS]);
+    try {
+      this.#progress.previews(await this.#engine.call("training_preview", [PREVIEWS]), this.#step);
+    } catch (error) {
+      // A lost GPU is the next step's to mend.
+      if (this.#engine.dead) throw error;
+      this.#progress.log(`No pictures of step ${this.#step}: ${error.message}`);
+    }
     const at = performance.now();
     this.#previewed = { step: this.#step, at, took: at - began };
-    const rows = element("previews");
-    while (rows.children.length > pictures.length) rows.lastChild.remove();
-    while (rows.children.length < pictures.length) rows.append(previewRow(rows.children.length));
-    pictures.forEach((picture, i) => {
-      for (const [name, title] of PANELS) {
-        const canvas = rows.children[i].querySelector(`[data-preview="${name}"]`);
-        const features = name === "predicted" || name === "teacher";
-        const [width, height] = features ? [picture.columns, picture.rows] : [picture.width, picture.height];
-        paint(canvas, picture[name], width, height);
-        canvas.closest("figure").hidden = picture[name].length === 0;
-        canvas.setAttribute("aria-label", `${title}${features ? " features" : ""} of picture ${i + 1} after step ${this.#step}`);
-      }
-    });
   }
+
+  // --- controls
 
   #togglePause() {
     this.#phase = this.#phase === "paused" ? "running" : "paused";
-    this.#note(this.#phase === "paused" ? `Paused after step ${this.#step}.` : "Training.");
+    this.#note(this.#phase === "paused" ? "Pausing after this step…" : "Training.");
     this.#wakeUp();
-    this.#buttons();
+    this.#controls();
   }
 
   #wakeUp() {
@@ -343,93 +350,99 @@ export class Train {
     this.#wake = null;
   }
 
-  async #stop() {
-    this.#phase = "stopped";
-    this.#wakeUp();
+  #stop() {
+    this.#phase = "stopping";
     this.#note("Stopping after this step…");
-    this.#buttons();
-    await this.#loop;
-    if (this.#phase !== "stopped") return;
-    this.#note(`Stopped after step ${this.#step}. The network is kept until the next start.`);
-    this.#log(`Stopped after step ${this.#step}.`);
+    this.#wakeUp();
+    this.#controls();
   }
 
   #visibility() {
+    if (!hidden() && !isActive(this.#phase)) this.#offers.refresh(this.#keeper.run?.id);
     if (this.#phase !== "running") return;
     if (hidden()) {
       this.#note("Paused while this tab is hidden.");
-      this.#log(`Paused at step ${this.#step}: the tab is hidden.`);
+      this.#progress.log(`Paused at step ${this.#step}: the tab is hidden.`);
     } else {
       this.#note("Training.");
-      this.#log("The tab is visible again; training goes on.");
+      this.#progress.log("The tab is visible again; training goes on.");
     }
     this.#setState(hidden() ? "paused" : "running");
     this.#wakeUp();
   }
 
   async #save() {
-    await this.#withNetwork(async () => {
-      const step = this.#step;
-      const { name, bytes } = await this.#engine.call("training_save");
-      download(name, new Blob([bytes]));
-      this.#savedStep = step;
-      this.#log(`Saved ${name} (${(bytes.length / 1e6).toFixed(1)} MB).`);
-    });
+    const { name, blob } = this.#keeper.good;
+    download(name, blob);
+    this.#keeper.saved();
+    this.#progress.log(`Saved ${name} (${(blob.size / 1e6).toFixed(1)} MB).`);
   }
 
-  async #useWeights() {
-    await this.#withNetwork(async () => {
-      const step = this.#step;
-      const bytes = await this.#engine.call("training_weights");
-      await this.#use(new Blob([bytes]), `The run of this page after step ${step}`);
-    });
+  async #useNetwork() {
+    await this.#use(this.#keeper.good.blob, `The run of this page after step ${this.#keeper.step}`);
   }
 
+  // Does `work` with the newest state, which is taken first where the run goes on.
   async #withNetwork(work) {
     this.#complain("train-error", "");
-    for (const id of ["save", "use"]) element(id).disabled = true;
+    this.#busy = true;
+    this.#controls();
     try {
+      if (isActive(this.#phase)) await this.#keep();
+      if (!this.#keeper.good) throw new Error("There is no state to save.");
       await work();
     } catch (error) {
       this.#complain("train-error", error.message);
     }
-    this.#buttons();
+    this.#busy = false;
+    this.#controls();
   }
 
-  // The thread is gone, and the run with it.
+  // The thread is gone: what it held of pictures has to be handed over again.
   lost() {
-    this.#step = this.#savedStep = 0;
-    this.#count = 0;
-    this.#checkpoint = null;
-    if (this.#active) this.#fail(new Error("The run is lost."));
-    this.#phase = "idle";
+    this.#live = null;
+    this.#pictures.usedUp();
     this.#wakeUp();
-    this.#buttons();
+    this.#controls();
   }
 
-  #fail(error) {
-    this.#phase = "failed";
-    this.#note(this.#step ? `The run ended after step ${this.#step}.` : "The run could not start.");
-    this.#complain("train-error", error.message);
-    this.#log(error.message);
-    this.#setState("failed");
-    this.#buttons();
+  #shownControls() {
+    return controls({
+      phase: this.#phase,
+      pictures: this.#pictures.any,
+      good: this.#keeper.step,
+      opened: this.#checkpoint.opened?.step ?? null,
+      steps: this.#settings.steps || this.#steps,
+      offered: this.#offers.any,
+      busy: this.#busy,
+      dead: this.#engine.dead !== null,
+    });
   }
 
-  #buttons() {
-    const { dead } = this.#engine;
-    const trained = ["running", "paused", "stopped", "done"].includes(this.#phase);
-    element("start").disabled = dead || this.#active || this.#files.length === 0;
-    element("start").textContent = this.#checkpoint ? `Continue from step ${this.#checkpoint.step}` : "Start";
-    element("pause").disabled = !["running", "paused"].includes(this.#phase);
-    element("pause").textContent = this.#phase === "paused" ? "Continue" : "Pause";
-    element("stop").disabled = !["running", "paused"].includes(this.#phase);
-    element("save").disabled = dead || !trained;
-    element("use").disabled = dead || !trained;
-    element("forget-checkpoint").hidden = !this.#checkpoint;
-    for (const field of element("settings").elements) {
-      field.disabled = field.id !== "preview_every" && (this.#active || this.#checkpoint !== null);
+  #controls() {
+    const { fields, offers, choose, ...buttons } = this.#shownControls();
+    const focused = document.activeElement;
+    for (const [name, { shown = true, enabled, text, primary }] of Object.entries(buttons)) {
+      const button = element(name);
+      button.hidden = !shown;
+      button.disabled = !enabled;
+      if (text !== undefined) button.textContent = text;
+      if (primary !== undefined) button.classList.toggle("primary", primary);
     }
+    // A control that can no longer be used hands the focus to the next one that can, as soon as there is one.
+    this.#focusDue ||= focused?.parentElement === element("run-buttons") && (focused.disabled || focused.hidden);
+    if (this.#focusDue) {
+      const next = element("run-buttons").querySelector("button:enabled:not([hidden])");
+      const free = focused === document.body || focused.disabled || focused.hidden;
+      if (next && free) next.focus();
+      this.#focusDue = !next && free;
+    }
+    this.#settings.enable(fields);
+    this.#offers.enable(offers.enabled);
+    for (const id of ["data-shipped", "data-folder", "data-files"]) element(id).disabled = !choose.enabled;
+    element("forget-checkpoint").hidden = this.#checkpoint.opened === null;
+    element("forget-checkpoint").disabled = isActive(this.#phase);
+    element("open-checkpoint").disabled = isActive(this.#phase);
   }
 
   #note(text) {
@@ -440,39 +453,4 @@ export class Train {
   #complain(id, text) {
     element(id).textContent = text;
   }
-
-  #log(text) {
-    const log = element("log");
-    log.append(textNode("li", `${new Date().toLocaleTimeString("en-GB")}  ${text}`));
-    while (log.children.length > LONGEST_LOG) log.firstChild.remove();
-    log.scrollTop = log.scrollHeight;
-  }
-}
-
-const hidden = () => document.visibilityState === "hidden";
-
-function textNode(name, text) {
-  const node = document.createElement(name);
-  node.textContent = text;
-  return node;
-}
-
-function previewRow(i) {
-  const row = document.createElement("div");
-  row.className = "preview";
-  row.setAttribute("role", "group");
-  row.setAttribute("aria-label", `Picture ${i + 1}`);
-  for (const [name, title] of PANELS) {
-    const figure = document.createElement("figure");
-    const frame = document.createElement("div");
-    const canvas = document.createElement("canvas");
-    frame.className = "frame";
-    canvas.setAttribute("role", "img");
-    canvas.dataset.preview = name;
-    frame.append(canvas);
-    if (i === 0) figure.append(textNode("figcaption", title));
-    figure.append(frame);
-    row.append(figure);
-  }
-  return row;
 }

@@ -133,20 +133,23 @@ const calls = {
     checkpoint = null;
   },
 
-  // Starts with the images added, or goes on with the checkpoint where one is open; both are used up by that.
+  // Starts with the images added, or goes on with the checkpoint where one is open, with what `settings` changes of it;
+  // both are used up by that.
   async training_start(settings) {
     drop(training);
     training = null;
     const [data, from] = [need(images, "picture to train on"), checkpoint];
     images = checkpoint = null;
-    training = from ? await Training.resume(from, data) : await Training.start(JSON.stringify(settings), data);
+    training = from ? await Training.resume(from, data, JSON.stringify(settings)) : await Training.start(JSON.stringify(settings), data);
     return started();
   },
 
   async training_advance() {
-    const { metrics, events } = parse(await need(training, "run").advance());
-    return { metrics, events, step: training.step };
+    const brought = parse(await need(training, "run").advance());
+    return { ...brought, step: training.step };
   },
+
+  training_pause: () => need(training, "run").pause(),
 
   async training_preview(most) {
     const count = await need(training, "run").preview(most);
@@ -167,11 +170,12 @@ const calls = {
     return shown;
   },
 
-  async training_save() {
-    const bytes = await need(training, "run").save();
-    return { name: training.save_name(), bytes };
+  // The state as an archive, `saved` the step it is after; and what was measured and said on the way to it.
+  async training_keep() {
+    const blob = new Blob([await need(training, "run").save()], { type: "application/x-tar" });
+    const news = parse(training.news());
+    return { ...news, blob, saved: training.saved_step, name: training.save_name(), step: training.step };
   },
-  training_weights: () => need(training, "run").weights(),
 };
 
 // The buffers in `value`, which are handed over instead of copied.

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { thin, ticks } from "../src/chart.js";
 import { cellByKey, heat } from "../src/draw.js";
+import { sayEnd } from "../src/endings.js";
+import { controls, isActive } from "../src/phase.js";
 import { formatMeasures, formatOperations, formatReport } from "../src/report.js";
 import { DEFAULTS, format, packMask, parse, unpackMask } from "../src/url-state.js";
 
@@ -69,4 +71,48 @@ test("reports say what failed and what is not a number", () => {
   assert.match(text, /\n {2}FAIL {2}5\.00e-1 {3}sum$/);
   const measures = formatMeasures({ product_gflops: 16.19, copy_gb_s: null, tuned: [], limits: { max_buffer_bytes: 1024 } });
   assert.match(measures, /^products: 16\.2 GFLOP\/s\ncopies: {3}not measured\ntuned kernels:\n {2}none\n/);
+});
+
+const PHASES = ["idle", "starting", "running", "paused", "stopping", "stopped", "done", "diverged", "failed"];
+
+test("in every state of a run, what can be pressed has something to do", () => {
+  const each = (key, values, states) => states.flatMap((state) => values.map((value) => ({ ...state, [key]: value })));
+  let states = [{ steps: 200 }];
+  const choices = { phase: PHASES, pictures: [true, false], good: [0, 25, 200], opened: [null, 40], offered: [true, false], busy: [true, false], dead: [true, false] };
+  for (const [key, values] of Object.entries(choices)) states = each(key, values, states);
+  for (const state of states) {
+    const found = controls(state);
+    const words = JSON.stringify([state, found]);
+    const active = isActive(state.phase);
+    if (found.start.enabled || found.continue.enabled) assert.ok(state.pictures && !active && !state.dead && !state.busy, words);
+    if (found.continue.enabled) assert.ok(found.continue.shown && (state.opened === 40 || state.good === 25), words);
+    if (found.pause.enabled || found.stop.enabled) assert.ok(active && !state.dead, words);
+    if (found.save.enabled && !active) assert.ok(state.good > 0, words);
+    if (found.use.enabled) assert.ok(found.save.enabled && !state.dead, words);
+    if (state.good > 0 && found.start.shown) assert.ok(found.start.asks, words);
+    if (active) assert.equal(found.fields, "none", words);
+    // A state that is kept can be saved though the computing thread is gone.
+    if (!active && state.good > 0 && !state.busy) assert.ok(found.save.enabled, words);
+  }
+});
+
+test("a stopped run goes on first, and starts anew second", () => {
+  const state = { phase: "stopped", pictures: true, good: 25, opened: null, steps: 200, offered: false, busy: false, dead: false };
+  const found = controls(state);
+  assert.deepEqual(found.continue, { shown: true, enabled: true, text: "Continue from step 25" });
+  assert.deepEqual(found.start, { shown: true, enabled: true, primary: false, text: "Start a new run", asks: true });
+  assert.ok(!controls({ ...state, steps: 25 }).continue.shown, "nothing is left of it");
+  assert.ok(!controls({ ...state, pictures: false, opened: 40 }).continue.enabled, "a checkpoint needs its pictures");
+});
+
+test("however a run ends, it is said what is left of it", () => {
+  for (const kind of ["diverged", "gpu", "images", "crash", "other"]) {
+    for (const good of [0, 50]) {
+      const { note, error } = sayEnd({ kind, reason: "R.", tried: 3 }, { step: 59, good, rate: "10" });
+      assert.match(note, /at step 60\b/, kind);
+      assert.match(error, good ? /after step 50 is kept: continue from it, save it/ : /Nothing of it could be kept/, kind);
+      if (kind === "diverged") assert.match(error, /3 times did not help.*peak learning rate first \(it is 10\)/);
+      else assert.match(error, kind === "gpu" ? /lost it and could not open it again\./ : /^R\./, kind);
+    }
+  }
 });

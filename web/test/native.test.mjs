@@ -126,7 +126,8 @@ test("a run in the tab learns, goes on in the program, and then in the tab again
   }
 
   const saved = await page.evaluate(async () => {
-    const { name, bytes } = await window.bootmae.engine.call("training_save");
+    const { name, blob } = await window.bootmae.engine.call("training_keep");
+    const bytes = new Uint8Array(await blob.arrayBuffer());
     let text = "";
     for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
     return { name, base64: btoa(text) };

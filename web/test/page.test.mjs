@@ -10,9 +10,6 @@ import { serve } from "./server.mjs";
 import { checkBuilt, DIST, launch, started, START_TIMEOUT_MS, watch } from "./chromium.mjs";
 
 const TIMEOUT = { timeout: 240_000 };
-const STEPS = 6;
-// As small as a network that has every part.
-const SMALL = { batch_size: 4, image_size: 16, width: 32, depth: 2, heads: 2 };
 const MARKUP = `<img src=x onerror="window.hacked=1">.png`;
 
 // Longer than this the page's thread may not work at once.
@@ -313,6 +310,43 @@ test("tabs go by arrow keys and stand in the address", TIMEOUT, async () => {
   assert.equal(await page.locator('[role="tab"][tabindex="0"]').count(), 1);
 });
 
+test("Back leads through the parts, and out of the page only from the first", TIMEOUT, async () => {
+  const other = await browser.newPage();
+  other.setDefaultTimeout(START_TIMEOUT_MS);
+  await other.goto(`${server.origin}/photos/index.json`);
+  await other.goto(`${server.origin}/#photo=cat&seed=3`);
+  await other.locator('#reconstruct[data-state="done"]').waitFor({ timeout: TIMEOUT.timeout });
+  await other.evaluate(() => (window.same = true));
+  const shown = (name) => other.locator(`#${name}`).waitFor();
+  await other.locator("#tab-train").click();
+  await other.locator("#tab-check").click();
+  await other.locator("#tab-check").click();
+  await other.goBack();
+  await shown("train");
+  assert.match(other.url(), /tab=train/);
+  assert.equal(await other.locator("#tab-train").getAttribute("aria-selected"), "true");
+  await other.goBack();
+  await shown("reconstruct");
+  // What was chosen since stays.
+  await other.locator("#reshuffle").click();
+  await other.goForward();
+  await shown("train");
+  assert.match(other.url(), /seed=4/);
+  await other.goBack();
+  await shown("reconstruct");
+  assert.equal(await other.locator("#seed").inputValue(), "4");
+  // Another link over this one is a place of its own.
+  await other.evaluate(() => (location.hash = "#photo=coffee&seed=9"));
+  await other.waitForFunction(() => document.getElementById("seed").value === "9");
+  await other.goBack();
+  await other.waitForFunction(() => document.getElementById("seed").value === "4");
+  await other.waitForFunction(() => /^Chelsea/.test(document.getElementById("photo-note").textContent));
+  assert.ok(await other.evaluate(() => window.same), "the page was not loaded anew");
+  await other.goBack();
+  assert.match(other.url(), /index\.json$/);
+  await other.close();
+});
+
 test("every control can be reached with the Tab key and has a name", TIMEOUT, async () => {
   await page.locator("#tab-reconstruct").focus();
   const wanted = ["choose-photo", "camera", "mask-editor", "paste", "own", "ratio", "seed", "reshuffle", "choose-weights"];
@@ -364,90 +398,6 @@ test(`the page's thread never works for more than ${LONGEST_TASK_MS} ms at once`
   const longest = Math.max(...tasks.map(({ tdur }) => tdur)) / 1000;
   t.diagnostic(`${tasks.length} tasks, the longest ${longest.toFixed(1)} ms`);
   assert.ok(longest < LONGEST_TASK_MS, `${longest} ms`);
-});
-
-// Says that the tab is hidden or visible, as the browser would.
-const visibility = (state) =>
-  page.evaluate((state) => {
-    Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-  }, state);
-
-const step = async () => Number((await text('[data-metric="step"]')).split(" ")[0].replace(",", ""));
-
-test("training pauses in a hidden tab and goes on when it is visible again", TIMEOUT, async () => {
-  await page.locator("#tab-train").click();
-  await page.locator("#data-shipped").click();
-  await says("#data-note", /^23 pictures to train on/);
-  await page.locator("#advanced summary").click();
-  for (const [name, value] of Object.entries({ steps: 100_000, ...SMALL })) await page.locator(`#${name}`).fill(String(value));
-  await page.locator("#start").click();
-  await says('[data-metric="step"]', /^[1-9]/);
-  await visibility("hidden");
-  await says("#train-note", /^Paused while this tab is hidden/);
-  // The step that was under way ends.
-  await page.evaluate(() => window.bootmae.adapter_info());
-  await page.waitForTimeout(500);
-  const paused = await step();
-  await page.waitForTimeout(2000);
-  assert.equal(await step(), paused);
-  await visibility("visible");
-  await page.waitForFunction((paused) => parseInt(document.querySelector('[data-metric="step"]').textContent) > paused, paused);
-  assert.match(await text("#log"), /the tab is hidden.*visible again/);
-
-  const leave = () => page.evaluate(() => !dispatchEvent(new Event("beforeunload", { cancelable: true })));
-  assert.ok(await leave(), "leaving a run that is not saved must be asked about");
-
-  await page.locator("#pause").click();
-  await says("#train-note", /^Paused after step/);
-  assert.equal(await text("#pause"), "Continue");
-  await page.locator("#pause").click();
-  await page.locator("#stop").click();
-  await says("#train-note", /^Stopped after step/);
-});
-
-test("a run of the shipped photos shows its curves, is saved, and is used in Reconstruct", TIMEOUT, async () => {
-  await page.locator("#steps").fill(String(STEPS));
-  await page.locator("#start").click();
-  await says("#train-note", new RegExp(`^Done: ${STEPS} steps`));
-  for (const name of ["pixel", "feature"]) {
-    assert.match(await page.locator(`[data-chart="${name}"] svg`).getAttribute("aria-label"), new RegExp(`at step 1, .* at step ${STEPS}$`));
-  }
-  for (const metric of ["images_per_s", "learning_rate", "feature_weight", "ema_decay", "gradient_norm", "teacher_spread"]) {
-    assert.match(await text(`[data-metric="${metric}"]`), /\d/, metric);
-  }
-  assert.equal(await page.locator(".preview").count(), 4);
-  const [saved] = await Promise.all([page.waitForEvent("download"), page.locator("#save").click()]);
-  assert.equal(saved.suggestedFilename(), `bootmae-step-${STEPS}.tar`);
-  assert.ok(await page.evaluate(() => dispatchEvent(new Event("beforeunload", { cancelable: true }))), "a saved run may be left");
-  await page.locator("#use").click();
-  await says("#weights-note", new RegExp(`The run of this page after step ${STEPS}`));
-  assert.ok(await page.locator("#reconstruct").isVisible());
-  await drawn();
-
-  // The checkpoint is one that Reconstruct opens, and one that Train goes on with.
-  const buffer = await readFile(await saved.path());
-  const file = { name: saved.suggestedFilename(), mimeType: "application/x-tar", buffer };
-  await page.locator("#weights-file").setInputFiles(file);
-  await says("#weights-note", /bootmae-step-\d+\.tar/);
-  await page.locator("#tab-train").click();
-  await page.locator("#checkpoint-input").setInputFiles(file);
-  await says("#checkpoint-note", /^A run of \d+ steps, saved after \d+/);
-  assert.match(await text("#start"), /^Continue from step \d+$/);
-  await page.locator("#forget-checkpoint").click();
-  await page.locator("#tab-reconstruct").click();
-});
-
-test("impossible settings are refused in words", TIMEOUT, async () => {
-  await page.locator("#tab-train").click();
-  await page.locator("#data-shipped").click();
-  await says("#data-note", /^23 pictures/);
-  await page.locator("#patch_size").fill("5");
-  await page.locator("#start").click();
-  await says("#train-note", /^The run could not start/);
-  assert.match(await text("#train-error"), /patch/);
-  await page.locator("#patch_size").fill("");
-  await page.locator("#tab-reconstruct").click();
 });
 
 test("without weights the page says so, and training is still offered", TIMEOUT, async () => {

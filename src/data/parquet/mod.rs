@@ -17,8 +17,10 @@ use std::sync::{Arc, OnceLock};
 use self::cache::Cache;
 use self::footer::Chunk;
 use self::pages::{Page, PagePlace};
+use super::passed::PassedOver;
 use super::source::{Locality, Source, Stored};
 use crate::error::{Error, Result};
+use crate::text::{shown, shown_path};
 
 /// Images that are shuffled together: few, so that the pages they lie in stay unpacked.
 const WINDOW: usize = 2048;
@@ -29,6 +31,7 @@ pub(super) struct Parquet {
     paths: Vec<PathBuf>,
     groups: Vec<Group>,
     cache: Cache,
+    passed: PassedOver,
 }
 
 /// A row group's part of the column.
@@ -44,11 +47,11 @@ struct Group {
 }
 
 impl Parquet {
-    /// Reads the lists of row groups of files.
-    pub(super) fn open(place: &str, paths: &[PathBuf]) -> Result<Parquet> {
+    /// Reads the lists of row groups of files. `passed` is what was passed over beside them.
+    pub(super) fn open(place: &str, paths: &[PathBuf], passed: PassedOver) -> Result<Parquet> {
         let (mut groups, mut end) = (Vec::new(), 0);
         for (file, path) in paths.iter().enumerate() {
-            let refuse = |reason| Error::Images(format!("{}: {reason}", path.display()));
+            let refuse = |reason: String| Error::Images(format!("{}: {}", shown_path(path), shown(&reason)));
             let mut first_row = 0;
             for chunk in footer::read(path).map_err(refuse)? {
                 let rows = chunk.rows;
@@ -57,7 +60,7 @@ impl Parquet {
                 first_row += rows;
             }
         }
-        Ok(Parquet { place: place.into(), paths: paths.to_vec(), groups, cache: Cache::default() })
+        Ok(Parquet { place: place.into(), paths: paths.to_vec(), groups, cache: Cache::default(), passed })
     }
 
     /// The number of the group that holds an image, and the image's row in it.
@@ -109,8 +112,21 @@ impl Source for Parquet {
         page.value(row).map(|bytes| Stored::Encoded(bytes.to_vec())).ok_or_else(|| "the row holds no image".into())
     }
 
+    fn identify(&self, index: usize, key: &mut Vec<u8>) {
+        let (group, row) = self.locate(index);
+        let group = &self.groups[group];
+        key.extend_from_slice(self.path(group).file_name().unwrap_or_default().as_encoded_bytes());
+        // The row group's length tells other contents from these, mostly.
+        key.extend(format!("/{} {}", group.first_row + row, group.chunk.end - group.chunk.start).bytes());
+    }
+
+    fn passed_over(&self) -> PassedOver {
+        self.passed.clone()
+    }
+
     fn locality(&self) -> Option<Locality> {
-        Some(Locality { runs: self.groups.iter().map(|group| group.chunk.rows).collect(), window: WINDOW })
+        let runs = self.groups.iter().map(|group| group.chunk.rows).collect();
+        Some(Locality { runs, window: WINDOW, order: None })
     }
 }
 

@@ -151,6 +151,16 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_says_nothing_of_the_images_is_read() {
+        let state = |bundle: &Bundle| String::from_utf8(bundle.files[STATE_FILE].clone()).unwrap();
+        assert!(state(&Bundle::of(&sample(5)).unwrap()).contains("\"collection\""));
+        let silent = Snapshot { collection: None, ..sample(5) };
+        let bundle = Bundle::of(&silent).unwrap();
+        assert!(!state(&bundle).contains("\"collection\""));
+        assert_eq!(bundle.snapshot().unwrap(), silent);
+    }
+
+    #[test]
     fn the_files_of_a_folder_make_up_a_checkpoint() {
         let whole = Bundle::of(&sample(5)).unwrap();
         let mut bundle = Bundle::default();

@@ -5,7 +5,7 @@
 //! | `model.safetensors` | the student's weights under timm's names, with step and configuration in its metadata |
 //! | `teacher.safetensors` | the momentum encoder's weights, where there is a feature branch |
 //! | `optimizer.safetensors` | AdamW's moments, `moment1/NAME` and `moment2/NAME` |
-//! | `state.json` | step, configuration, adapter, kernel variants and images left out |
+//! | `state.json` | step, configuration, adapter, kernel variants, images left out, and what the images were |
 //! | `MANIFEST.json` | format, version, and length and BLAKE3 hash of each file; written last |
 //!
 //! All tensors are F32. Equal snapshots give equal bytes. The same files in memory are a [`Bundle`], which a page saves
@@ -33,7 +33,10 @@ use super::{
     snapshot::{LOSS_SCALE, MODEL, MOMENT1, MOMENT2, NamedTensor, Snapshot, TEACHER},
     tensors::{self, TensorFile, Values},
 };
-use crate::error::{Error, Result};
+use crate::{
+    data::Collection,
+    error::{Error, Result},
+};
 use manifest::{Hashing, Manifest};
 
 pub use bundle::Bundle;
@@ -70,6 +73,8 @@ struct State {
     tuning: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    collection: Option<Collection>,
 }
 
 /// Where the files of a checkpoint go.
@@ -118,7 +123,8 @@ fn put(snapshot: &Snapshot, to: &mut impl Sink) -> Result<()> {
     add(OPTIMIZER_FILE, &|to| tensors::write(to, &metadata("optimizer")?, &optimiser()))?;
     let (step, config, adapter) = (snapshot.step, snapshot.config.clone(), snapshot.adapter.clone());
     let (tuning, left_out) = (snapshot.tuning.clone(), snapshot.left_out.clone());
-    let state = State { version: VERSION, step, config, adapter, tuning, left_out };
+    let collection = snapshot.collection.clone();
+    let state = State { version: VERSION, step, config, adapter, tuning, left_out, collection };
     add(STATE_FILE, &|to| Ok(serde_json::to_writer_pretty(to, &state)?))?;
     let manifest = Manifest::new(snapshot.step, files);
     to.put(manifest::FILE, &mut |to| Ok(serde_json::to_writer_pretty(to, &manifest)?))
@@ -143,8 +149,8 @@ fn take(from: &impl Files) -> Result<Snapshot> {
         let tensor = NamedTensor { name: name.to_owned(), ..tensor.clone() };
         groups.entry(group.to_owned()).or_default().push(tensor);
     }
-    let State { step, config, adapter, tuning, left_out, .. } = state;
-    Ok(Snapshot { step, config, adapter, tuning, left_out, groups })
+    let State { step, config, adapter, tuning, left_out, collection, .. } = state;
+    Ok(Snapshot { step, config, adapter, tuning, left_out, collection, groups })
 }
 
 fn unread_version(version: impl std::fmt::Display) -> String {

@@ -33,7 +33,7 @@ pub(super) fn from_tensors(file: TensorFile) -> Result<Snapshot, String> {
         let (group, name) = (group.to_owned(), name.to_owned());
         groups.entry(group).or_default().push(NamedTensor { name, ..tensor });
     }
-    Ok(Snapshot { step, config, adapter, tuning: None, left_out: Vec::new(), groups })
+    Ok(Snapshot { step, config, adapter, tuning: None, left_out: Vec::new(), collection: None, groups })
 }
 
 #[cfg(test)]

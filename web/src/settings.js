@@ -1,0 +1,110 @@
+// The settings of a run: the form, and what is read from it. What was entered last is kept for the next visit.
+
+// What the presets set, shown where a field is left empty.
+const PRESETS = {
+  nano: { image_size: 32, patch_size: 4, width: 128, depth: 6, heads: 4, peak_learning_rate: 0.001 },
+  tiny: { image_size: 32, patch_size: 4, width: 192, depth: 12, heads: 3, peak_learning_rate: 0.001 },
+};
+const MODEL = ["image_size", "patch_size", "width", "depth", "heads"];
+const TRAINING = ["steps", "batch_size", "peak_learning_rate", "seed", "save_every_steps"];
+// What a run that goes on may change.
+const RESUMED = ["steps", "peak_learning_rate"];
+const STORED = "bootmae-settings";
+
+export class Settings {
+  #form;
+  #fields; // those that hold a setting, by name
+
+  // `onchange()` is called when the visitor changes something.
+  constructor(form, onchange) {
+    this.#form = form;
+    this.#fields = Object.fromEntries([...form.elements].filter(({ name }) => name).map((field) => [field.name, field]));
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("input", () => {
+      this.#showPreset();
+      this.#store();
+      onchange();
+    });
+    this.#restore();
+    this.#showPreset();
+  }
+
+  // What stands in the fields, as text.
+  get values() {
+    return Object.fromEntries(Object.entries(this.#fields).map(([name, { value }]) => [name, value]));
+  }
+
+  // Puts text into the fields; one that a field does not take is left out.
+  fill(values) {
+    for (const [name, field] of Object.entries(this.#fields)) {
+      if (typeof values?.[name] !== "string") continue;
+      const before = field.value;
+      field.value = values[name];
+      if (field.value !== values[name]) field.value = before;
+    }
+    this.#showPreset();
+    this.#store();
+  }
+
+  // The wished length of the run in steps.
+  get steps() {
+    return this.#fields.steps.valueAsNumber || 0;
+  }
+
+  get peakRate() {
+    return this.#fields.peak_learning_rate.value || this.#fields.peak_learning_rate.placeholder;
+  }
+
+  // `which`: "all", "resumed" (what a run that goes on may change) or "none".
+  enable(which) {
+    for (const [name, field] of Object.entries(this.#fields)) {
+      field.disabled = !(which === "all" || name === "preview_every" || (which === "resumed" && RESUMED.includes(name)));
+    }
+  }
+
+  // The settings of a new run.
+  read() {
+    this.#refuseUnreadable();
+    const { preset, masking } = this.#fields;
+    return {
+      model: { preset: preset.value, masking: masking.value, ...this.#given(MODEL) },
+      training: this.#given(TRAINING),
+    };
+  }
+
+  // What a run that goes on takes from here.
+  changes() {
+    this.#refuseUnreadable();
+    return this.#given(RESUMED);
+  }
+
+  #refuseUnreadable() {
+    const unreadable = Object.values(this.#fields).find(({ validity }) => validity.badInput);
+    if (unreadable) throw new Error(`${unreadable.labels[0].textContent}: this is not a number.`);
+  }
+
+  #given(names) {
+    const set = names.map((name) => [name, this.#fields[name].valueAsNumber]).filter(([, value]) => !Number.isNaN(value));
+    return Object.fromEntries(set);
+  }
+
+  #showPreset() {
+    for (const [name, value] of Object.entries(PRESETS[this.#fields.preset.value])) this.#fields[name].placeholder = String(value);
+  }
+
+  #store() {
+    try {
+      localStorage.setItem(STORED, JSON.stringify(this.values));
+    } catch {
+      // A browser that keeps nothing says so elsewhere.
+    }
+  }
+
+  #restore() {
+    try {
+      this.fill(JSON.parse(localStorage.getItem(STORED)));
+    } catch {
+      // Nothing kept, or nothing readable: the defaults.
+    }
+  }
+}
