@@ -13,7 +13,6 @@ mod loader;
 mod makers;
 mod memory;
 mod order;
-mod palette_tiff;
 mod picture;
 mod source;
 mod told;
