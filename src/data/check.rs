@@ -130,6 +130,21 @@ mod tests {
     use super::*;
     use std::fs;
 
+    /// A TIFF of one grey value, not compressed.
+    fn tiff(value: u8, width: u16, height: u16) -> Vec<u8> {
+        let length = width * height;
+        let tags = [(256, width), (257, height), (258, 8), (262, 1), (273, 8), (279, length)];
+        let mut bytes = [&b"II*\0"[..], &(8 + u32::from(length)).to_le_bytes()].concat();
+        bytes.resize(8 + usize::from(length), value);
+        bytes.extend((tags.len() as u16).to_le_bytes());
+        for (tag, number) in tags {
+            // One number of 16 bits, in a field of 32.
+            bytes.extend([tag, 3, 1, 0, number, 0].iter().flat_map(|half: &u16| half.to_le_bytes()));
+        }
+        bytes.extend([0; 4]);
+        bytes
+    }
+
     #[test]
     fn a_collection_is_described_with_what_is_wrong_in_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -139,7 +154,7 @@ mod tests {
         let grey = |value: u8, side: u32| image::GrayImage::from_pixel(side, 7, image::Luma([value]));
         grey(1, 9).save(at("cats/a.png")).unwrap();
         grey(2, 9).save(at("cats/b.bmp")).unwrap();
-        grey(1, 9).save(at("dogs/c.tiff")).unwrap();
+        fs::write(at("dogs/c.tiff"), tiff(1, 9, 7)).unwrap();
         grey(1, 8).save(at("dogs/d.png")).unwrap();
         fs::write(at("dogs/e.jpg"), b"not a picture").unwrap();
         let source = crate::data::open(folder.path().to_str().unwrap()).unwrap();

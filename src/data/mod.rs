@@ -18,7 +18,6 @@ mod makers;
 mod memory;
 mod names;
 mod order;
-mod palette_tiff;
 mod passed;
 mod picture;
 mod source;
