@@ -4,7 +4,7 @@
 //! `resize(…, BICUBIC)`, whose values it reproduces exactly.
 
 use super::Picture;
-use super::convolve::{BITS, along_columns};
+use super::convolve::{BITS, Kernel, along_columns};
 use crate::rng::Rng;
 
 /// The smallest part of a picture's area that a random crop takes.
@@ -101,12 +101,6 @@ pub fn resize_centre(picture: &Picture, height: usize, width: usize) -> Picture 
     let down = kernels(rows, scaled_rows, middle(scaled_rows, height), height);
     let across = kernels(cols, scaled_cols, middle(scaled_cols, width), width);
     scale(picture, CropBox { top: 0, left: 0, height: rows, width: cols }, &down, &across)
-}
-
-/// How one output pixel is made along one side: the first source pixel and the weights of it and the following ones.
-pub(super) struct Kernel {
-    pub(super) first: usize,
-    pub(super) weights: Vec<i32>,
 }
 
 /// The kernels of output pixels `start` to `start + wanted` where scaling makes `scaled` pixels of `source`.

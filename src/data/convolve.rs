@@ -1,12 +1,16 @@
 //! The inner loop of scaling: weighted sums of rows of bytes, in fixed point.
 
-use super::augment::Kernel;
-
 /// Fraction bits of a weight.
 pub(super) const BITS: u32 = 22;
 
 /// One half in fixed point, so that cutting off the fraction rounds.
 const HALF: i32 = 1 << (BITS - 1);
+
+/// How one output pixel is made along one side: the first source pixel and the weights of it and the following ones.
+pub(super) struct Kernel {
+    pub(super) first: usize,
+    pub(super) weights: Vec<i32>,
+}
 
 /// Columns that are convolved at a time: as many as their sums fit into registers.
 const LANES: usize = 32;

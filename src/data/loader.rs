@@ -5,55 +5,15 @@
 //! function of the seed, the epoch and the sample's number. So batches do not depend on the number of threads, and a
 //! loader that starts at batch k gives what an uninterrupted one would.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::makers::Makers;
 use super::order::EpochOrder;
 use super::source::Source;
-use super::worker::{Job, Outcome, Worker};
+use super::worker::{Job, LoaderOptions, Outcome, Worker};
 use crate::error::{Error, Result};
 use crate::text::shown;
-
-/// How a [`Loader`] makes batches.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LoaderOptions {
-    /// Images in a batch.
-    pub batch_size: usize,
-    /// Rows of an image in pixels.
-    pub height: usize,
-    /// Columns of an image in pixels.
-    pub width: usize,
-    /// Values of a pixel.
-    pub channels: usize,
-    /// Decides the order of the samples and their crops.
-    pub seed: u64,
-    /// Threads that decode and crop; 0 for as many as the machine has processors.
-    pub threads: usize,
-    /// Batches made ahead; 0 makes each when it is asked for.
-    pub prefetch: usize,
-    /// The share of the collection that may be unreadable, 0 to 1. Unless it is 0, one image always may.
-    pub max_bad_fraction: f64,
-    /// Numbers of images to leave out, replaced like unreadable ones but neither counted nor named.
-    pub left_out: BTreeSet<usize>,
-}
-
-impl Default for LoaderOptions {
-    /// 64 RGB images of 224×224, two batches ahead, at most 1 % unreadable, one thread per processor.
-    fn default() -> LoaderOptions {
-        LoaderOptions {
-            batch_size: 64,
-            height: 224,
-            width: 224,
-            channels: 3,
-            seed: 0,
-            threads: 0,
-            prefetch: 2,
-            max_bad_fraction: 0.01,
-            left_out: BTreeSet::new(),
-        }
-    }
-}
 
 /// The images of one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -241,6 +201,7 @@ pub fn enough_for(source: &dyn Source, batch_size: usize) -> Result<()> {
 mod tests {
     use super::super::{Picture, Stored};
     use super::*;
+    use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
     use std::time::Duration;

@@ -27,12 +27,13 @@ mod worker;
 pub use {
     collection::Collection,
     decode::{Decoded, MAX_BYTES, MAX_SIDE, decode_bytes},
-    loader::{Batch, Loader, LoaderOptions, enough_for},
+    loader::{Batch, Loader, enough_for},
     memory::Images,
     order::permutation,
     passed::PassedOver,
     picture::Picture,
     source::{Locality, Source, Stored},
+    worker::LoaderOptions,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
