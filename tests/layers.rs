@@ -224,6 +224,9 @@ impl<'a> Visit<'a> for Paths {
         self.found.extend(names.into_iter().map(named));
     }
 
+    /// Who may see an item is no import.
+    fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
+
     fn visit_path(&mut self, path: &'a syn::Path) {
         if path.segments.len() > 1 {
             let path = path.segments.iter().map(|segment| segment.ident.to_string()).collect();

@@ -2,7 +2,7 @@
 
 use gif::{ColorOutput, DecodeOptions};
 
-use super::Raster;
+use super::raster::Raster;
 
 /// What a file says before the pixels of its first frame.
 pub(super) struct Head<'b> {

@@ -9,7 +9,7 @@ mod markers;
 mod pixels;
 mod scans;
 
-use super::Raster;
+use super::raster::Raster;
 use markers::{Frame, Hints, Tables};
 use scans::Blocks;
 

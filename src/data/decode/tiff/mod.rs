@@ -7,9 +7,10 @@
 mod directory;
 mod unpack;
 
-use super::{Raster, jpeg, within_limits};
+use super::jpeg;
+use super::raster::{Raster, within_limits};
 pub(super) use directory::Directory;
-use unpack::{Chunk, Packing, Size};
+use unpack::{Chunk, Packing, SHORT, Size};
 
 /// How the samples of a page are to be read.
 pub(super) struct Page<'b> {
@@ -107,8 +108,6 @@ mod tag {
         XMP,
     ];
 }
-
-const SHORT: &str = "the TIFF is cut short";
 
 impl<'b> Page<'b> {
     /// Reads the first directory.

@@ -6,8 +6,10 @@ use std::io::{ErrorKind, Read};
 use flate2::read::ZlibDecoder;
 use weezl::{BitOrder, LzwStatus, decode::Configuration};
 
-use super::super::MAX_BYTES;
-use super::{SHORT, jpeg};
+use super::super::jpeg;
+use super::super::raster::MAX_BYTES;
+
+pub(super) const SHORT: &str = "the TIFF is cut short";
 
 /// How strips and tiles are packed.
 pub(super) struct Packing<'b> {
