@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::terminal::errln;
 use crate::train::metrics::Metrics;
 
 /// Time between two lines when there is no terminal.
@@ -62,7 +63,7 @@ impl Progress {
             Shown::Lines { printed, waiting } => {
                 let line = format!("step {}/{}  {losses}  {pace}", metrics.step, self.total);
                 if due(*printed, now, metrics.step >= self.total) {
-                    eprintln!("{line}");
+                    errln!("{line}");
                     (*printed, *waiting) = (Some(now), None);
                 } else {
                     *waiting = Some(line);
@@ -74,8 +75,8 @@ impl Progress {
     /// Prints a line without disturbing the bar.
     pub fn println(&self, line: &str) {
         match &self.shown {
-            Shown::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
-            Shown::Lines { .. } => eprintln!("{line}"),
+            Shown::Bar(bar) => bar.suspend(|| errln!("{line}")),
+            Shown::Lines { .. } => errln!("{line}"),
         }
     }
 
@@ -83,7 +84,7 @@ impl Progress {
     pub fn finish(self) {
         match self.shown {
             Shown::Bar(bar) => bar.abandon(),
-            Shown::Lines { waiting, .. } => waiting.iter().for_each(|line| eprintln!("{line}")),
+            Shown::Lines { waiting, .. } => waiting.iter().for_each(|line| errln!("{line}")),
         }
     }
 }
