@@ -159,7 +159,18 @@ fn a_run_is_not_overwritten_nor_resumed_with_other_settings() {
     let run = folder.path().join("run");
     says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1"]), 0, &[]);
     says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1"]), 2, &["--resume", "--overwrite"]);
-    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "2", "--resume"]), 6, &["training.steps: 1 against 2"]);
+    let longer = pretrain(&run, &["--data", PHOTOS, "--steps", "2", "--resume"]);
+    let command =
+        format!("bootmae pretrain --init-from {0} --config {0}/config.toml --steps 2 --out {0}-longer", run.display());
+    says(&longer, 6, &["training.steps: 1 against 2", "To train longer", if cfg!(unix) { &command } else { "" }]);
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    if cfg!(unix) {
+        says(&bootmae(&[&words[..], adapter()].concat()), 0, &["step 2 of 2"]);
+    }
+    says(&pretrain(&run, &["--data", PHOTOS, "--steps", "1", "--resume"]), 0, &["step 1 of 1"]);
+    // In less memory than the run has so far: what may change without changing its bits, or else a run of its own.
+    let less = |mib: &str| pretrain(&run, &["--data", PHOTOS, "--steps", "1", "--resume", "--gpu-memory-mib", mib]);
+    says(&less("1"), 4, &["this run needs", "A resumed run keeps its 1 parts of 4 images"]);
     let model = run.join("checkpoints/step-1/model.safetensors");
     let bytes = fs::read(&model).unwrap();
     fs::write(&model, &bytes[..bytes.len() / 2]).unwrap();
@@ -228,6 +239,22 @@ fn wrong_settings_exit_with_2_and_name_the_near_one() {
 }
 
 #[test]
+fn a_folder_of_a_persons_own_is_refused_whatever_the_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let shoot = folder.path().join("shoot");
+    for name in ["samples/a.png", "events/b.png", "checkpoints/notes.txt", "config.toml", "metrics.jsonl", "c.jpg"] {
+        fs::create_dir_all(shoot.join(name).parent().unwrap()).unwrap();
+        fs::write(shoot.join(name), "mine").unwrap();
+    }
+    let count = || fs::read_dir(&shoot).unwrap().count();
+    let before = count();
+    for flag in ["--overwrite", "--resume", "--no-tune"] {
+        says(&pretrain(&shoot, &["--data", PHOTOS, "--steps", "1", flag]), 2, &["shoot", "c.jpg", "another --out"]);
+        assert_eq!((count(), fs::read_to_string(shoot.join("config.toml")).unwrap()), (before, "mine".into()));
+    }
+}
+
+#[test]
 fn an_output_that_cannot_be_written_is_found_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
@@ -247,6 +274,8 @@ fn without_an_adapter_the_way_to_a_driver_is_named() {
         says(&output, 4, &["no adapter found", "mesa-vulkan-drivers"]);
     }
     says(&bootmae(&["verify", FIXTURE, "--adapter", "no such adapter"]), 4, &["no such adapter"]);
+    // Digits are an index, although most names hold some.
+    says(&bootmae(&["verify", FIXTURE, "--adapter", "97"]), 4, &["no adapter matches `97`", "0: "]);
 }
 
 #[test]

@@ -215,6 +215,7 @@ fn files_are_flushed_before_the_folder_its_name_and_its_parent() {
         .collect();
     let part = |name| format!("fsync checkpoints/step-3.partial{name}");
     let expected = [
+        "fsync run.files".into(),
         part("/model.safetensors"),
         part("/teacher.safetensors"),
         part("/optimizer.safetensors"),

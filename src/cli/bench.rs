@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
 
-use super::{AdapterArguments, ModelArguments, tuning::TuningArguments};
+use super::terminal::{self, errln, outln};
+use super::{AdapterArguments, ModelArguments, numbers::whole, output::Output, tuning::TuningArguments};
 use crate::{
     device::Device,
     error::{Error, Result},
@@ -14,7 +15,6 @@ use crate::{
         Clock, TrainerOptions,
         bench::{Bench, bench},
         config::resolve,
-        durable::write_atomically,
         profile, tune, work,
     },
 };
@@ -25,10 +25,10 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Images of a step.
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = whole::<u32>(1, 1 << 20))]
     batch_size: u32,
     /// Steps timed, after one that warms up.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = whole::<u32>(1, 1 << 20))]
     steps: u32,
     #[command(flatten)]
     adapter: AdapterArguments,
@@ -61,7 +61,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let flags = toml::Table::from_iter([("model".to_string(), arguments.model.table().into())]);
     let config = resolve(Some(arguments.model.model.as_deref().unwrap_or("tiny")), None, flags)?.model;
+    let trace = arguments.trace.as_deref().map(|path| Output::new("--trace", path, &[])).transpose()?;
     let device = arguments.adapter.open()?;
+    arguments.adapter.remark(&device).iter().for_each(|line| errln!("{line}"));
     if arguments.trace.is_some() && !device.has_timestamps() {
         let adapter = &device.adapter().name;
         return Err(Error::Gpu(format!("--trace needs timestamps, which {adapter} does not have")));
@@ -79,50 +81,54 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let options = TrainerOptions { recompute, precision, ..TrainerOptions::new(batch, 1, tuning) };
     let result = pollster::block_on(bench(device, &config, options, steps, timed, &clock))?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&result).expect("a result is JSON"));
+        outln!("{}", serde_json::to_string_pretty(&result).expect("a result is JSON"));
     } else {
         print(&result, arguments.profile);
     }
-    if let Some(path) = &arguments.trace {
+    if let (Some(out), Some(path)) = (trace, &arguments.trace) {
         let trace = profile::trace(&result.adapter, &result.timed);
-        write_atomically(path, |to| serde_json::to_writer(to, &trace).map_err(Into::into))?;
-        eprintln!("trace: {}", path.display());
+        out.write(|to| serde_json::to_writer(to, &trace).map_err(Into::into))?;
+        errln!("trace: {}", path.display());
     }
     Ok(())
 }
 
 /// Prints the rate of every variant for each computation of a step.
 async fn compare(device: &Device, work: Vec<Work>, tuning: &Tuning, clock: Clock<'_>) -> Result<()> {
-    println!("adapter  {}", device.adapter());
+    outln!("adapter  {}", device.adapter());
     let mut shares = Vec::new();
     tune::compare(device, work, tuning, clock, |compared| {
-        println!("{}: {:.0} % of the best", compared.work, compared.share() * 100.0);
+        if terminal::reader_is_gone() {
+            std::process::exit(0);
+        }
+        outln!("{}: {:.0} % of the best", compared.work, compared.share() * 100.0);
         for (variant, rate) in &compared.rates {
             let mark = if *variant == compared.chosen { "chosen" } else { "" };
-            println!("  {:<40} {rate:8.2} GFLOP/s  {mark}", variant.to_string());
+            outln!("  {:<40} {rate:8.2} GFLOP/s  {mark}", variant.to_string());
         }
         shares.push(compared.share());
     })
     .await?;
     let near = shares.iter().filter(|share| **share >= 0.95).count();
-    println!("the chosen variant is within 5 % of the best for {near} of {} computations", shares.len());
+    outln!("the chosen variant is within 5 % of the best for {near} of {} computations", shares.len());
     Ok(())
 }
 
 fn print(result: &Bench, profile: bool) {
-    println!("adapter           {}", result.adapter);
-    println!("step              {:.1} ms, {} images", result.step_ms, result.batch_size);
-    println!("host              {:.2} ms a step to record and submit {} dispatches", result.host_ms, result.dispatches);
-    println!("rate              {:.2} images/s, {:.2} GFLOP/s", result.images_per_s, result.gflops);
-    println!("precision         {}", result.precision);
-    println!(
+    outln!("adapter           {}", result.adapter);
+    outln!("step              {:.1} ms, {} images", result.step_ms, result.batch_size);
+    outln!("host              {:.2} ms a step to record and submit {} dispatches", result.host_ms, result.dispatches);
+    outln!("rate              {:.2} images/s, {:.2} GFLOP/s", result.images_per_s, result.gflops);
+    outln!("precision         {}", result.precision);
+    outln!(
         "matrix product    {:.2} GFLOP/s at best, {:.2} with one output an invocation",
-        result.best_product_gflops, result.plain_product_gflops
+        result.best_product_gflops,
+        result.plain_product_gflops
     );
-    println!("copy              {:.2} GB/s at best, read and written", result.best_copy_gbs);
-    println!("step / product    {:.0} %", result.share_of_best_product * 100.0);
+    outln!("copy              {:.2} GB/s at best, read and written", result.best_copy_gbs);
+    outln!("step / product    {:.0} %", result.share_of_best_product * 100.0);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    println!(
+    outln!(
         "GPU memory        {:.1} MiB, at least {:.1} needed; computed again: {}",
         mib(result.peak_bytes),
         mib(result.least_bytes),
@@ -135,19 +141,16 @@ fn print(result: &Bench, profile: bool) {
 
 fn print_profile(result: &Bench) {
     if result.profile.is_empty() {
-        println!("no profile: the adapter has no timestamps");
+        outln!("no profile: the adapter has no timestamps");
         return;
     }
     let total: f64 = result.profile.iter().map(|k| k.ms).sum();
-    println!("profile           {total:.1} ms in all kernels of a step, each dispatch in a pass of its own");
-    println!("{:<48} {:>5} {:>10} {:>7} {:>18} {:>15}", "kernel", "calls", "ms", "share", "rate", "of the best");
+    outln!("profile           {total:.1} ms in all kernels of a step, each dispatch in a pass of its own");
+    outln!("{:<48} {:>5} {:>10} {:>7} {:>18} {:>15}", "kernel", "calls", "ms", "share", "rate", "of the best");
     for k in &result.profile {
         let (rate, unit, best) =
             if k.gflops > 0.0 { (k.gflops, "GFLOP/s", "product") } else { (k.gbs, "GB/s   ", "copy   ") };
         let (share, of_best) = (k.share * 100.0, k.share_of_best * 100.0);
-        println!(
-            "{:<48} {:5} {:10.2} {share:5.1} % {rate:10.2} {unit} {of_best:5.0} % {best}",
-            k.kernel, k.calls, k.ms
-        );
+        outln!("{:<48} {:5} {:10.2} {share:5.1} % {rate:10.2} {unit} {of_best:5.0} % {best}", k.kernel, k.calls, k.ms);
     }
 }

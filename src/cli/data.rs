@@ -6,6 +6,8 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::terminal::{errln, outln};
+use super::{numbers::whole, output};
 use crate::data::{self, Contents};
 use crate::error::Result;
 use crate::text::{shown, shown_path};
@@ -33,7 +35,7 @@ struct Check {
     /// The images, as `pretrain --data` takes them.
     source: String,
     /// Threads that decode; 0 for one per processor.
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = whole::<usize>(0, 4096))]
     threads: usize,
     /// Print one JSON object.
     #[arg(long)]
@@ -49,10 +51,10 @@ struct Pack {
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// The shorter side of larger images afterwards, in pixels.
-    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384))]
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = whole::<u32>(1, 16_384))]
     image_size: u32,
     /// Threads that decode; 0 for one per processor.
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = whole::<usize>(0, 4096))]
     threads: usize,
 }
 
@@ -62,10 +64,10 @@ struct Bench {
     /// The images, as `pretrain --data` takes them.
     source: String,
     /// Side of a view in pixels.
-    #[arg(long, default_value_t = 224, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, default_value_t = 224, value_name = "N", value_parser = whole::<u32>(1, 4096))]
     image_size: u32,
     /// Views to make.
-    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = whole::<u32>(1, u32::MAX.into()))]
     images: u32,
     /// Print one JSON object.
     #[arg(long)]
@@ -87,57 +89,58 @@ fn check(arguments: &Check) -> Result<bool> {
     let found = data::check(&*source, arguments.threads, |index| bar.set_position(index as u64 + 1));
     bar.finish_and_clear();
     match arguments.json {
-        true => println!("{}", serde_json::to_string_pretty(&found).expect("contents are JSON")),
+        true => outln!("{}", serde_json::to_string_pretty(&found).expect("contents are JSON")),
         false => print(&found),
     }
     Ok(found.unreadable.is_empty())
 }
 
 fn print(found: &Contents) {
-    println!("collection        {}", shown(&found.place));
-    println!("images            {}, {} readable", found.images, found.readable);
+    outln!("collection        {}", shown(&found.place));
+    outln!("images            {}, {} readable", found.images, found.readable);
     if found.classes > 0 {
-        println!("classes           {}", found.classes);
+        outln!("classes           {}", found.classes);
     }
     let [[least_width, most_width], [least_height, most_height]] = [found.width, found.height];
-    println!("width             {least_width} to {most_width}");
-    println!("height            {least_height} to {most_height}");
+    outln!("width             {least_width} to {most_width}");
+    outln!("height            {least_height} to {most_height}");
     let sizes = found.common_sizes.iter().map(|[width, height, n]| format!("{width}×{height}: {n}"));
     let more = if found.sizes > found.common_sizes.len() { ", …" } else { "" };
-    println!("sizes             {} different; {}{more}", found.sizes, sizes.collect::<Vec<_>>().join(", "));
+    outln!("sizes             {} different; {}{more}", found.sizes, sizes.collect::<Vec<_>>().join(", "));
     let kinds: Vec<String> = found.kinds.iter().map(|(kind, n)| format!("{kind}: {n}")).collect();
-    println!("stored as         {}", kinds.join(", "));
-    println!("duplicates        {}", found.duplicates.len());
+    outln!("stored as         {}", kinds.join(", "));
+    outln!("duplicates        {}", found.duplicates.len());
     for duplicate in found.duplicates.iter().take(NAMED) {
-        println!("  {} is {}", shown(&duplicate.name), shown(&duplicate.of));
+        outln!("  {} is {}", shown(&duplicate.name), shown(&duplicate.of));
     }
     if found.duplicates.len() > NAMED {
-        println!("  … (--json names all)");
+        outln!("  … (--json names all)");
     }
-    println!("unreadable        {}", found.unreadable.len());
+    outln!("unreadable        {}", found.unreadable.len());
     for image in &found.unreadable {
-        println!("  {}: {}", shown(&image.name), shown(&image.reason));
+        outln!("  {}: {}", shown(&image.name), shown(&image.reason));
     }
     let mut title = "besides";
     for line in found.passed_over.lines() {
-        println!("{title:17} {line}");
+        outln!("{title:17} {line}");
         title = "";
     }
 }
 
 fn pack(arguments: &Pack) -> Result<()> {
+    let out = output::folder("--out", &arguments.out)?;
     let source = data::open(&arguments.source)?;
-    source.passed_over().lines().iter().for_each(|line| eprintln!("{line}"));
+    source.passed_over().lines().iter().for_each(|line| errln!("{line}"));
     let bar = bar(source.len());
     let (side, began) = (arguments.image_size as usize, Instant::now());
-    let packed = data::pack(&*source, &arguments.out, side, arguments.threads, |index| {
+    let packed = data::pack(&*source, &out, side, arguments.threads, |index| {
         bar.set_position(index as u64 + 1);
     });
     bar.finish_and_clear();
     let packed = packed?;
-    packed.unreadable.iter().for_each(|image| eprintln!("left out: {}: {}", shown(&image.name), shown(&image.reason)));
+    packed.unreadable.iter().for_each(|image| errln!("left out: {}: {}", shown(&image.name), shown(&image.reason)));
     let mib = packed.bytes as f64 / f64::from(1 << 20);
-    println!(
+    outln!(
         "{}: {} images in {} shards, {mib:.1} MiB, {:.1} s; train with --data {0}",
         shown_path(&arguments.out),
         packed.images,
@@ -150,20 +153,20 @@ fn pack(arguments: &Pack) -> Result<()> {
 fn bench(arguments: &Bench) -> Result<()> {
     let began = Instant::now();
     let source = data::open(&arguments.source)?;
-    source.passed_over().lines().iter().for_each(|line| eprintln!("{line}"));
+    source.passed_over().lines().iter().for_each(|line| errln!("{line}"));
     let opened = began.elapsed().as_secs_f64();
     let rate = data::rate(&*source, arguments.image_size as usize, arguments.images as usize)?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&rate).expect("a rate is JSON"));
+        outln!("{}", serde_json::to_string_pretty(&rate).expect("a rate is JSON"));
         return Ok(());
     }
-    println!("collection        {} images, opened in {opened:.2} s", source.len());
-    println!("rate              {:.1} images/s on one thread", rate.images_per_s);
-    println!("read              {:.3} ms an image", rate.read_ms);
-    println!("decode            {:.3} ms an image", rate.decode_ms);
-    println!("crop and scale    {:.3} ms an image", rate.augment_ms);
+    outln!("collection        {} images, opened in {opened:.2} s", source.len());
+    outln!("rate              {:.1} images/s on one thread", rate.images_per_s);
+    outln!("read              {:.3} ms an image", rate.read_ms);
+    outln!("decode            {:.3} ms an image", rate.decode_ms);
+    outln!("crop and scale    {:.3} ms an image", rate.augment_ms);
     if rate.unreadable > 0 {
-        println!("unreadable        {} of {}", rate.unreadable, rate.unreadable + rate.images);
+        outln!("unreadable        {} of {}", rate.unreadable, rate.unreadable + rate.images);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::terminal::{errln, outln};
 use crate::{
     check::self_test::{Outcome, self_test},
     device::{AdapterSummary, Device, DeviceOptions, adapters},
@@ -41,9 +42,8 @@ struct Tested {
 /// `Ok(false)` when an operation on a tested adapter disagrees.
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let all = pollster::block_on(adapters());
-    let wanted = |index: usize, a: &AdapterSummary| {
-        arguments.adapter.as_ref().is_none_or(|text| a.matches(index, all.len(), text))
-    };
+    let wanted =
+        |index: usize, a: &AdapterSummary| arguments.adapter.as_ref().is_none_or(|text| a.matches(index, text));
     let chosen: Vec<_> = all.iter().enumerate().filter(|(index, a)| wanted(*index, a)).collect();
     if chosen.is_empty() {
         // The same message as for every other verb.
@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let tested: Vec<_> = chosen.into_iter().map(|(index, summary)| test(index, summary)).collect();
     let report = Report { version: env!("CARGO_PKG_VERSION"), pass: tested.iter().all(|t| t.pass), adapters: tested };
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
+        outln!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
     } else {
         report.adapters.iter().for_each(print);
     }
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 fn test(index: usize, summary: &AdapterSummary) -> Tested {
-    eprintln!("testing {index}: {summary}");
+    errln!("testing {index}: {summary}");
     let options = DeviceOptions { adapter: Some(index.to_string()), ..Default::default() };
     let outcome = pollster::block_on(async {
         let device = Device::open(&options).await?;
@@ -77,8 +77,8 @@ fn test(index: usize, summary: &AdapterSummary) -> Tested {
 
 fn print(tested: &Tested) {
     let a = &tested.summary;
-    println!("{}: {a}", tested.index);
-    println!(
+    outln!("{}: {a}", tested.index);
+    outln!(
         "   storage binding {} MiB, buffer {} MiB, {} storage buffers, {} KiB workgroup memory, {} invocations",
         a.max_storage_buffer_binding_size >> 20,
         a.max_buffer_size >> 20,
@@ -86,14 +86,14 @@ fn print(tested: &Tested) {
         a.max_compute_workgroup_storage_size >> 10,
         a.max_compute_invocations_per_workgroup
     );
-    println!("   features: {}", if a.features.is_empty() { "none".into() } else { a.features.join(", ") });
+    outln!("   features: {}", if a.features.is_empty() { "none".into() } else { a.features.join(", ") });
     if let Some(error) = &tested.error {
-        println!("   FAILED: {error}");
+        outln!("   FAILED: {error}");
     }
     for o in &tested.operations {
-        println!("   {} {:<60} {:.1e}", if o.pass { "ok    " } else { "FAILED" }, o.name, o.worst);
+        outln!("   {} {:<60} {:.1e}", if o.pass { "ok    " } else { "FAILED" }, o.name, o.worst);
     }
-    println!(
+    outln!(
         "   {}",
         if tested.pass { "every operation agrees with the oracle" } else { "do not train on this adapter" }
     );

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::output::Output;
 use crate::{
     error::Result,
     train::{
         checkpoint::{read_model, weights},
-        durable::write_atomically,
         tensors::Precision,
     },
 };
@@ -37,13 +37,14 @@ enum Kept {
 
 /// Reads, writes and says what was written.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let out = Output::new("--out", &arguments.out, &[&arguments.checkpoint])?;
     let model = read_model(&arguments.checkpoint)?;
     let precision = match arguments.precision {
         Kept::F32 => Precision::F32,
         Kept::F16 => Precision::F16,
     };
-    write_atomically(&arguments.out, |to| weights(&model, precision, to))?;
+    out.write(|to| weights(&model, precision, to))?;
     let teacher = if model.teacher.is_some() { "student and teacher" } else { "the student alone" };
-    println!("{}: {teacher} after step {}", arguments.out.display(), model.step);
+    out.say(&format!("{}: {teacher} after step {}", arguments.out.display(), model.step));
     Ok(())
 }

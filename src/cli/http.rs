@@ -19,6 +19,8 @@ const MOST_HEADERS: usize = 64;
 /// How long a client may take to send its head, and then to take the answer.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// What this computer calls itself.
+const OWN_NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// Goes with every answer. The page may use its own origin and nothing else.
 const HEADERS: &str = "Content-Security-Policy: default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
@@ -31,26 +33,24 @@ const HEADERS: &str = "Content-Security-Policy: default-src 'self'; script-src '
     Connection: close\r\n";
 
 /// Answers requests until the process ends.
-pub fn serve(listener: &TcpListener, site: &Site) -> io::Result<()> {
-    let port = listener.local_addr()?.port();
+pub fn serve(listener: &TcpListener, site: &Site) {
     let work = || {
         loop {
             match listener.accept() {
                 // What goes wrong with one client is no matter of the others'.
-                Ok((stream, _)) => drop(converse(&stream, port, site)),
+                Ok((stream, _)) => drop(converse(&stream, site)),
                 // For want of file handles, say.
                 Err(_) => thread::sleep(Duration::from_millis(50)),
             }
         }
     };
     thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(work))));
-    Ok(())
 }
 
 /// Reads one request, answers it, and waits a moment for the client to close: closing over unread bytes would take the
 /// answer back.
-fn converse(stream: &TcpStream, port: u16, site: &Site) -> io::Result<()> {
-    let answer = hear(&mut Timed::new(stream, HEAD_TIME), port, site)?;
+fn converse(stream: &TcpStream, site: &Site) -> io::Result<()> {
+    let answer = hear(&mut Timed::new(stream, HEAD_TIME), site)?;
     let Some(answer) = answer else { return Ok(()) };
     answer.send(&mut Timed::new(stream, ANSWER_TIME))?;
     stream.shutdown(Shutdown::Write)?;
@@ -58,7 +58,7 @@ fn converse(stream: &TcpStream, port: u16, site: &Site) -> io::Result<()> {
 }
 
 /// Reads until the head is whole; `None` if the client closes before.
-fn hear(client: &mut impl Read, port: u16, site: &Site) -> io::Result<Option<Answer>> {
+fn hear(client: &mut impl Read, site: &Site) -> io::Result<Option<Answer>> {
     let mut head = [0; LONGEST_HEAD];
     let mut length = 0;
     loop {
@@ -69,7 +69,7 @@ fn hear(client: &mut impl Read, port: u16, site: &Site) -> io::Result<Option<Ans
             Err(error) if timed_out(&error) => return Ok(Some(Answer::refusal("408 Request Timeout"))),
             Err(error) => return Err(error),
         }
-        if let Some(answer) = answer(&head[..length], port, site) {
+        if let Some(answer) = answer(&head[..length], site) {
             return Ok(Some(answer));
         }
         if length == LONGEST_HEAD {
@@ -79,7 +79,7 @@ fn hear(client: &mut impl Read, port: u16, site: &Site) -> io::Result<Option<Ans
 }
 
 /// The answer to the head of a request; `None` where it is not whole yet.
-fn answer(head: &[u8], port: u16, site: &Site) -> Option<Answer> {
+fn answer(head: &[u8], site: &Site) -> Option<Answer> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
@@ -100,9 +100,8 @@ fn answer(head: &[u8], port: u16, site: &Site) -> Option<Answer> {
         }
         _ => (None, target),
     };
-    let own = |name: &[u8]| is_own_name(name, port);
     // A page from elsewhere whose name was made to lead here must not read this one.
-    let mut answer = if values("host").count() != 1 || !values("host").chain(named).all(own) {
+    let mut answer = if values("host").count() != 1 || !values("host").chain(named).all(is_own_name) {
         Answer::refusal("421 Misdirected Request")
     } else if method != "GET" && method != "HEAD" {
         Answer { headers: "Allow: GET, HEAD\r\n".into(), ..Answer::refusal("405 Method Not Allowed") }
@@ -117,11 +116,15 @@ fn answer(head: &[u8], port: u16, site: &Site) -> Option<Answer> {
     Some(answer)
 }
 
-/// Whether a client that goes to `name` means this server.
-fn is_own_name(name: &[u8], port: u16) -> bool {
-    ["127.0.0.1", "localhost"].iter().any(|host| {
-        name.eq_ignore_ascii_case(format!("{host}:{port}").as_bytes())
-            || port == 80 && name.eq_ignore_ascii_case(host.as_bytes())
+/// Whether a client that goes to `name` means this server: this computer's own names, with any port, since a tunnel
+/// (`ssh -L 9090:localhost:8080`) has its own. No other site's name can be among them, wherever it leads.
+fn is_own_name(name: &[u8]) -> bool {
+    let Ok(name) = std::str::from_utf8(name) else { return false };
+    OWN_NAMES.iter().any(|own| {
+        let Some((first, rest)) = name.split_at_checked(own.len()) else { return false };
+        let port =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|n| n > 0);
+        first.eq_ignore_ascii_case(own) && (rest.is_empty() || rest.strip_prefix(':').is_some_and(port))
     })
 }
 
@@ -229,14 +232,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_servers_own_names_are_answered() {
-        for name in ["127.0.0.1:8080", "localhost:8080", "LocalHost:8080"] {
-            assert!(is_own_name(name.as_bytes(), 8080), "{name}");
+    fn only_the_servers_own_names_are_answered_whatever_their_port() {
+        for name in [
+            "127.0.0.1:8080",
+            "localhost:8080",
+            "LocalHost:9090",
+            "LOCALHOST",
+            "127.0.0.1",
+            "localhost:1",
+            "[::1]:8080",
+            "[::1]",
+            "localhost:65535",
+        ] {
+            assert!(is_own_name(name.as_bytes()), "{name}");
         }
-        for name in ["", "localhost", "127.0.0.1", "127.0.0.1:80", "localhost:8080.example", "evil.example:8080"] {
-            assert!(!is_own_name(name.as_bytes(), 8080), "{name}");
+        for name in [
+            "",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "localhost:8080.example",
+            "127.0.0.1.nip.io:8080",
+            "user@localhost:8080",
+            "localhost:8080@evil.example",
+            "localhost:",
+            "localhost:0",
+            "localhost:65536",
+            "localhost:+80",
+            "localhost:80:80",
+            "localhost.",
+            "localhost.:8080",
+            "::1",
+            "[::1",
+            "[::1]8080",
+            "[::2]:8080",
+            "127.0.0.2:8080",
+            "0.0.0.0:8080",
+            "127.1",
+            "2130706433",
+            "xlocalhost",
+            "localhostx",
+            "localhost /",
+            "l\u{f6}calhost",
+        ] {
+            assert!(!is_own_name(name.as_bytes()), "{name}");
         }
-        assert!(is_own_name(b"localhost", 80), "browsers leave the port out where it is HTTP's own");
     }
 
     #[test]

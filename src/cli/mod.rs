@@ -6,6 +6,8 @@ mod doctor;
 mod dry_run;
 mod export;
 mod http;
+mod numbers;
+mod output;
 mod plan;
 mod pretrain;
 pub mod progress;
@@ -13,14 +15,22 @@ mod reconstruct;
 mod serve;
 mod signals;
 mod site;
+pub mod terminal;
 mod tuning;
 mod verify;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use numbers::{MOST, whole};
+use terminal::errln;
 
 use crate::{
     device::{Device, DeviceOptions},
     error::Result,
+    train::config::words,
 };
 
 /// Pretrain vision transformers with bootstrapped masked autoencoders (BootMAE) on any GPU.
@@ -44,6 +54,45 @@ enum Verb {
     Serve(serve::Arguments),
 }
 
+/// The command line, or the end of the process with a word on what is wrong with it.
+pub fn parse() -> Cli {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
+        if let Some(message) = advice(&error) {
+            terminal::err(format_args!("bootmae: {message}\n"));
+            std::process::exit(2);
+        }
+        error.exit()
+    })
+}
+
+/// The command line's grammar. What looks like a negative number is one, and refused with what is allowed.
+fn command() -> Command {
+    fn with_numbers(command: Command) -> Command {
+        let command = command.mut_args(|arg| match arg.get_num_args() {
+            Some(count) if !count.takes_values() => arg,
+            _ if matches!(arg.get_action(), ArgAction::Set | ArgAction::Append) => arg.allow_negative_numbers(true),
+            _ => arg,
+        });
+        command.mut_subcommands(with_numbers)
+    }
+    with_numbers(Cli::command())
+}
+
+/// What to say of a flag that is another program's word for something here.
+fn advice(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let verb = std::env::args().skip(1).find(|word| !word.starts_with('-'))?;
+    let command = command();
+    let known = |flag: &str| command.find_subcommand(&verb)?.get_arguments().find(|a| a.get_long() == flag.get(2..));
+    // Only `pretrain` has settings in a file.
+    let fits = verb == "pretrain" || words::flag_of(flag).is_some_and(|flag| known(flag).is_some());
+    words::for_flag(flag).filter(|_| fits).map(|what| format!("`{verb}` has no {flag}; {what}"))
+}
+
 /// Runs the verb that the command line names. `Ok(false)` is a check that failed without an error.
 pub fn run(cli: Cli) -> Result<bool> {
     match cli.verb {
@@ -61,7 +110,7 @@ pub fn run(cli: Cli) -> Result<bool> {
 
 #[derive(Args, Debug)]
 struct AdapterArguments {
-    /// Part of the adapter's name, or its index in `bootmae doctor`.
+    /// The adapter's index in `bootmae doctor`, or part of its name; digits alone are an index.
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
 }
@@ -71,8 +120,27 @@ impl AdapterArguments {
     fn open(&self) -> Result<Device> {
         let options = DeviceOptions { adapter: self.adapter.clone(), ..Default::default() };
         let device = pollster::block_on(Device::open(&options))?;
-        eprintln!("adapter: {}", device.adapter());
+        errln!("adapter: {}", device.adapter());
         Ok(device)
+    }
+
+    /// What a person should know who did not ask for a software adapter and got one.
+    fn remark(&self, device: &Device) -> Option<String> {
+        let asked = self.adapter.as_ref().is_some_and(|name| !name.trim().is_empty());
+        (device.adapter().is_software() && !asked).then(|| {
+            let driver = if cfg!(target_os = "linux") {
+                " with a Vulkan driver (NVIDIA's own package, for AMD and Intel mesa-vulkan-drivers; in a container \
+                 NVIDIA_DRIVER_CAPABILITIES must name graphics)"
+            } else {
+                ""
+            };
+            format!(
+                "WARNING: no GPU was found. {} is software: it computes on the processor, some 10 to 1000 times slower than \
+                 a GPU{driver} would. `bootmae doctor` lists adapters; --adapter {} takes this one without a warning",
+                device.adapter().name,
+                device.adapter().name.split_whitespace().next().unwrap_or("0")
+            )
+        })
     }
 }
 
@@ -83,10 +151,10 @@ struct ModelArguments {
     #[arg(long, value_name = "PRESET")]
     model: Option<String>,
     /// Side of the square input in pixels.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST))]
     image_size: Option<usize>,
     /// Side of a patch in pixels.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST))]
     patch_size: Option<usize>,
 }
 

@@ -3,7 +3,11 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{AdapterArguments, ModelArguments};
+use super::terminal::outln;
+use super::{
+    AdapterArguments, ModelArguments,
+    numbers::{MOST, whole},
+};
 use crate::{
     error::Result,
     lower::{Precision, Recompute},
@@ -21,7 +25,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Images of an update.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<u32>(1, 1 << 20))]
     batch_size: u32,
     /// What the backward pass computes again instead of holding it: none, attention or blocks.
     #[arg(long, value_name = "WHAT", default_value_t)]
@@ -30,7 +34,7 @@ pub struct Arguments {
     #[arg(long, value_name = "f32|f16", default_value_t)]
     precision: Precision,
     /// Plan for this much GPU memory instead of what the adapter has.
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = whole::<u64>(1, MOST >> 20))]
     gpu_memory_mib: Option<u64>,
     #[command(flatten)]
     adapter: AdapterArguments,
@@ -88,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     };
     let fits = arguments.model.model.is_none() || report.presets.iter().all(|row| row.fit.is_some());
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
+        outln!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
     } else {
         print(&report);
     }
@@ -97,9 +101,9 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 
 fn print(report: &Report) {
     let known = |bytes: Option<u64>| bytes.map_or("unknown".into(), mib);
-    println!("GPU memory  {}, of which a run plans for {}", known(report.memory_bytes), known(report.usable_bytes));
-    println!("batch       {} images\n", report.batch_size);
-    println!("preset    whole batch   weights and state   largest micro-batch that fits");
+    outln!("GPU memory  {}, of which a run plans for {}", known(report.memory_bytes), known(report.usable_bytes));
+    outln!("batch       {} images\n", report.batch_size);
+    outln!("preset    whole batch   weights and state   largest micro-batch that fits");
     for row in &report.presets {
         let whole = row.whole.map_or("over a limit".into(), |needs| mib(needs.total()));
         let (state, found) = match (&row.fit, &row.reason) {
@@ -109,6 +113,6 @@ fn print(report: &Report) {
             ),
             (None, reason) => (String::new(), format!("none: {}", reason.as_deref().unwrap_or_default())),
         };
-        println!("{:<8}  {whole:>11}   {state:>17}   {found}", row.preset);
+        outln!("{:<8}  {whole:>11}   {state:>17}   {found}", row.preset);
     }
 }

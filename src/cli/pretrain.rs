@@ -7,7 +7,14 @@ use std::{
 
 use clap::Args;
 
-use super::{AdapterArguments, ModelArguments, dry_run, progress::Progress, signals, tuning::TuningArguments};
+use super::{
+    AdapterArguments, ModelArguments, dry_run,
+    numbers::{MOST, positive, share, whole},
+    progress::Progress,
+    signals,
+    terminal::{self, errln},
+    tuning::TuningArguments,
+};
 use crate::{
     data,
     device::Device,
@@ -17,12 +24,13 @@ use crate::{
     text::{shown, shown_lines},
     train::{
         checkpoint::{read_any, read_model},
+        config::Passes,
         config::{RunConfig, resolve, resolve_over},
         images,
         log::TrainLog,
         memory::{fit, footprint, mib, usable_bytes},
         pretrain::{Event, Run, Start},
-        run_folder::{Entry, RunFolder, check_resumable},
+        run_folder::{CONFIG_FILE, Entry, Resumed, RunFolder, check_resumable},
         stop::{Ended, Stops, parse_time},
         training::kept_tuning,
         work,
@@ -48,7 +56,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Images of an update.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST))]
     batch_size: Option<usize>,
     /// Images of one forward and backward pass, a divisor of the batch size; auto takes as many as the GPU's memory allows.
     #[arg(long, value_name = "auto|N")]
@@ -62,25 +70,25 @@ pub struct Arguments {
     #[arg(long, value_name = "f32|f16")]
     precision: Option<Precision>,
     /// Use at most this much GPU memory, instead of nine tenths of what the adapter says it has.
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = whole::<u64>(1, MOST >> 20))]
     gpu_memory_mib: Option<u64>,
     /// Updates.
-    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    #[arg(long, value_name = "N", conflicts_with = "epochs", value_parser = whole::<u64>(1, MOST))]
     steps: Option<u64>,
     /// Passes over the collection.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     epochs: Option<f64>,
     /// The share of images that may be unreadable, 0 to 1 (default 0.01).
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
     max_bad: Option<f64>,
-    /// Decides weights, masks, crops and order.
-    #[arg(long, value_name = "N")]
+    /// Decides weights, masks, crops and order: 0 to 2^63 - 1.
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0, MOST))]
     seed: Option<u64>,
     /// Stop after this many updates of the run, with a checkpoint to resume from.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1, MOST))]
     stop_after: Option<u64>,
     /// Stop after this time, with a checkpoint to resume from: 8h, 30m, 90s, 1h30m.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
     time_limit: Option<Duration>,
     #[command(flatten)]
     adapter: AdapterArguments,
@@ -103,13 +111,13 @@ pub struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// Steps between two checkpoints.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1, MOST))]
     save_every: Option<u64>,
     /// Checkpoints kept.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = whole::<usize>(1, MOST))]
     keep: Option<usize>,
     /// Steps between two pictures of a reconstruction; 0 draws none.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0, MOST))]
     sample_every: Option<u64>,
 }
 
@@ -122,7 +130,7 @@ struct Told {
 
 impl Told {
     fn say(&mut self, line: &str) {
-        eprintln!("{}", shown(line));
+        errln!("{}", shown(line));
         self.note(&shown(line));
     }
 
@@ -184,17 +192,20 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
             // What was chosen at the start: other parts would round differently.
             config.training.micro_batches = from.snapshot.config.training.micro_batches;
         }
-        check_resumable(&from.snapshot, &from.path, &config)?;
+        check_resumable(&from.snapshot, &from.path, &config).map_err(|error| longer(error, from, &config, out))?;
         let began_with = &from.snapshot.config.data.source;
         if *began_with != config.data.source {
             told.say(&format!("images now come from {} (the run began with {began_with})", config.data.source));
         }
     }
     if arguments.dry_run {
-        print!("{}", shown_lines(&dry_run::describe(&config, source.len(), out)?));
+        terminal::out(format_args!("{}", shown_lines(&dry_run::describe(&config, source.len(), out)?)));
         return Ok(());
     }
     let device = arguments.adapter.open()?;
+    if let Some(line) = arguments.adapter.remark(&device) {
+        told.say(&line);
+    }
     let resumed = matches!(begun.start, Start::Resumed(_));
     if let Some(line) = arguments.settle_memory(&device, &mut config, resumed)? {
         told.say(&line);
@@ -322,6 +333,9 @@ impl Arguments {
         let footprint = footprint(device, &config.model, passes)?;
         let needs = footprint.total();
         match usable {
+            Some(usable) if needs > usable && resumed => {
+                Err(Error::Gpu(self.smaller_on_resume(device, config, needs, usable)))
+            }
             Some(usable) if needs > usable => Err(Error::Gpu(format!(
                 "this run needs {} of GPU memory; {} has {} for it. Give --micro-batch auto, which keeps the batch of \
                  {batch} images, --recompute blocks, or a smaller --model",
@@ -335,6 +349,39 @@ impl Arguments {
             )),
             _ => Ok(None),
         }
+    }
+
+    /// What lets a run go on in less memory than it needs. Its parts may not change, since their sums would round
+    /// otherwise; what is computed again may.
+    fn smaller_on_resume(&self, device: &Device, config: &RunConfig, needs: u64, usable: u64) -> String {
+        let passes = config.training.passes();
+        let begins = format!(
+            "this run needs {} of GPU memory; {} has {} for it",
+            mib(needs),
+            device.adapter().name,
+            mib(usable)
+        );
+        let less = [Recompute::Attention, Recompute::Blocks].into_iter().find_map(|recompute| {
+            let needs = footprint(device, &config.model, Passes { recompute, ..passes }).ok()?.total();
+            (needs <= usable).then_some((recompute, needs))
+        });
+        if let Some((recompute, needs)) = less {
+            return format!("{begins}. Resume with --recompute {recompute}: {}, with the same bits", mib(needs));
+        }
+        let parts = passes.micro_batches;
+        let again = Passes { recompute: Recompute::Blocks, ..passes };
+        let other = match fit(device, &config.model, again, Some(usable)) {
+            Ok(_) => format!(
+                "or begin another run from its weights, without its moments: {} --micro-batch auto --recompute blocks",
+                from_weights(&self.out, "")
+            ),
+            Err(_) => "since not even one image at a time fits here".into(),
+        };
+        format!(
+            "{begins}. A resumed run keeps its {parts} parts of {} images, and --recompute blocks does not save enough. \
+             Resume on a larger GPU, {other}",
+            config.training.micro_batch_size()
+        )
     }
 
     /// The number of micro-batches that the flag asks for; none where it is left to the GPU's memory.
@@ -386,6 +433,36 @@ impl Arguments {
             ("data".to_string(), toml::Table::from_iter(source.chain(max_bad)).into()),
         ])
     }
+}
+
+/// Adds to the refusal of a length of more steps what a person wants who has that in mind.
+fn longer(error: Error, from: &Resumed, wanted: &RunConfig, out: &Path) -> Error {
+    let steps = wanted.training.steps;
+    match error {
+        Error::Checkpoint { path, reason } if steps > from.snapshot.config.training.steps => {
+            let command = from_weights(out, &format!(" --steps {steps}"));
+            let reason = format!("{reason}. To train longer, begin a run from its weights: {command}");
+            Error::Checkpoint { path, reason }
+        }
+        other => other,
+    }
+}
+
+/// The command that begins a run with the settings and weights of the one in `out`, in a folder beside it.
+fn from_weights(out: &Path, more: &str) -> String {
+    let quoted = |path: &Path| {
+        let text = path.display().to_string();
+        let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-+:@\\".contains(c));
+        if plain && !text.is_empty() { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    };
+    let mut name = out.file_name().unwrap_or_else(|| "run".as_ref()).to_owned();
+    name.push("-longer");
+    format!(
+        "bootmae pretrain --init-from {} --config {}{more} --out {}",
+        quoted(out),
+        quoted(&out.join(CONFIG_FILE)),
+        quoted(&out.with_file_name(name))
+    )
 }
 
 /// Whether `path` is `folder` or in it.

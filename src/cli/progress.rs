@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::terminal::errln;
 use crate::text::shown;
 use crate::train::metrics::Metrics;
 
@@ -63,7 +64,7 @@ impl Progress {
             Shown::Lines { printed, waiting } => {
                 let line = format!("step {}/{}  {losses}  {pace}", metrics.step, self.total);
                 if due(*printed, now, metrics.step >= self.total) {
-                    eprintln!("{line}");
+                    errln!("{line}");
                     (*printed, *waiting) = (Some(now), None);
                 } else {
                     *waiting = Some(line);
@@ -76,8 +77,8 @@ impl Progress {
     pub fn println(&self, line: &str) {
         let line = shown(line);
         match &self.shown {
-            Shown::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
-            Shown::Lines { .. } => eprintln!("{line}"),
+            Shown::Bar(bar) => bar.suspend(|| errln!("{line}")),
+            Shown::Lines { .. } => errln!("{line}"),
         }
     }
 
@@ -85,7 +86,7 @@ impl Progress {
     pub fn finish(self) {
         match self.shown {
             Shown::Bar(bar) => bar.abandon(),
-            Shown::Lines { waiting, .. } => waiting.iter().for_each(|line| eprintln!("{line}")),
+            Shown::Lines { waiting, .. } => waiting.iter().for_each(|line| errln!("{line}")),
         }
     }
 }

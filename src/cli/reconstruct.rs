@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use image::RgbImage;
 
-use super::AdapterArguments;
+use super::{
+    AdapterArguments,
+    numbers::{MOST, share, whole},
+    output::Output,
+};
 use crate::{
     data::{Picture, augment::resize_centre, decode},
     error::{Error, Result},
@@ -14,7 +18,7 @@ use crate::{
     train::{
         checkpoint::{Model, read_model},
         network::Network,
-        picture::write_png,
+        picture::png,
         samples::{draw, told},
     },
 };
@@ -35,10 +39,10 @@ pub struct Arguments {
     #[arg(long)]
     mask: Option<Mask>,
     /// The share of patches to hide, 0 to 1; as in training if not given.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
     mask_ratio: Option<f64>,
     /// Decides which patches are hidden.
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = whole::<u64>(0, MOST))]
     seed: u64,
     /// Draw hidden patches with mean and contrast interpolated from visible ones, instead of their own.
     #[arg(long)]
@@ -59,6 +63,7 @@ enum Mask {
 /// Reconstructs, writes the picture and prints how near it is, with the checkpoint's weights and with those it started
 /// from.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let out = Output::new("--out", &arguments.out, &[&arguments.checkpoint, &arguments.image])?;
     let checkpoint = read_model(&arguments.checkpoint)?;
     let config = arguments.config(&checkpoint)?;
     let (height, width) = (config.image_height, config.image_width);
@@ -75,11 +80,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     let from = if arguments.blind { Statistics::Neighbours } else { Statistics::Own };
     let (psnr, start) = (after.psnr(from), before.psnr(from));
-    let out = &arguments.out;
+    let png = |picture: &RgbImage| png(picture).map_err(Error::io(&arguments.out));
     if arguments.plain {
         let rebuilt = Picture::from_normalised(&after.image(from), config.channels, height, width).with_channels(3);
         let rebuilt = RgbImage::from_raw(width as u32, height as u32, rebuilt.pixels).expect("as many values as said");
-        write_png(out, &rebuilt)?;
+        let png = png(&rebuilt)?;
+        out.write(|to| to.write_all(&png))?;
     } else {
         let statistics = match from {
             Statistics::Own => "of the original patch",
@@ -94,17 +100,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             config.patches(),
             features.as_ref().map(told).unwrap_or_default()
         );
-        write_png(out, &draw(&after, from, features.as_ref(), &caption))?;
+        let png = png(&draw(&after, from, features.as_ref(), &caption))?;
+        out.write(|to| to.write_all(&png))?;
     }
-    println!(
+    out.say(&format!(
         "hidden patches: squared error {:.3} of their own variance (at the start {:.3}), PSNR {psnr:.2} dB (at the start \
          {start:.2})",
         after.target_error(),
         before.target_error()
-    );
+    ));
     let gain = psnr - start;
     let word = if gain >= 0.0 { "better" } else { "worse" };
-    println!("{:.2} dB {word} than at the start: {}", gain.abs(), out.display());
+    out.say(&format!("{:.2} dB {word} than at the start: {}", gain.abs(), arguments.out.display()));
     Ok(())
 }
 

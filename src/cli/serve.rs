@@ -9,14 +9,15 @@ use std::{
 
 use clap::Args;
 
-use super::{http, site::Site};
+use super::terminal::{errln, outln};
+use super::{http, numbers::whole, signals, site::Site};
 use crate::error::{Error, Result};
 
 /// Serve the browser page to this computer alone, on 127.0.0.1. Ctrl-C ends it.
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// The port; 0 takes a free one.
-    #[arg(long, value_name = "N", default_value_t = 8080)]
+    #[arg(long, value_name = "N", default_value_t = 8080, value_parser = whole::<u16>(0, 65_535))]
     port: u16,
     /// Open the page in the default browser.
     #[arg(long)]
@@ -35,13 +36,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let io = |e: std::io::Error| Error::Config(format!("port {} on 127.0.0.1: {e}", arguments.port));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, arguments.port)).map_err(|e| refused(arguments.port, &e))?;
     let address = format!("http://127.0.0.1:{}", listener.local_addr().map_err(io)?.port());
-    ctrlc::set_handler(|| std::process::exit(0))
-        .map_err(|e| Error::Config(format!("signals cannot be handled: {e}")))?;
-    println!("serving on {address} (Ctrl-C ends it)");
+    signals::end_quietly()?;
+    outln!("serving on {address} (Ctrl-C ends it)");
     if arguments.open {
         open(&address);
     }
-    http::serve(&listener, &site).map_err(io)
+    http::serve(&listener, &site);
+    Ok(())
 }
 
 /// What is served without `--folder`: the page within the program, or for a debug build that of its repository.
@@ -77,6 +78,6 @@ fn open(address: &str) {
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     match command.spawn() {
         Ok(mut child) => drop(thread::spawn(move || child.wait())),
-        Err(e) => eprintln!("no browser opened ({}: {e}): open {address} yourself", words[0]),
+        Err(e) => errln!("no browser opened ({}: {e}): open {address} yourself", words[0]),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::terminal::errln;
 use crate::{
     device::Device,
     error::Result,
@@ -51,13 +52,13 @@ impl TuningArguments {
         if needs.is_empty() {
             return Ok(tuning);
         }
-        eprintln!("measuring kernel variants, up to {:.0} s (--no-tune skips this)", tune::BUDGET_S);
+        errln!("measuring kernel variants, up to {:.0} s (--no-tune skips this)", tune::BUDGET_S);
         let began = Instant::now();
         let clock = || began.elapsed().as_secs_f64();
         let mut chosen = 0;
         pollster::block_on(tune::tune(device, &needs, &mut tuning, tune::BUDGET_S, &clock, |choice| {
             if choice.of_class || choice.variant != choice.before {
-                eprintln!("tuned {choice}");
+                errln!("tuned {choice}");
             }
             chosen += 1;
             if choice.measured != 1 {
@@ -66,7 +67,7 @@ impl TuningArguments {
         }))?;
         if chosen < needs.len() {
             let left = needs.len() - chosen;
-            eprintln!("{left} of {} choices rest on no measurement of their own: time was up", needs.len());
+            errln!("{left} of {} choices rest on no measurement of their own: time was up", needs.len());
         }
         if let Some(path) = path
             && let Err(error) = cache.save(&path)

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::AdapterArguments;
+use super::terminal::outln;
 use crate::{
     error::{Error, Result},
     kernels::Tuning,
     lower::Precision,
-    train::{tensors, verify},
+    train::{checkpoint::what_it_is, tensors, verify},
 };
 
 /// Run a fixture (one step, or a trajectory of steps) and compare losses, outputs, gradients and updated weights.
@@ -31,6 +32,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let path = &arguments.fixture;
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    if let Some(what) = what_it_is(&bytes) {
+        return Err(Error::checkpoint(path, format!("no safetensors but {what}")));
+    }
     let file = tensors::parse(&bytes).map_err(|reason| Error::checkpoint(path, reason))?;
     let device = arguments.adapter.open()?;
     let tuning = Tuning::for_device(&device);
@@ -42,13 +46,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             },
         )?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
+        outln!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
         return Ok(report.pass);
     }
-    println!("{} on {}", report.kind, report.adapter);
+    outln!("{} on {}", report.kind, report.adapter);
     for (name, group) in &report.groups {
         let mark = if group.pass { "ok    " } else { "FAILED" };
-        println!("  {mark} {name:<14} worst {:.2e} of {:.0e} allowed, in {}", group.worst, group.bar, group.tensor);
+        outln!("  {mark} {name:<14} worst {:.2e} of {:.0e} allowed, in {}", group.worst, group.bar, group.tensor);
     }
     Ok(report.pass)
 }

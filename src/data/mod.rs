@@ -36,6 +36,8 @@ pub use {
     worker::LoaderOptions,
 };
 
+pub(crate) use told::what_it_is;
+
 #[cfg(not(target_arch = "wasm32"))]
 mod allocator;
 #[cfg(not(target_arch = "wasm32"))]

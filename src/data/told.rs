@@ -4,7 +4,7 @@
 ///
 /// `bytes` are the file, or its beginning of some hundred bytes. The words fit behind "is" or "but". For a Git LFS
 /// pointer they also say how to get the file itself.
-pub(super) fn what_it_is(bytes: &[u8]) -> Option<&'static str> {
+pub(crate) fn what_it_is(bytes: &[u8]) -> Option<&'static str> {
     if bytes.is_empty() {
         return Some("an empty file");
     }

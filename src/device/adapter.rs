@@ -42,13 +42,25 @@ impl std::fmt::Display for AdapterSummary {
 }
 
 impl AdapterSummary {
-    /// Whether `selector` means this adapter, number `index` of `count`: a number below the count is an index, anything
-    /// else part of a name, in any case.
-    pub fn matches(&self, index: usize, count: usize, selector: &str) -> bool {
-        match selector.parse::<usize>() {
-            Ok(number) if number < count => number == index,
-            _ => self.name.to_lowercase().contains(&selector.to_lowercase()),
+    /// Whether `selector` means this adapter, number `index`: digits alone are an index, anything else is part of a name,
+    /// in any case. Nothing means every adapter.
+    pub fn matches(&self, index: usize, selector: &str) -> bool {
+        let selector = selector.trim();
+        if !selector.is_empty() && selector.bytes().all(|byte| byte.is_ascii_digit()) {
+            return selector.parse() == Ok(index);
         }
+        self.name.to_lowercase().contains(&selector.to_lowercase())
+    }
+
+    /// Whether it computes on the processor.
+    pub fn is_software(&self) -> bool {
+        self.kind == "Cpu"
+    }
+
+    /// How strong this kind of adapter is, 0 the strongest.
+    fn rank(&self) -> usize {
+        let kinds = ["DiscreteGpu", "IntegratedGpu", "VirtualGpu", "Other", "Cpu"];
+        kinds.iter().position(|kind| self.kind == *kind).unwrap_or(kinds.len())
     }
 }
 
@@ -67,26 +79,30 @@ pub(super) async fn choose(selector: Option<&str>) -> Result<(wgpu::Adapter, Ada
     if found.is_empty() {
         return Err(Error::Gpu(NO_ADAPTER.into()));
     }
-    let index = match selector {
-        None => {
-            let rank = |i: &usize| match found[*i].get_info().device_type {
-                wgpu::DeviceType::DiscreteGpu => 0,
-                wgpu::DeviceType::IntegratedGpu => 1,
-                wgpu::DeviceType::VirtualGpu => 2,
-                wgpu::DeviceType::Other => 3,
-                wgpu::DeviceType::Cpu => 4,
-            };
-            (0..found.len()).min_by_key(rank)
-        }
-        Some(text) => (0..found.len()).find(|index| summaries[*index].matches(*index, found.len(), text)),
-    };
-    let Some(index) = index else {
-        let list: Vec<_> = summaries.iter().enumerate().map(|(i, s)| format!("{i}: {}", s.name)).collect();
-        let wanted = selector.unwrap_or_default();
-        return Err(Error::Gpu(format!("no adapter matches `{wanted}`; there are {}", list.join(", "))));
-    };
+    let selector = selector.unwrap_or_default().trim();
+    let (index, remark) = pick(&summaries, selector)?;
+    if let Some(remark) = remark {
+        tracing::warn!("{remark}");
+    }
     let summary = summaries[index].clone();
     Ok((found.swap_remove(index), summary))
+}
+
+/// The adapter that `selector` means, the strongest kind where there are several, and then a remark if a name was given.
+fn pick(adapters: &[AdapterSummary], selector: &str) -> Result<(usize, Option<String>)> {
+    let matching: Vec<_> = adapters.iter().enumerate().filter(|(i, adapter)| adapter.matches(*i, selector)).collect();
+    let listed = |of: &[(usize, &AdapterSummary)]| {
+        of.iter().map(|(i, adapter)| format!("{i}: {}", adapter.name)).collect::<Vec<_>>().join(", ")
+    };
+    let Some((index, _)) = matching.iter().min_by_key(|(_, adapter)| adapter.rank()) else {
+        let all: Vec<_> = adapters.iter().enumerate().collect();
+        let digits = selector.bytes().all(|byte| byte.is_ascii_digit());
+        let hint = if digits { ". Digits alone are an index; of a name give more than its number" } else { "" };
+        return Err(Error::Gpu(format!("no adapter matches `{selector}`; there are {}{hint}", listed(&all))));
+    };
+    let several = !selector.is_empty() && matching.len() > 1;
+    let remark = || format!("`{selector}` is in several adapters' names ({}); taking {index}", listed(&matching));
+    Ok((*index, several.then(remark)))
 }
 
 /// What the web-safe kernels need of an adapter; WebGPU's own minimum is at least this.
@@ -191,6 +207,53 @@ pub(super) fn matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn adapter(name: &str, kind: &str) -> AdapterSummary {
+        AdapterSummary {
+            name: name.into(),
+            driver: String::new(),
+            backend: "Vulkan".into(),
+            kind: kind.into(),
+            max_storage_buffer_binding_size: 0,
+            max_buffer_size: 0,
+            max_storage_buffers_per_shader_stage: 0,
+            max_compute_workgroup_storage_size: 0,
+            max_compute_invocations_per_workgroup: 0,
+            memory_bytes: None,
+            features: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn digits_are_an_index_and_a_name_means_the_strongest_that_has_it() {
+        let all = [
+            adapter("llvmpipe (LLVM 15.0.6, 256 bits)", "Cpu"),
+            adapter("Intel(R) Arc(tm) A100 Graphics", "IntegratedGpu"),
+            adapter("NVIDIA A100-SXM4", "DiscreteGpu"),
+            adapter("NVIDIA A100-SXM4", "DiscreteGpu"),
+        ];
+        let picked = |selector: &str| pick(&all, selector).map(|(index, _)| index);
+        for (selector, index) in
+            [("", 2), (" ", 2), ("0", 0), ("3", 3), ("03", 3), ("llvm", 0), ("LLVM 15", 0), ("a100", 2), ("arc", 1)]
+        {
+            assert_eq!(picked(selector).unwrap(), index, "{selector}");
+        }
+        for selector in ["4", "15", "100", "256", "99999999999999999999999", "radeon"] {
+            let error = picked(selector).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                error.exit_code() == 4 && text.contains(selector) && text.contains("2: NVIDIA A100-SXM4"),
+                "{text}"
+            );
+            assert_eq!(text.contains("Digits alone are an index"), selector != "radeon", "{text}");
+        }
+        let remark = pick(&all, "a100").unwrap().1.unwrap();
+        assert!(
+            remark.contains("1: Intel") && remark.contains("3: NVIDIA") && remark.ends_with("taking 2"),
+            "{remark}"
+        );
+        assert_eq!((pick(&all, "").unwrap().1, pick(&all, "arc").unwrap().1), (None, None));
+    }
 
     #[test]
     fn a_limit_that_is_too_low_is_named() {

@@ -37,7 +37,7 @@ pub(crate) const EIGHT_VALUES: u64 = 32;
 /// How a device is opened.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
-    /// Part of the adapter's name, or its index in [`adapters`]; without it the strongest kind of adapter is taken.
+    /// Its index in [`adapters`], in digits alone, or part of its name; the strongest kind of what matches is taken.
     pub adapter: Option<String>,
     /// Compile shaders with bounds clamps and loop bounds, as browsers always do. Off natively: the kernels are tested
     /// with checks, and checks cost up to twice the time.

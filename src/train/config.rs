@@ -345,6 +345,7 @@ fn shown(value: &serde_json::Value) -> String {
 }
 
 mod layers;
+pub mod words;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
@@ -428,6 +429,16 @@ mod tests {
         assert!(message.contains("unknown key `bach_size` in [training] of the command line"), "{message}");
         assert!(message.contains("did you mean `batch_size`"), "{message}");
         assert!(refusal("training.warmup = 3").contains("unknown key `warmup`"));
+        for (text, part) in [
+            ("training.learning_rate = 1e-3", "here it is `peak_learning_rate` in [training]"),
+            ("model.mask_ratio = 0.6", "here it is `masked` in [model] (a count"),
+            ("training.mask_ratio = 0.6", "here it is `masked` in [model] (a count"),
+            ("lr = 1e-3", "here it is `peak_learning_rate` in [training]"),
+            ("optimizer.lr = 1e-3", "unknown section [optimizer] in the command line; here it is [training]"),
+            ("data.num_workers = 8", "here it is `loader_threads` in [data]"),
+        ] {
+            assert!(refusal(text).contains(part), "{text}: {}", refusal(text));
+        }
         assert!(refusal("training.peak_learning_rat = 1").contains("did you mean `peak_learning_rate`"));
         assert!(refusal("model.loader_threads = 3").contains("belongs into [data]"));
         assert!(refusal("batch_size = 3").contains("belongs into [training]"));
@@ -452,6 +463,27 @@ mod tests {
             assert!(error.to_string().contains("run.toml"), "{error}");
             assert_eq!(error.exit_code(), 2);
         }
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_named_and_a_mark_before_it_is_read_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            resolve(None, Some(&path), flags(""))
+        };
+        let run = read(b"\xef\xbb\xbf[training]\r\nsteps = 5\r\n").unwrap();
+        assert_eq!(run.training.steps, 5);
+        let text = "[training]\nsteps = 5\n";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [[&[0xff, 0xfe], &little[..]].concat(), [&[0xfe, 0xff], &big[..]].concat(), little, big] {
+            let error = read(&bytes).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains("save it as UTF-8"), "{error}");
+        }
+        let error = read(b"[training]\nsteps = 5 # f\xfcnf\n").unwrap_err().to_string();
+        assert!(error.contains("line 2 is not UTF-8"), "{error}");
     }
 
     #[test]

@@ -4,19 +4,31 @@
 //! checksum of it; all little-endian. A message is an `Event` of TensorFlow's `event.proto` in protocol buffers.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use prost::encoding::{bytes, double, float, int32, int64, string};
 
-use super::{durable::sync_parent, metrics::Metrics};
+use super::{durable::sync_parent, metrics::Metrics, written::Record};
 use crate::error::{Error, Result};
 
 /// The folder of event files inside a run folder.
 pub const FOLDER: &str = "events";
+
+/// What the names of event files begin with.
+pub(super) const PREFIX: &str = "events.out.tfevents.";
+
+/// The version that an event file says first.
+const VERSION: &str = "brain.Event:2";
+
+/// Whether a file that begins so can be an event file of a run.
+pub(super) fn is_begun_by(start: &[u8]) -> bool {
+    let first = &start[..start.len().min(64)];
+    first.windows(VERSION.len()).any(|part| part == VERSION.as_bytes())
+}
 
 /// An open event file; each process adds one.
 #[derive(Debug)]
@@ -32,13 +44,21 @@ impl Events {
         let folder = run.join(FOLDER);
         fs::create_dir_all(&folder).and_then(|()| sync_parent(&folder)).map_err(Error::io(&folder))?;
         // TensorBoard reads the files of a folder in the order of their names.
-        let number = fs::read_dir(&folder).map_err(Error::io(&folder))?.count();
-        let name = format!("events.out.tfevents.{:010}.{number:06}", now() as u64);
-        let path = folder.join(name);
-        let file = File::create(&path).map_err(Error::io(&path))?;
+        let (count, record) = (fs::read_dir(&folder).map_err(Error::io(&folder))?.count(), Record::of(run));
+        let mut number = count;
+        let (path, file) = loop {
+            let name = format!("{PREFIX}{:010}.{number:06}", now() as u64);
+            let path = folder.join(&name);
+            let free = path.symlink_metadata().is_err() && record.claim(&format!("{FOLDER}/{name}"))?;
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) if free => break (path, file),
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(Error::io(path)(e)),
+                _ => number += 1,
+            }
+        };
         let mut events = Events { path, file };
         let mut version = Vec::new();
-        string::encode(3, &"brain.Event:2".to_owned(), &mut version);
+        string::encode(3, &VERSION.to_owned(), &mut version);
         events.write(0, &version)?;
         // SessionLog { status: START }
         let (mut status, mut session) = (Vec::new(), Vec::new());

@@ -36,6 +36,13 @@ impl TrainLog {
     }
 }
 
+/// Whether a file that begins so can be a run's log: it has a time, or is empty.
+pub(super) fn is_begun_by(start: &[u8]) -> bool {
+    let form = b"0000-00-00T00:00:00Z  ";
+    let fits = |(held, form): (&u8, &u8)| if *form == b'0' { held.is_ascii_digit() } else { held == form };
+    start.iter().zip(form).all(fits)
+}
+
 /// A time as `2026-01-31T23:59:58Z`.
 fn utc(seconds: u64) -> String {
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));

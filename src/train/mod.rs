@@ -35,6 +35,8 @@ mod trainer;
 pub mod training;
 pub mod tune;
 pub mod verify;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod written;
 
 pub use trainer::{GRADIENTS, MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
 

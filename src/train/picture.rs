@@ -1,11 +1,11 @@
 //! Composes images side by side with titles above and a caption below, and writes pictures safely.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use font8x8::{BASIC_FONTS, LATIN_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::train::durable::write_atomically;
 
 /// Side that small images are enlarged to, in pixels, as far as a whole factor goes.
@@ -37,12 +37,10 @@ pub fn compose(panels: &[Panel], height: usize, width: usize, caption: &str) -> 
     for panel in panels {
         assert_eq!(panel.rgb.len(), height * width * 3, "values of `{}` for {height} × {width} pixels", panel.title);
     }
-    let scale = (LEGIBLE / height.max(width)).max(1);
+    let (scale, pitch) = (scale(height, width), pitch(height, width));
     let (high, wide) = (height * scale, width * scale);
-    // Narrow panels stand further apart, so that a title has at least ten characters a line.
-    let pitch = wide.max(10 * GLYPH) + MARGIN;
     let columns = |pixels: usize| pixels / GLYPH;
-    let full = MARGIN + panels.len() * pitch;
+    let full = composed_width(panels.len(), height, width);
     let titles: Vec<Vec<String>> = panels.iter().map(|panel| wrap(panel.title, columns(pitch - MARGIN))).collect();
     let caption = wrap(caption, columns(full - 2 * MARGIN));
     let title_lines = titles.iter().map(Vec::len).max().unwrap_or(0);
@@ -113,15 +111,39 @@ fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// The width of a picture of `panels` panels of `height` × `width` pixels each, as [`compose`] makes it.
+pub fn composed_width(panels: usize, height: usize, width: usize) -> usize {
+    MARGIN + panels * pitch(height, width)
+}
+
+/// From the left side of a panel to that of the next. Narrow panels stand further apart, so that a title has at least ten
+/// characters a line.
+fn pitch(height: usize, width: usize) -> usize {
+    (width * scale(height, width)).max(10 * GLYPH) + MARGIN
+}
+
+/// How many times a panel is enlarged.
+fn scale(height: usize, width: usize) -> usize {
+    (LEGIBLE / height.max(width)).max(1)
+}
+
+/// Whether a file that begins so can be a PNG of [`write_png`]: 8-bit RGB, or cut short.
+pub(super) fn is_begun_by(start: &[u8]) -> bool {
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+    start.starts_with(&png[..png.len().min(start.len())]) && start.get(24..26).is_none_or(|depth| depth == [8, 2])
+}
+
+/// The bytes of a picture as a PNG.
+pub fn png(picture: &RgbImage) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let written = picture.write_with_encoder(image::codecs::png::PngEncoder::new(&mut bytes));
+    written.map(|()| bytes).map_err(io::Error::other)
+}
+
 /// Writes a PNG that is either whole or not there: see [`write_atomically`].
 pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
-    write_atomically(path, |to| {
-        let encoder = image::codecs::png::PngEncoder::new(to);
-        picture.write_with_encoder(encoder).map_err(|e| match e {
-            image::ImageError::IoError(e) => e,
-            other => std::io::Error::other(other),
-        })
-    })
+    let bytes = png(picture).map_err(Error::io(path))?;
+    write_atomically(path, |to| to.write_all(&bytes))
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::{
 use super::{
     checkpoint::{self, Checkpoints, SINGLE_FILE},
     config::{RunConfig, differences},
-    curves,
-    durable::{remove_folder, remove_partials, sync_parent, write_atomically},
-    events, log, metrics, samples,
+    durable::{lacks, remove_partials, sync_parent, try_lock, warn_once, write_atomically},
+    samples,
     snapshot::Snapshot,
+    written::Held,
 };
 use crate::error::{Error, Result};
 
@@ -26,7 +26,7 @@ const LOCK_FILE: &str = "run.lock";
 pub enum Entry {
     /// It must be new or empty.
     New,
-    /// A run that is there is removed first; files that no run writes stay.
+    /// A run that is there is removed first: what it recorded as its own, and nothing else.
     Overwrite,
     /// A run that is there goes on.
     Resume,
@@ -52,20 +52,22 @@ pub struct Resumed {
 
 impl RunFolder {
     /// Creates the folder where it is missing, locks it, and clears away what an interrupted process left. Refuses a
-    /// folder in which another process trains, and with [`Entry::New`] one that holds anything.
+    /// folder in which another process trains, one that holds anything and is no run's, and with [`Entry::New`] a run's
+    /// too. A refused folder is left as it was.
     pub fn enter(path: &Path, entry: Entry) -> Result<RunFolder> {
-        if entry == Entry::New {
-            must_be_empty(path)?;
-        }
+        admit(path, entry)?;
         fs::create_dir_all(path).map_err(Error::io(path))?;
         let lock = lock(&path.join(LOCK_FILE))?;
         let folder = RunFolder { path: path.into(), _lock: lock };
-        match entry {
-            Entry::New => must_be_empty(path)?,
-            Entry::Overwrite => folder.remove_run()?,
-            Entry::Resume => {}
+        // Now that no other process begins a run here meanwhile.
+        let mut held = admit(path, entry)?;
+        if entry == Entry::Overwrite && held.is_run {
+            held.remove()?;
         }
-        remove_partials(path)?;
+        held.adopt()?;
+        for name in ["", samples::FOLDER] {
+            remove_partials(&path.join(name), |partial| held.owns(name, partial), &[])?;
+        }
         folder.checkpoints().prepare()?;
         sync_parent(path).map_err(Error::io(path))?;
         Ok(folder)
@@ -107,20 +109,6 @@ impl RunFolder {
         resumed.remarks.extend(aside.iter().map(|name| format!("a later checkpoint is set aside as {name}")));
         Ok(Some(resumed))
     }
-
-    fn remove_run(&self) -> Result<()> {
-        for folder in [self.checkpoints().folder(), &self.path.join(samples::FOLDER), &self.path.join(events::FOLDER)] {
-            remove_folder(folder).map_err(Error::io(folder))?;
-        }
-        for name in [CONFIG_FILE, curves::FILE_NAME, log::FILE_NAME, metrics::FILE_NAME, SINGLE_FILE] {
-            let path = self.path.join(name);
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(path)(e)),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Refuses to go on from `snapshot`, read from `path`, with a configuration that differs in anything but where images
@@ -146,22 +134,42 @@ pub fn check_resumable(snapshot: &Snapshot, path: &Path, config: &RunConfig) -> 
     Err(Error::checkpoint(path, reason))
 }
 
-fn must_be_empty(path: &Path) -> Result<()> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let Some(held) = entries.map(|e| e.file_name()).find(|name| name != LOCK_FILE) else { return Ok(()) };
-    Err(Error::Config(format!(
-        "{} is not empty (it holds {}). Continue the run there with --resume, replace it with --overwrite, or choose \
-         another --out",
-        path.display(),
-        held.display()
-    )))
+/// Refuses a folder that a run may not enter so, and says what it holds.
+fn admit(path: &Path, entry: Entry) -> Result<Held> {
+    let held = Held::look(path, LOCK_FILE)?;
+    if held.is_run && entry == Entry::New && !held.is_bare() {
+        return Err(Error::Config(format!(
+            "{} holds a run. Continue it with --resume, replace it with --overwrite, or choose another --out",
+            path.display()
+        )));
+    }
+    if !held.is_run && !held.others.is_empty() {
+        let (shown, more) = held.others.split_at(held.others.len().min(3));
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        return Err(Error::Config(format!(
+            "{} is not empty and no run's folder (it holds {}{more}). Choose another --out",
+            path.display(),
+            shown.join(", ")
+        )));
+    }
+    let lock = path.join(LOCK_FILE);
+    let process = |text: String| text.trim().is_empty() || text.trim().parse::<u32>().is_ok();
+    if lock.symlink_metadata().is_ok_and(|found| !found.is_file() || found.len() > 20)
+        || lock.is_file()
+            && !fs::read_to_string(&lock).map_or_else(|e| e.kind() != std::io::ErrorKind::InvalidData, process)
+    {
+        let reason = "is not what a run writes there. Move it elsewhere, or choose another --out";
+        return Err(Error::Config(format!("{} {reason}", lock.display())));
+    }
+    held.check(entry == Entry::Overwrite)?;
+    Ok(held)
 }
 
 /// Locks the file at `path`, which the system unlocks when the process ends in whatever way.
 fn lock(path: &Path) -> Result<File> {
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     let mut file = open.map_err(Error::io(path))?;
-    match file.try_lock() {
+    match try_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let holder = fs::read_to_string(path).unwrap_or_default();
@@ -172,12 +180,19 @@ fn lock(path: &Path) -> Result<File> {
                 "{process} is training in {folder}. Wait for it, stop it, or choose another --out"
             )));
         }
+        Err(TryLockError::Error(e)) if lacks(&e) => {
+            let folder = path.parent().unwrap_or(path).display();
+            warn_once("locks", &format!("{folder}: its file system has no locks ({e}); start no second run there"));
+        }
         Err(TryLockError::Error(e)) => return Err(Error::io(path)(e)),
     }
     // For the message above; the lock does not depend on it.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
+
+#[cfg(test)]
+mod overwriting;
 
 #[cfg(test)]
 mod tests {
@@ -202,22 +217,13 @@ mod tests {
     fn a_folder_that_holds_anything_is_refused_and_left_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("photo.jpg"), "x").unwrap();
-        let error = RunFolder::enter(folder.path(), Entry::New).unwrap_err().to_string();
-        assert!(error.contains("photo.jpg") && error.contains("--resume") && error.contains("--overwrite"), "{error}");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn overwriting_removes_the_run_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("notes.txt"), "mine").unwrap();
-        let run = RunFolder::enter(folder.path(), Entry::Resume).unwrap();
-        run.checkpoints().save(&sample(3), 1).unwrap();
-        run.write_config(&sample(3).config).unwrap();
-        drop(run);
-        let run = RunFolder::enter(folder.path(), Entry::Overwrite).unwrap();
-        assert!(run.resume(None).unwrap().is_none());
-        assert!(folder.path().join("notes.txt").exists() && !folder.path().join(CONFIG_FILE).exists());
+        for entry in [Entry::New, Entry::Resume, Entry::Overwrite] {
+            let error = RunFolder::enter(folder.path(), entry).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let text = error.to_string();
+            assert!(text.contains("photo.jpg") && text.contains("another --out"), "{text}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]

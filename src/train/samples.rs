@@ -9,8 +9,9 @@ use image::RgbImage;
 
 use super::{
     Trainer,
-    durable::{remove_partials, sync_parent},
-    picture::{Panel, compose, write_png},
+    durable::{sync_parent, warn_once, write_atomically},
+    picture::{self, Panel, compose, composed_width},
+    written::Record,
 };
 use crate::{
     data::{Picture, Source, augment::resize_centre},
@@ -30,6 +31,7 @@ const TRIES: usize = 20;
 /// Draws samples of one image, always with the same patches hidden.
 pub struct Sampler {
     folder: PathBuf,
+    record: Record,
     image: Vec<f32>,
     order: Vec<u32>,
     /// Made with the first sample: a run that draws none compiles nothing for them.
@@ -56,7 +58,6 @@ impl Sampler {
     pub fn new(run: &Path, source: &dyn Source, config: &ModelConfig) -> Result<Sampler> {
         let folder = run.join(FOLDER);
         fs::create_dir_all(&folder).and_then(|()| sync_parent(&folder)).map_err(Error::io(&folder))?;
-        remove_partials(&folder)?;
         let (height, width) = (config.image_height, config.image_width);
         let picture = (0..source.len().min(TRIES)).find_map(|index| source.load(index, config.channels).ok());
         let picture = picture.ok_or_else(|| {
@@ -64,7 +65,7 @@ impl Sampler {
         })?;
         let image = resize_centre(&picture, height, width).normalise();
         let order = masking::patch_order(config, &mut Rng::new(0, Stream::Mask, 0, 0), 0);
-        Ok(Sampler { folder, image, order, networks: None })
+        Ok(Sampler { folder, record: Record::of(run), image, order, networks: None })
     }
 
     /// Submits a reconstruction with the weights after the steps submitted so far, to be handed to [`Sampler::finish`].
@@ -102,12 +103,24 @@ impl Sampler {
         if let Some(features) = &features {
             caption += &told(features);
         }
-        let path = self.folder.join(format!("step-{step}.png"));
+        let name = format!("step-{step}.png");
+        let path = self.folder.join(&name);
         let picture = draw(&result, Statistics::Own, features.as_ref(), &caption);
-        write_png(&path, &picture)?;
-        let png = fs::read(&path).map_err(Error::io(&path))?;
+        let png = picture::png(&picture).map_err(Error::io(&path))?;
+        if self.record.claim(&format!("{FOLDER}/{name}"))? {
+            write_atomically(&path, |to| to.write_all(&png))?;
+        } else {
+            warn_once("samples", &format!("{} is no picture of this run and stays as it is", path.display()));
+        }
         Ok(Sample { pixels: picture.dimensions(), png })
     }
+}
+
+/// Whether a PNG that begins so has the width of a sample of this model.
+pub(super) fn is_drawn_for(config: &ModelConfig, start: &[u8]) -> bool {
+    let width = start.get(16..20).and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?)));
+    let (height, side) = (config.image_height, config.image_width);
+    [3, 5].iter().any(|panels| width == Some(composed_width(*panels, height, side) as u32))
 }
 
 /// What a caption says of features.

@@ -7,7 +7,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::{checkpoint::Checkpoints, curves, snapshot::Snapshot};
+use super::{checkpoint::Checkpoints, curves, durable::sync_file, snapshot::Snapshot};
 use crate::error::{Error, Result};
 
 /// At most one save at a time; its error comes back to the loop.
@@ -39,7 +39,7 @@ impl Saver {
         let before = self.finish()?;
         let (run, keep) = (self.run.clone(), self.keep);
         let work = move || {
-            metrics.sync_all().map_err(Error::io(&run))?;
+            sync_file(&metrics).map_err(Error::io(&run))?;
             let path = Checkpoints::of(&run).save(&snapshot, keep)?;
             curves::draw(&run)?;
             Ok(Saved { step: snapshot.step, path })

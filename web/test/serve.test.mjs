@@ -127,11 +127,12 @@ test("nothing outside the folder is served", async () => {
 });
 
 test("a request must name the server by its own address", async () => {
-  for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `LOCALHOST:${port}`]) {
+  // Through a tunnel the port is another one.
+  for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `LOCALHOST:${port}`, "localhost:9090", "127.0.0.1", "[::1]:9090"]) {
     assert.equal(await status("GET /", [`Host: ${host}`]), 200, host);
     assert.equal(await status(`GET http://${host}/`), 200, host);
   }
-  for (const host of ["evil.example", `evil.example:${port}`, "127.0.0.1", "localhost", `127.0.0.1:${port + 1}`, `localhost:${port}.evil.example`, `localhost:${port}@evil.example`, `[::1]:${port}`, ""]) {
+  for (const host of ["evil.example", `evil.example:${port}`, "127.0.0.2", `127.0.0.1.nip.io:${port}`, `localhost:${port}.evil.example`, `localhost:${port}@evil.example`, `me@localhost:${port}`, `[::2]:${port}`, ""]) {
     assert.equal(await status("GET /", [`Host: ${host}`]), 421, host);
     assert.equal(await status(`GET http://${host}/`), 421, host);
   }

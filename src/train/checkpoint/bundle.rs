@@ -6,14 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Files, MODEL_FILE, Model, OPTIMIZER_FILE, STATE_FILE, Sink, TEACHER_FILE, manifest, put, single, take};
+use super::{CHECKPOINT_FILES as NAMES, Files, Model, Sink, put, single, take, what_it_is};
 use crate::{
     error::{Error, Result},
     train::{snapshot::Snapshot, tensors},
 };
-
-/// The names of a checkpoint's files.
-const NAMES: [&str; 5] = [MODEL_FILE, TEACHER_FILE, OPTIMIZER_FILE, STATE_FILE, manifest::FILE];
 
 /// The files of a checkpoint, or some of them.
 #[derive(Clone, Debug, Default)]
@@ -115,6 +112,9 @@ impl Model {
         if is_archive(bytes) {
             return Bundle::unpack(bytes, Path::new(name))?.snapshot().map(Model::of);
         }
+        if let Some(what) = what_it_is(bytes) {
+            return Err(Error::checkpoint(name, format!("no safetensors but {what}")));
+        }
         let file = tensors::parse(bytes).map_err(|reason| Error::checkpoint(name, reason))?;
         match file.metadata.get("format").map(String::as_str) {
             Some("bootmae model") => Model::of_file(Path::new(name), file),
@@ -132,7 +132,10 @@ pub(super) fn is_archive(start: &[u8]) -> bool {
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
-    use crate::train::{checkpoint, snapshot::sample};
+    use crate::train::{
+        checkpoint::{self, STATE_FILE},
+        snapshot::sample,
+    };
 
     #[test]
     fn an_archive_gives_the_snapshot_back_natively_and_in_memory() {

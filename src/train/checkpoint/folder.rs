@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Bundle, Checkpoints, Files, MODEL_FILE, Model, Sink, bundle, checked, manifest, manifest::Manifest, put, single,
-    take,
+    take, what_it_is,
 };
 use crate::{
     error::{Error, Result},
@@ -48,6 +48,18 @@ pub fn write(snapshot: &Snapshot, folder: &Path) -> Result<()> {
     sync_folder(folder).map_err(Error::io(folder))
 }
 
+/// Whether a folder is one of this program's checkpoints, complete or not.
+pub fn is_at(folder: &Path) -> bool {
+    let says = |name: &str, what: &[u8]| {
+        let mut start = Vec::new();
+        let file = fs::metadata(folder.join(name)).ok().filter(fs::Metadata::is_file);
+        let read =
+            file.and_then(|_| fs::File::open(folder.join(name)).ok()?.take(1 << 16).read_to_end(&mut start).ok());
+        read.is_some() && start.windows(what.len()).any(|part| part == what)
+    };
+    says(manifest::FILE, manifest::FORMAT.as_bytes()) || says(MODEL_FILE, b"bootmae model")
+}
+
 /// Reads a checkpoint folder, comparing every file's length and hash with the manifest. [`Error::Checkpoint`] names the
 /// file and says what is wrong with it. Allocates little more than the files' length.
 pub fn read(folder: &Path) -> Result<Snapshot> {
@@ -77,7 +89,15 @@ pub fn read_model(path: &Path) -> Result<Model> {
     }
     let found = Checkpoints::of(path).newest()?;
     found.map(|found| Model::of(found.snapshot)).ok_or_else(|| {
-        Error::checkpoint(path, "holds no checkpoint; give a run folder, a checkpoint folder or a model file")
+        let names = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names.truncate(3);
+        let held = if names.is_empty() { "nothing".into() } else { names.join(", ") };
+        let reason = format!(
+            "a folder without a checkpoint (it holds {held}); give a run folder, a checkpoint folder or a model file"
+        );
+        Error::checkpoint(path, reason)
     })
 }
 
@@ -115,5 +135,10 @@ fn read_tensors(path: &Path) -> Result<TensorFile> {
     if !found.is_file() {
         return Err(Error::checkpoint(path, "not a file"));
     }
-    tensors::read(io::BufReader::new(file), found.len()).map_err(|reason| Error::checkpoint(path, reason))
+    let mut file = io::BufReader::new(file);
+    let start = io::BufRead::fill_buf(&mut file).map_err(Error::io(path))?;
+    if let Some(what) = what_it_is(start) {
+        return Err(Error::checkpoint(path, format!("no safetensors but {what}")));
+    }
+    tensors::read(file, found.len()).map_err(|reason| Error::checkpoint(path, reason))
 }

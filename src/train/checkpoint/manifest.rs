@@ -13,7 +13,7 @@ use crate::error::Result;
 /// The manifest's name inside a checkpoint.
 pub(super) const FILE: &str = "MANIFEST.json";
 
-const FORMAT: &str = "bootmae checkpoint";
+pub(super) const FORMAT: &str = "bootmae checkpoint";
 
 /// Length and hash of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

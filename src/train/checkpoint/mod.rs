@@ -14,6 +14,7 @@
 mod bundle;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
+mod foreign;
 mod manifest;
 mod single;
 #[cfg(not(target_arch = "wasm32"))]
@@ -40,10 +41,11 @@ use crate::{
 use manifest::{Hashing, Manifest};
 
 pub use bundle::Bundle;
+pub use foreign::what_it_is;
 pub use weights::{Model, weights};
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
-    folder::{read, read_any, read_model, write},
+    folder::{is_at, read, read_any, read_model, write},
     store::{Checkpoints, Found},
 };
 
@@ -54,6 +56,9 @@ pub const MODEL_FILE: &str = "model.safetensors";
 const TEACHER_FILE: &str = "teacher.safetensors";
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const STATE_FILE: &str = "state.json";
+
+/// The files of a checkpoint. The manifest is first: without it the others are no checkpoint.
+pub const CHECKPOINT_FILES: [&str; 5] = [manifest::FILE, STATE_FILE, OPTIMIZER_FILE, TEACHER_FILE, MODEL_FILE];
 
 /// The version that is written. Version 1, a single file, is read as well.
 pub const VERSION: u32 = 2;

@@ -5,11 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Snapshot, read, write};
+use super::{CHECKPOINT_FILES, Snapshot, read, write};
 use crate::{
     error::{Error, Result},
-    train::durable::{
-        new_folder, partial_of, remove_folder, remove_partials, rename, sync_folder, sync_parent, write_atomically,
+    train::{
+        durable::{
+            lacks, new_folder, partial_of, remove_folder, remove_partials, rename, sync_folder, sync_parent,
+            write_atomically,
+        },
+        written::{CHECKPOINTS, Record, holds_none, move_checkpoint},
     },
 };
 
@@ -20,6 +24,7 @@ const LAST: &str = "last";
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
+    record: Record,
 }
 
 /// The newest complete checkpoint.
@@ -36,7 +41,7 @@ pub struct Found {
 impl Checkpoints {
     /// Those of a run folder.
     pub fn of(run: &Path) -> Checkpoints {
-        Checkpoints { folder: run.join("checkpoints") }
+        Checkpoints { folder: run.join(CHECKPOINTS), record: Record::of(run) }
     }
 
     /// Where the checkpoint of a step is.
@@ -52,7 +57,11 @@ impl Checkpoints {
     /// Creates the folder where it is missing and removes what interrupted saves left.
     pub fn prepare(&self) -> Result<()> {
         fs::create_dir_all(&self.folder).and_then(|()| sync_parent(&self.folder)).map_err(Error::io(&self.folder))?;
-        remove_partials(&self.folder)
+        let own = self.record.names()?.unwrap_or_default();
+        remove_partials(&self.folder, |name| own.contains(&named(name)), &CHECKPOINT_FILES)?;
+        // An empty one is nobody's.
+        let bare = |name: &str| is_step(name) && partial_of(&self.folder.join(name)).is_dir();
+        remove_partials(&self.folder, bare, &[])
     }
 
     /// Steps that have a checkpoint, complete or not, in rising order.
@@ -63,6 +72,8 @@ impl Checkpoints {
             digits.parse().ok().filter(|n: &u64| n.to_string() == digits)
         };
         let mut steps: Vec<u64> = entries.filter_map(|e| step(e.file_name().to_str()?)).collect();
+        // Where only someone's own files are left of one that was removed, there is no checkpoint.
+        steps.retain(|step| !holds_none(&self.path(*step)));
         steps.sort_unstable();
         steps
     }
@@ -95,30 +106,49 @@ impl Checkpoints {
     pub fn save(&self, snapshot: &Snapshot, keep: usize) -> Result<PathBuf> {
         let path = self.path(snapshot.step);
         let partial = partial_of(&path);
+        let explain = |error| self.explain(snapshot.step, error);
+        if !self.record.claim(&named(&format!("step-{}", snapshot.step))).map_err(explain)? {
+            let reason = "no file of this run: move it elsewhere, then continue with --resume";
+            return Err(Error::checkpoint(path, reason));
+        }
         self.place(snapshot, &partial, &path).map_err(|error| {
-            let _ = remove_folder(&partial);
-            self.explain(snapshot.step, error)
+            let _ = remove_folder(&partial, &CHECKPOINT_FILES);
+            explain(error)
         })?;
-        let name = format!("step-{}\n", snapshot.step);
-        write_atomically(&self.folder.join(LAST), |to| to.write_all(name.as_bytes()))
-            .and_then(|()| self.remove_oldest(snapshot.step, keep))
-            .map_err(|error| self.explain(snapshot.step, error))?;
+        self.name_last(snapshot.step).and_then(|()| self.remove_oldest(snapshot.step, keep)).map_err(explain)?;
         Ok(path)
     }
 
     fn place(&self, snapshot: &Snapshot, partial: &Path, path: &Path) -> Result<()> {
-        new_folder(partial).map_err(Error::io(partial))?;
+        new_folder(partial, &CHECKPOINT_FILES).map_err(Error::io(partial))?;
         write(snapshot, partial)?;
-        rename(partial, path).map_err(Error::io(path))?;
+        move_checkpoint(partial, path).map_err(Error::io(path))?;
         sync_folder(&self.folder).map_err(Error::io(&self.folder))
     }
 
-    /// Keeps the `keep` newest up to `step`. A folder loses its name first, so that no half-removed one is ever met.
+    /// Writes the name of the newest checkpoint, unless something of someone else's has that place.
+    fn name_last(&self, step: u64) -> Result<()> {
+        let (path, name) = (self.folder.join(LAST), format!("step-{step}\n"));
+        if !self.record.claim(&named(LAST))? || path.is_symlink() || path.is_dir() {
+            return Ok(());
+        }
+        write_atomically(&path, |to| to.write_all(name.as_bytes()))
+    }
+
+    /// Keeps the `keep` newest up to `step`, of those that the run recorded. A folder loses its name first, so that no
+    /// half-removed one is ever met; one in which someone put files loses its manifest first, and stays with them.
     fn remove_oldest(&self, step: u64, keep: usize) -> Result<()> {
-        let held: Vec<u64> = self.steps().into_iter().filter(|s| *s <= step).collect();
+        let own = self.record.names()?.unwrap_or_default();
+        let own = |step: &u64| own.contains(&named(&format!("step-{step}")));
+        let held: Vec<u64> = self.steps().into_iter().filter(|s| *s <= step && own(s)).collect();
         for old in &held[..held.len().saturating_sub(keep.max(1))] {
             let (path, doomed) = (self.path(*old), partial_of(&self.path(*old)));
-            rename(&path, &doomed).and_then(|()| remove_folder(&doomed)).map_err(Error::io(path))?;
+            let renamed = match holds_nothing_else(&path).then(|| rename(&path, &doomed)) {
+                Some(Err(error)) if !lacks(&error) => return Err(Error::io(path)(error)),
+                Some(Ok(())) => doomed,
+                _ => path.clone(),
+            };
+            remove_folder(&renamed, &CHECKPOINT_FILES).map_err(Error::io(path))?;
         }
         Ok(())
     }
@@ -128,12 +158,24 @@ impl Checkpoints {
     pub fn set_aside_after(&self, step: u64) -> Result<Vec<String>> {
         let later = self.steps().into_iter().filter(|s| *s > step);
         let moved = later.map(|later| {
-            let (path, name) = (self.path(later), format!("step-{later}.set-aside"));
-            let aside = self.folder.join(&name);
-            remove_folder(&aside).and_then(|()| rename(&path, &aside)).map_err(Error::io(path))?;
+            let (path, name) = (self.path(later), self.free_name(later)?);
+            move_checkpoint(&path, &self.folder.join(&name)).map_err(Error::io(path))?;
             Ok(name)
         });
         moved.collect()
+    }
+
+    /// A name for a checkpoint set aside. An earlier one of the same step makes room.
+    fn free_name(&self, step: u64) -> Result<String> {
+        for number in 1.. {
+            let more = if number == 1 { String::new() } else { format!("-{number}") };
+            let name = format!("step-{step}.set-aside{more}");
+            let path = self.folder.join(&name);
+            if self.record.claim(&named(&name))? && remove_folder(&path, &CHECKPOINT_FILES).map_err(Error::io(path))? {
+                return Ok(name);
+            }
+        }
+        unreachable!("a folder holds fewer names than there are numbers")
     }
 
     /// What a failed save means for a person: where, why, what is still there and what to do.
@@ -149,6 +191,22 @@ impl Checkpoints {
             format!("saving step {step} failed: {source}; {kept}. Make room on the disk, then continue with --resume"),
         )
     }
+}
+
+/// Whether a checkpoint may have this name.
+fn is_step(name: &str) -> bool {
+    name.strip_prefix("step-").is_some_and(|digits| digits.parse::<u64>().is_ok())
+}
+
+/// What a record calls a name in the folder of checkpoints.
+fn named(name: &str) -> String {
+    format!("{CHECKPOINTS}/{name}")
+}
+
+/// Whether a folder holds files of a checkpoint alone.
+fn holds_nothing_else(folder: &Path) -> bool {
+    let own = |entry: fs::DirEntry| CHECKPOINT_FILES.iter().any(|name| entry.file_name() == *name);
+    fs::read_dir(folder).is_ok_and(|entries| entries.flatten().all(own))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use toml::{Table, Value};
 
-use super::{DEFAULT_PRESET, DataConfig, RunConfig, TrainingConfig};
+use super::{DEFAULT_PRESET, DataConfig, RunConfig, TrainingConfig, words};
 use crate::error::{Error, Result};
 use crate::model::config::{ModelConfig, nearest};
 
@@ -100,8 +100,12 @@ impl Layer {
     fn read(path: &Path) -> Result<Layer> {
         let origin = path.display().to_string();
         let fail = |reason: String| Error::Config(format!("{origin}: {reason}"));
-        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
-        let table = text.parse::<Table>().map_err(|e| fail(e.to_string()))?;
+        let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+        let text = utf8(&bytes).map_err(fail)?;
+        let table = text.parse::<Table>().map_err(|e| {
+            let more = format!("value was too large: whole numbers go to {} (2^63 - 1)", i64::MAX);
+            fail(e.to_string().replace("value was too large", &more))
+        })?;
         Ok(Layer { origin, table })
     }
 
@@ -116,7 +120,11 @@ impl Layer {
         for (section, value) in &self.table {
             if !SECTIONS.contains(&section.as_str()) {
                 let home = home_of(section).map(|s| format!("; `{section}` belongs into [{s}]"));
-                let hint = home.unwrap_or_else(|| hint(nearest(section, &SECTIONS)));
+                let other = || match value.is_table() {
+                    true => words::for_section(section).map(|s| format!("; here it is [{s}]")),
+                    false => words::for_key(section).map(|what| format!("; {what}")),
+                };
+                let hint = home.or_else(other).unwrap_or_else(|| hint(nearest(section, &SECTIONS)));
                 return fail(format!("unknown section [{section}] in {}{hint}", self.origin));
             }
             let Some(table) = value.as_table() else {
@@ -125,7 +133,8 @@ impl Layer {
             let known = keys(section);
             if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
                 let home = home_of(key).map(|s| format!("; it belongs into [{s}]"));
-                let hint = home.unwrap_or_else(|| hint(nearest(key, &known)));
+                let other = || words::for_key(key).map(|what| format!("; {what}"));
+                let hint = home.or_else(other).unwrap_or_else(|| hint(nearest(key, &known)));
                 return fail(format!("unknown key `{key}` in [{section}] of {}{hint}", self.origin));
             }
             let both = |a: &str, b: &str| table.contains_key(a) && table.contains_key(b);
@@ -144,7 +153,10 @@ impl Layer {
     /// `run` with this layer's settings in place of its own.
     fn over(&self, run: &RunConfig) -> Result<RunConfig> {
         let fail = |e: &dyn std::fmt::Display| {
-            Error::Config(format!("{}: {}", self.origin, e.to_string().trim().replace('\n', " ")))
+            let text = e.to_string().trim().replace('\n', " ");
+            let whole = format!("expected a whole number from 0 to {}", i64::MAX);
+            let text = text.replace("expected u64", &whole).replace("expected usize", &whole);
+            Error::Config(format!("{}: {text}", self.origin))
         };
         let mut settings = Table::try_from(run).map_err(|e| fail(&e))?;
         for (section, values) in &self.table {
@@ -195,8 +207,23 @@ impl Layer {
     }
 }
 
+/// The text of a file, without the mark that editors put before it. The error says what it is instead.
+fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    let zeros = bytes.iter().take(64).filter(|byte| **byte == 0).count();
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || zeros > 0 {
+        return Err("not UTF-8 but UTF-16, as PowerShell's `>` writes it; save it as UTF-8 (in PowerShell \
+            `... | Out-File -Encoding utf8 FILE`)"
+            .into());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let line = 1 + bytes[..e.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        format!("line {line} is not UTF-8; save the file as UTF-8")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
 /// The keys that a section of a file may have.
-fn keys(section: &str) -> Vec<&'static str> {
+pub(super) fn keys(section: &str) -> Vec<&'static str> {
     match section {
         "model" => [fields::<ModelConfig>(), &["preset", "image_size"]].concat(),
         "training" => fields::<TrainingConfig>().to_vec(),

@@ -63,7 +63,12 @@ fn the_oldest_go_once_the_new_one_is_on_the_disk() {
     assert!(acts[..removal].iter().filter(|act| **act == Act::SyncFolder).count() == 3 && flushed < removal);
     // Each file is flushed before the folder, the folder before the name, the name before its parent.
     let file = [Act::Create, Act::Write, Act::SyncFile];
-    let place = [&[Act::MakeFolder][..], &file.repeat(5), &[Act::SyncFolder, Act::Rename, Act::SyncFolder]].concat();
+    let place = [
+        &[Act::Append, Act::SyncFile, Act::MakeFolder][..],
+        &file.repeat(5),
+        &[Act::SyncFolder, Act::Rename, Act::SyncFolder],
+    ]
+    .concat();
     let last = [&file[..], &[Act::Rename, Act::SyncFolder]].concat();
     assert_eq!(acts, [&place[..], &last, &[Act::Rename, Act::Remove]].concat());
 }
@@ -148,6 +153,54 @@ fn another_version_is_refused_with_both_named() {
     fs::write(&path, text.replace("\"version\": 2", "\"version\": 3")).unwrap();
     let error = checkpoints.newest().unwrap_err().to_string();
     assert!(error.contains("checkpoint version 3; this program reads versions 1 and 2"), "{error}");
+}
+
+#[test]
+fn files_of_others_among_checkpoints_stay_and_stand_in_no_saves_way() {
+    let (folder, checkpoints) = run();
+    let at = |name: &str| folder.path().join("checkpoints").join(name);
+    fs::create_dir_all(at("step-1.partial")).unwrap();
+    fs::create_dir_all(at("step-5")).unwrap();
+    for name in ["notes.txt", "film.partial", "step-1.partial/mine", "step-5/mine", "step-5/model.safetensors.bak"] {
+        fs::write(at(name), "mine").unwrap();
+    }
+    checkpoints.save(&sample(2), 1).unwrap();
+    fs::write(at("step-2/notes.txt"), "mine").unwrap();
+    for step in [3, 5, 7, 9] {
+        checkpoints.save(&sample(step), 1).unwrap();
+        assert_eq!(newest(&checkpoints), sample(step));
+    }
+    checkpoints.prepare().unwrap();
+    let mine = ["notes.txt", "film.partial", "step-1.partial/mine", "step-5/mine", "step-5/model.safetensors.bak"];
+    for name in mine.into_iter().chain(["step-2/notes.txt"]) {
+        assert_eq!(fs::read_to_string(at(name)).unwrap(), "mine", "{name}");
+    }
+    assert_eq!(checkpoints.steps(), [9], "what is left of steps 2 and 5 is no checkpoint");
+    // A checkpoint that someone put there is no file of the run, even where it is one of the oldest.
+    write(&sample(1), &{
+        fs::create_dir(at("step-1")).unwrap();
+        at("step-1")
+    })
+    .unwrap();
+    checkpoints.save(&sample(10), 1).unwrap();
+    assert_eq!(checkpoints.steps(), [1, 10]);
+    assert!(checkpoints.save(&sample(1), 9).unwrap_err().to_string().contains("no file of this run"));
+}
+
+#[test]
+fn earlier_ones_set_aside_make_room_and_files_among_them_stay() {
+    let (_folder, checkpoints) = run();
+    let aside = checkpoints.folder().join("step-6.set-aside");
+    for round in 0..3 {
+        [4, 6].iter().for_each(|step| drop(checkpoints.save(&sample(*step), 9).unwrap()));
+        let name = checkpoints.set_aside_after(4).unwrap().remove(0);
+        assert_eq!(name, if round < 2 { "step-6.set-aside" } else { "step-6.set-aside-2" });
+        if round == 1 {
+            fs::write(aside.join("mine"), "mine").unwrap();
+        }
+        checkpoints.set_aside_after(0).unwrap();
+    }
+    assert!(aside.join("mine").exists());
 }
 
 #[test]
