@@ -292,7 +292,7 @@ export class Train {
       this.#complain("train-error", text.error);
       this.#progress.log(ended.reason);
     } else if (this.#phase === "done") {
-      this.#note(`Done: ${whole.format(this.#steps)} steps. Save the checkpoint, or use the network in Reconstruct.`);
+      this.#note(`Done: ${whole.format(this.#steps)} steps. Save the checkpoint, use the network in Reconstruct, or raise Steps to go on.`);
       this.#progress.log("The run is complete.");
     } else {
       this.#phase = "stopped";
