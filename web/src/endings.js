@@ -22,7 +22,7 @@ export function sayEnd({ kind, reason, tried }, { step, good, rate }) {
 }
 
 function why(kind, reason, tried, good) {
-  if (kind === "diverged") return tried ? `Going back to step ${good} ${tried === 1 ? "once" : `${tried} times`} did not help.` : "";
+  if (kind === "diverged") return tried ? `Going back ${tried === 1 ? "once" : `${tried} times`}, to step ${good}, did not help.` : "";
   if (kind === "gpu" && tried) return "The browser lost it and could not open it again.";
   return /[.!?]$/.test(reason) ? reason : `${reason}.`;
 }

@@ -31,6 +31,8 @@ export class Pictures {
   #keeping = Promise.resolve();
   #id = null; // of the collection in the browser's storage
   files = []; // {name, file} of what was chosen
+  busy = false; // whether they are being read
+  unreadable = false; // whether they were read, and none is a picture
 
   // `onchange()` is called when other pictures were chosen, and again when they are read.
   constructor({ engine, kept, onchange }) {
@@ -42,11 +44,6 @@ export class Pictures {
 
   get any() {
     return this.files.length > 0;
-  }
-
-  // Whether the thread holds any.
-  get read() {
-    return this.#count > 0;
   }
 
   // Takes files as the pictures to train on, in place of the ones before.
@@ -136,6 +133,7 @@ export class Pictures {
     const turn = ++this.#reading;
     const skipped = [];
     this.#count = 0;
+    [this.busy, this.unreadable] = [true, false];
     this.#skipped([]);
     this.#onchange();
     try {
@@ -144,13 +142,16 @@ export class Pictures {
         if (turn !== this.#reading) return;
         element("data-note").textContent = `Reading ${i + 1} of ${this.files.length} files…`;
         try {
-          this.#count += await this.#engine.call("images_add", [name, file ?? (await get())]);
+          const images = await this.#engine.call("images_add", [name, file ?? (await get())]);
+          if (turn !== this.#reading) return;
+          this.#count += images;
         } catch (error) {
           if (this.#engine.dead) throw error;
           skipped.push({ name, reason: error.message });
         }
       }
       if (turn !== this.#reading) return;
+      this.unreadable = this.#count === 0;
       const from = this.#title ? ` (${this.#title})` : "";
       const left = skipped.length ? ` ${counted(skipped.length, "file")} ${skipped.length === 1 ? "was" : "were"} skipped.` : "";
       element("data-note").textContent = `${this.#count ? counted(this.#count, "picture") : "No picture"} to train on${from}.${left}`;
@@ -158,6 +159,7 @@ export class Pictures {
       this.#count = 0;
       element("data-note").textContent = `The pictures could not be read: ${error.message}`;
     }
+    this.busy = false;
     this.#skipped(skipped);
     this.#onchange();
   }

@@ -83,9 +83,9 @@ export class Train {
   async #picturesChanged() {
     this.#controls();
     if (isActive(this.#phase)) return;
-    const { any } = this.#pictures;
+    const { any, busy, unreadable } = this.#pictures;
     if (this.#checkpoint.opened) this.#note(any ? `Ready to continue from step ${this.#checkpoint.opened.step}.` : "Choose the pictures of this run, then continue.");
-    else if (this.#phase === "idle" && this.#pictures.read) this.#note("Ready to start.");
+    else if (this.#phase === "idle" && any) this.#note(busy ? "Reading the pictures…" : unreadable ? "Choose pictures to begin." : "Ready to start.");
     const record = this.#checkpoint.opened ? this.#checkpoint.opened.record?.pictures : this.#keeper.run?.pictures;
     this.#complain("data-differs", any ? await this.#pictures.differs(record) : "");
   }
@@ -292,11 +292,11 @@ export class Train {
       this.#complain("train-error", text.error);
       this.#progress.log(ended.reason);
     } else if (this.#phase === "done") {
-      this.#note(`Done: ${whole.format(this.#steps)} steps. Save the checkpoint, or use the network in Reconstruct.`);
+      this.#note(`Done: ${whole.format(this.#steps)} steps. Save the checkpoint, use the network in Reconstruct, or raise Steps to go on.`);
       this.#progress.log("The run is complete.");
     } else {
       this.#phase = "stopped";
-      this.#note(`Stopped after step ${this.#step} of ${this.#steps}. Continue as it is, or with other steps or another peak learning rate.`);
+      this.#note(`Stopped after step ${this.#step} of ${whole.format(this.#steps)}. Continue as it is, or with other steps or another peak learning rate.`);
       this.#progress.log(`Stopped after step ${this.#step}.`);
     }
     this.#setState(ended ? "failed" : "done");
@@ -409,7 +409,7 @@ export class Train {
   #shownControls() {
     return controls({
       phase: this.#phase,
-      pictures: this.#pictures.any,
+      pictures: this.#pictures.any && !this.#pictures.unreadable,
       good: this.#keeper.step,
       opened: this.#checkpoint.opened?.step ?? null,
       steps: this.#settings.steps || this.#steps,

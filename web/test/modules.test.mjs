@@ -111,7 +111,7 @@ test("however a run ends, it is said what is left of it", () => {
       const { note, error } = sayEnd({ kind, reason: "R.", tried: 3 }, { step: 59, good, rate: "10" });
       assert.match(note, /at step 60\b/, kind);
       assert.match(error, good ? /after step 50 is kept: continue from it, save it/ : /Nothing of it could be kept/, kind);
-      if (kind === "diverged") assert.match(error, /3 times did not help.*peak learning rate first \(it is 10\)/);
+      if (kind === "diverged") assert.match(error, /Going back 3 times, to step \d+, did not help.*peak learning rate first \(it is 10\)/);
       else assert.match(error, kind === "gpu" ? /lost it and could not open it again\./ : /^R\./, kind);
     }
   }

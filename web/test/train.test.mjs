@@ -97,6 +97,9 @@ test("nothing can be started, continued or saved before there are pictures", TIM
   assert.ok(await page.locator("#continue").isHidden());
   await page.locator("#steps").fill("100");
   assert.ok(await page.locator("#start").isDisabled(), "a changed setting does not make up for them");
+  await page.locator("#files-input").setInputFiles({ name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("no picture") });
+  await says("#data-note", /^No picture to train on\. 1 file was skipped\./);
+  assert.ok(await page.locator("#start").isDisabled(), "nor does a file that is none");
 });
 
 test("training pauses in a hidden tab, where its state is kept, and goes on when it is visible again", TIMEOUT, async () => {
@@ -236,7 +239,7 @@ test("a checkpoint that was opened goes on by a click, and a rate that is too hi
   await page.locator("#continue").click();
   await says("#train-note", /^Training diverged at step \d+/);
   const words = await text("#train-error");
-  assert.match(words, new RegExp(`Going back to step ${at} 3 times did not help\\. The state after step ${at} is kept: continue from it, save it`));
+  assert.match(words, new RegExp(`Going back 3 times, to step ${at}, did not help\\. The state after step ${at} is kept: continue from it, save it`));
   assert.match(words, /Lower the peak learning rate first \(it is 10000\)/);
   assert.doesNotMatch(words + (await text("#log")), /null|undefined|Cannot read/);
   assert.equal(await step(), at);
