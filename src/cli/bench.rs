@@ -5,7 +5,12 @@ use std::{path::PathBuf, time::Instant};
 use clap::Args;
 
 use super::terminal::{self, errln, outln};
-use super::{AdapterArguments, ModelArguments, numbers::whole, output::Output, tuning::TuningArguments};
+use super::{
+    arguments::{AdapterArguments, ModelArguments},
+    numbers::whole,
+    output::Output,
+    tuning::TuningArguments,
+};
 use crate::{
     device::Device,
     error::{Error, Result},

@@ -1,5 +1,6 @@
 //! The command `bootmae`: one file per verb.
 
+mod arguments;
 mod bench;
 mod data;
 mod doctor;
@@ -20,18 +21,11 @@ mod tuning;
 mod verify;
 
 use clap::{
-    ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use numbers::{MOST, whole};
-use terminal::errln;
-
-use crate::{
-    device::{Device, DeviceOptions},
-    error::Result,
-    train::config::words,
-};
+use crate::{error::Result, train::config::words};
 
 /// Pretrain vision transformers with bootstrapped masked autoencoders (BootMAE) on any GPU.
 #[derive(Parser, Debug)]
@@ -105,67 +99,5 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Verb::Data(arguments) => data::run(&arguments),
         Verb::Serve(arguments) => serve::run(&arguments).map(|()| true),
-    }
-}
-
-#[derive(Args, Debug)]
-struct AdapterArguments {
-    /// The adapter's index in `bootmae doctor`, or part of its name; digits alone are an index.
-    #[arg(long, value_name = "NAME")]
-    adapter: Option<String>,
-}
-
-impl AdapterArguments {
-    /// Opens the adapter and names it on standard error.
-    fn open(&self) -> Result<Device> {
-        let options = DeviceOptions { adapter: self.adapter.clone(), ..Default::default() };
-        let device = pollster::block_on(Device::open(&options))?;
-        errln!("adapter: {}", device.adapter());
-        Ok(device)
-    }
-
-    /// What a person should know who did not ask for a software adapter and got one.
-    fn remark(&self, device: &Device) -> Option<String> {
-        let asked = self.adapter.as_ref().is_some_and(|name| !name.trim().is_empty());
-        (device.adapter().is_software() && !asked).then(|| {
-            let driver = if cfg!(target_os = "linux") {
-                " with a Vulkan driver (NVIDIA's own package, for AMD and Intel mesa-vulkan-drivers; in a container \
-                 NVIDIA_DRIVER_CAPABILITIES must name graphics)"
-            } else {
-                ""
-            };
-            format!(
-                "WARNING: no GPU was found. {} is software: it computes on the processor, some 10 to 1000 times slower than \
-                 a GPU{driver} would. `bootmae doctor` lists adapters; --adapter {} takes this one without a warning",
-                device.adapter().name,
-                device.adapter().name.split_whitespace().next().unwrap_or("0")
-            )
-        })
-    }
-}
-
-/// Sizes of a model on the command line.
-#[derive(Args, Debug)]
-struct ModelArguments {
-    /// Preset: nano, tiny, small, base or large.
-    #[arg(long, value_name = "PRESET")]
-    model: Option<String>,
-    /// Side of the square input in pixels.
-    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST))]
-    image_size: Option<usize>,
-    /// Side of a patch in pixels.
-    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST))]
-    patch_size: Option<usize>,
-}
-
-impl ModelArguments {
-    /// The flags as the `[model]` table of a configuration.
-    fn table(&self) -> toml::Table {
-        let mut table = toml::Table::new();
-        let sizes = [("image_size", self.image_size), ("patch_size", self.patch_size)];
-        for (key, value) in sizes.into_iter().filter_map(|(key, value)| Some((key, value?))) {
-            table.insert(key.into(), (value as i64).into());
-        }
-        table
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::terminal::outln;
 use super::{
-    AdapterArguments, ModelArguments,
+    arguments::{AdapterArguments, ModelArguments},
     numbers::{MOST, whole},
 };
 use crate::{

@@ -8,7 +8,8 @@ use std::{
 use clap::Args;
 
 use super::{
-    AdapterArguments, ModelArguments, dry_run,
+    arguments::{AdapterArguments, ModelArguments},
+    dry_run,
     numbers::{MOST, positive, share, whole},
     progress::Progress,
     signals,

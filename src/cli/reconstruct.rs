@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use image::RgbImage;
 
 use super::{
-    AdapterArguments,
+    arguments::AdapterArguments,
     numbers::{MOST, share, whole},
     output::Output,
 };

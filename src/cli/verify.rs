@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::AdapterArguments;
+use super::arguments::AdapterArguments;
 use super::terminal::outln;
 use crate::{
     error::{Error, Result},

@@ -6,7 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CHECKPOINT_FILES as NAMES, Files, Model, Sink, put, single, take, what_it_is};
+use super::{
+    files::{CHECKPOINT_FILES as NAMES, Files, Sink},
+    foreign::what_it_is,
+    single,
+    weights::Model,
+    whole::{put, take},
+};
 use crate::{
     error::{Error, Result},
     train::{snapshot::Snapshot, tensors},
@@ -133,7 +139,7 @@ pub(super) fn is_archive(start: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::train::{
-        checkpoint::{self, STATE_FILE},
+        checkpoint::{self, files::STATE_FILE},
         snapshot::sample,
     };
 

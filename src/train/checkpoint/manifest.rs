@@ -7,11 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Files, MAX_JSON, VERSION, unread_version};
+use super::files::{Files, MANIFEST_FILE, MAX_JSON, VERSION, unread_version};
 use crate::error::Result;
 
 /// The manifest's name inside a checkpoint.
-pub(super) const FILE: &str = "MANIFEST.json";
+pub(super) const FILE: &str = MANIFEST_FILE;
 
 pub(super) const FORMAT: &str = "bootmae checkpoint";
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{named_tensors, unread_version};
+use super::files::{named_tensors, unread_version};
 use crate::train::{
     config::RunConfig,
     snapshot::{NamedTensor, Snapshot},

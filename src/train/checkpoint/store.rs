@@ -5,7 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CHECKPOINT_FILES, Snapshot, read, write};
+use super::{
+    files::CHECKPOINT_FILES,
+    folder::{read, write},
+};
+use crate::train::snapshot::Snapshot;
 use crate::{
     error::{Error, Result},
     train::{

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::{VERSION, named_tensors, unread_version};
+use super::files::{VERSION, named_tensors, unread_version};
 use crate::{
     device::Device,
     error::{Error, Result},

@@ -1,0 +1,74 @@
+//! Flags that several verbs have.
+
+use clap::Args;
+
+use super::{
+    numbers::{MOST, whole},
+    terminal::errln,
+};
+use crate::{
+    device::{Device, DeviceOptions},
+    error::Result,
+};
+
+#[derive(Args, Debug)]
+pub(super) struct AdapterArguments {
+    /// The adapter's index in `bootmae doctor`, or part of its name; digits alone are an index.
+    #[arg(long, value_name = "NAME")]
+    pub(super) adapter: Option<String>,
+}
+
+impl AdapterArguments {
+    /// Opens the adapter and names it on standard error.
+    pub(super) fn open(&self) -> Result<Device> {
+        let options = DeviceOptions { adapter: self.adapter.clone(), ..Default::default() };
+        let device = pollster::block_on(Device::open(&options))?;
+        errln!("adapter: {}", device.adapter());
+        Ok(device)
+    }
+
+    /// What a person should know who did not ask for a software adapter and got one.
+    pub(super) fn remark(&self, device: &Device) -> Option<String> {
+        let asked = self.adapter.as_ref().is_some_and(|name| !name.trim().is_empty());
+        (device.adapter().is_software() && !asked).then(|| {
+            let driver = if cfg!(target_os = "linux") {
+                " with a Vulkan driver (NVIDIA's own package, for AMD and Intel mesa-vulkan-drivers; in a container \
+                 NVIDIA_DRIVER_CAPABILITIES must name graphics)"
+            } else {
+                ""
+            };
+            format!(
+                "WARNING: no GPU was found. {} is software: it computes on the processor, some 10 to 1000 times slower than \
+                 a GPU{driver} would. `bootmae doctor` lists adapters; --adapter {} takes this one without a warning",
+                device.adapter().name,
+                device.adapter().name.split_whitespace().next().unwrap_or("0")
+            )
+        })
+    }
+}
+
+/// Sizes of a model on the command line.
+#[derive(Args, Debug)]
+pub(super) struct ModelArguments {
+    /// Preset: nano, tiny, small, base or large.
+    #[arg(long, value_name = "PRESET")]
+    pub(super) model: Option<String>,
+    /// Side of the square input in pixels.
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST))]
+    pub(super) image_size: Option<usize>,
+    /// Side of a patch in pixels.
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST))]
+    pub(super) patch_size: Option<usize>,
+}
+
+impl ModelArguments {
+    /// The flags as the `[model]` table of a configuration.
+    pub(super) fn table(&self) -> toml::Table {
+        let mut table = toml::Table::new();
+        let sizes = [("image_size", self.image_size), ("patch_size", self.patch_size)];
+        for (key, value) in sizes.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            table.insert(key.into(), (value as i64).into());
+        }
+        table
+    }
+}
