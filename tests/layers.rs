@@ -1,4 +1,5 @@
-//! Imports go down: every path in `src/` that names another room of the crate must name one below. Rooms are the modules of the crate's root.
+//! Imports go down: every path in `src/` that names another room of the crate must name one below, and no two files
+//! need each other. Rooms are the modules of the crate's root.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -304,4 +305,34 @@ fn imports_go_down() {
         }
     }
     assert!(wrong.is_empty(), "imports that go up or sideways:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_two_files_need_each_other() {
+    let needs = needs();
+    let reached = |from: &PathBuf| {
+        let (mut seen, mut stack) = (BTreeSet::new(), vec![from]);
+        while let Some(file) = stack.pop() {
+            for (target, _) in needs.get(file).into_iter().flatten().filter(|(_, (_, test))| !test) {
+                if seen.insert(target.clone()) {
+                    stack.push(target);
+                }
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&PathBuf, BTreeSet<PathBuf>> = needs.keys().map(|file| (file, reached(file))).collect();
+    let mut wrong = Vec::new();
+    for (file, needed) in &needs {
+        for (target, (path, test)) in needed {
+            if !test && reached.get(target).is_some_and(|back| back.contains(file)) {
+                wrong.push(format!(
+                    "{} needs {path} from {}, which leads back to it",
+                    file.display(),
+                    target.display()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "files that need each other:\n{}", wrong.join("\n"));
 }

@@ -12,10 +12,12 @@ use std::{
 
 use crate::error::{Error, Result};
 
+mod act;
 #[cfg(test)]
 pub(super) mod faults;
 mod place;
 
+pub(super) use act::Act;
 use place::{Place, keep_mode};
 pub use place::{lacks, warn_once};
 
@@ -231,20 +233,6 @@ impl Write for Watched {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
-}
-
-/// What is done to the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
-    Append,
-    Lock,
-    MakeFolder,
-    Create,
-    Write,
-    SyncFile,
-    SyncFolder,
-    Rename,
-    Remove,
 }
 
 /// Comes before every act; in tests the place where the disk is full or the process dies.

@@ -12,14 +12,11 @@ use std::{
 
 use prost::encoding::{bytes, double, float, int32, int64, string};
 
-use super::{durable::sync_parent, metrics::Metrics, written::Record};
+use super::{durable::sync_parent, metrics::Metrics, record::Record};
 use crate::error::{Error, Result};
 
-/// The folder of event files inside a run folder.
-pub const FOLDER: &str = "events";
-
-/// What the names of event files begin with.
-pub(super) const PREFIX: &str = "events.out.tfevents.";
+pub use super::names::EVENTS as FOLDER;
+pub(super) use super::names::EVENTS_PREFIX as PREFIX;
 
 /// The version that an event file says first.
 const VERSION: &str = "brain.Event:2";

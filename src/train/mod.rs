@@ -14,12 +14,16 @@ pub mod images;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod names;
 pub mod network;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod picture;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod pretrain;
 pub mod profile;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod record;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod run_folder;
 #[cfg(not(target_arch = "wasm32"))]

@@ -16,8 +16,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// The resolved configuration's name inside a run folder.
-pub const CONFIG_FILE: &str = "config.toml";
+pub use super::names::CONFIG_FILE;
 /// The file that a running process holds locked.
 const LOCK_FILE: &str = "run.lock";
 

@@ -11,7 +11,7 @@ use super::{
     Trainer,
     durable::{sync_parent, warn_once, write_atomically},
     picture::{self, Panel, compose, composed_width},
-    written::Record,
+    record::Record,
 };
 use crate::{
     data::{Picture, Source, augment::resize_centre},
@@ -22,8 +22,7 @@ use crate::{
     rng::{Rng, Stream},
 };
 
-/// The folder of the pictures inside a run folder.
-pub const FOLDER: &str = "samples";
+pub use super::names::SAMPLES as FOLDER;
 
 /// Images of the collection that are tried until one can be read.
 const TRIES: usize = 20;

@@ -5,87 +5,22 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Read},
-    path::{Path, PathBuf},
-    sync::Mutex,
+    path::Path,
 };
 
 use super::{
     checkpoint::{self, CHECKPOINT_FILES, SINGLE_FILE},
     config::RunConfig,
-    curves,
-    durable::{append_synced, lacks, remove_file, remove_folder, rename, sync_folder, write_atomically},
-    events, log, metrics, picture,
-    run_folder::CONFIG_FILE,
+    durable::{remove_file, remove_folder, write_atomically},
+    events, log,
+    names::{CONFIG_FILE, FILES, FOLDERS, Kind},
+    picture,
+    record::{FILE_NAME, HEAD, Record, foreign},
     samples,
 };
 use crate::error::{Error, Result};
 
-/// The record's name inside a run folder.
-pub const FILE_NAME: &str = "run.files";
-
-/// The record's first line; each further one is a path inside the run folder, written before the file is created.
-const HEAD: &str = "files of a bootmae run, version 1\n";
-
-/// The folder of the checkpoints inside a run folder.
-pub const CHECKPOINTS: &str = "checkpoints";
-
-/// The folders of a run.
-pub const FOLDERS: [&str; 3] = [CHECKPOINTS, samples::FOLDER, events::FOLDER];
-
-/// The files of a run in the run folder itself.
-pub const FILES: [&str; 5] = [CONFIG_FILE, metrics::FILE_NAME, curves::FILE_NAME, log::FILE_NAME, SINGLE_FILE];
-
-/// What a path inside a run folder is, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Config,
-    Metrics,
-    Curves,
-    Log,
-    /// A checkpoint of version 1.
-    Single,
-    Folder,
-    /// The name of the newest checkpoint.
-    Last,
-    /// The folder of a checkpoint, also one set aside.
-    Checkpoint,
-    Sample,
-    Events,
-}
-
 impl Kind {
-    /// None for what no run writes.
-    fn of(name: &str) -> Option<Kind> {
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let step = |text: &str| text.strip_prefix("step-").is_some_and(digits);
-        match name {
-            CONFIG_FILE => return Some(Kind::Config),
-            metrics::FILE_NAME => return Some(Kind::Metrics),
-            curves::FILE_NAME => return Some(Kind::Curves),
-            log::FILE_NAME => return Some(Kind::Log),
-            SINGLE_FILE => return Some(Kind::Single),
-            _ if FOLDERS.contains(&name) => return Some(Kind::Folder),
-            _ => {}
-        }
-        match name.split_once('/')? {
-            (CHECKPOINTS, "last") => Some(Kind::Last),
-            (CHECKPOINTS, name) => {
-                let aside = |name: &str| {
-                    let (first, more) = name.split_once(".set-aside")?;
-                    Some(step(first) && (more.is_empty() || more.strip_prefix('-').is_some_and(digits)))
-                };
-                (step(name) || aside(name) == Some(true)).then_some(Kind::Checkpoint)
-            }
-            (samples::FOLDER, name) => name.strip_suffix(".png").is_some_and(step).then_some(Kind::Sample),
-            (events::FOLDER, name) => {
-                let numbers = name.strip_prefix(events::PREFIX)?.split_once('.')?;
-                (numbers.0.len() >= 10 && numbers.1.len() >= 6 && digits(numbers.0) && digits(numbers.1))
-                    .then_some(Kind::Events)
-            }
-            _ => None,
-        }
-    }
-
     /// Whether what is at `path` can be what a run of this program writes there. A file that was cut short can.
     fn is_at(self, path: &Path) -> bool {
         let start = || start(path, 64 << 10);
@@ -126,77 +61,6 @@ fn text(path: &Path) -> Option<String> {
 
 fn holds(held: &[u8], part: &[u8]) -> bool {
     held.windows(part.len()).any(|window| window == part)
-}
-
-/// The record of a run folder.
-#[derive(Clone, Debug)]
-pub struct Record {
-    run: PathBuf,
-}
-
-impl Record {
-    /// That of a run folder; the file is made with the first entry.
-    pub fn of(run: &Path) -> Record {
-        Record { run: run.into() }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.run.join(FILE_NAME)
-    }
-
-    /// What the run created, and what no longer is. None where there is no record, or only the beginning of one.
-    pub fn names(&self) -> Result<Option<BTreeSet<String>>> {
-        let path = self.path();
-        let held = match fs::symlink_metadata(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io(path)(e)),
-            Ok(found) if !found.is_file() => return Err(foreign(&path)),
-            Ok(_) => fs::read(&path).map_err(Error::io(&path))?,
-        };
-        if held.len() < HEAD.len() && HEAD.as_bytes().starts_with(&held) {
-            return Ok(None);
-        }
-        let text = String::from_utf8_lossy(&held);
-        let Some(names) = text.strip_prefix(HEAD) else { return Err(foreign(&path)) };
-        // The last line has no end where a process was killed while it wrote it; its file was not created then.
-        let whole = names.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        Ok(Some(whole.filter(|name| Kind::of(name).is_some()).map(String::from).collect()))
-    }
-
-    /// Notes that the run creates the file or folder `name`, before it does. False where something is there that the run
-    /// did not create: then it must be left alone.
-    pub fn claim(&self, name: &str) -> Result<bool> {
-        debug_assert!(Kind::of(name).is_some(), "{name}");
-        // Checkpoints are saved on a thread of their own.
-        static ALONE: Mutex<()> = Mutex::new(());
-        let _alone = ALONE.lock();
-        let held = self.names()?;
-        if held.as_ref().is_some_and(|held| held.contains(name)) {
-            return Ok(true);
-        }
-        let path = self.run.join(name);
-        // What is left of a checkpoint that someone put files into takes those of another one in.
-        let left = Kind::of(name) == Some(Kind::Checkpoint) && holds_none(&path);
-        if path.symlink_metadata().is_ok() && !left {
-            return Ok(false);
-        }
-        self.add(held.is_none(), [name])?;
-        Ok(true)
-    }
-
-    fn add<'n>(&self, new: bool, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
-        let mut lines = if new { HEAD.to_owned() } else { String::new() };
-        names.into_iter().for_each(|name| lines.extend([name, "\n"]));
-        append_synced(&self.path(), &lines).map_err(Error::io(self.path()))
-    }
-}
-
-fn foreign(path: &Path) -> Error {
-    in_the_way(path, "is not what a run writes there")
-}
-
-fn in_the_way(path: &Path, why: &str) -> Error {
-    Error::Config(format!("{} {why}. Nothing was changed. Move it elsewhere, or choose another --out", path.display()))
 }
 
 /// What a run folder holds.
@@ -378,29 +242,4 @@ fn recognised(run: &Path) -> BTreeSet<String> {
     };
     own.retain(|name| Kind::of(name) != Some(Kind::Sample) || drawn(name));
     own
-}
-
-/// Whether a folder is there in which no file of a checkpoint is.
-pub fn holds_none(folder: &Path) -> bool {
-    let is_folder = folder.symlink_metadata().is_ok_and(|found| found.is_dir());
-    is_folder && CHECKPOINT_FILES.iter().all(|name| folder.join(name).symlink_metadata().is_err())
-}
-
-/// Renames the folder of a checkpoint; file by file, the manifest last, where the file system renames no folders, or
-/// where someone's own files are in a folder of that name already.
-pub fn move_checkpoint(from: &Path, to: &Path) -> io::Result<()> {
-    let error = match rename(from, to) {
-        Err(error) if lacks(&error) || holds_none(to) => error,
-        done => return done,
-    };
-    match to.symlink_metadata() {
-        Err(_) => fs::create_dir(to)?,
-        Ok(_) if holds_none(to) => {}
-        Ok(_) => return Err(error),
-    }
-    for name in CHECKPOINT_FILES.iter().rev().filter(|name| from.join(name).exists()) {
-        rename(&from.join(name), &to.join(name))?;
-    }
-    sync_folder(to)?;
-    remove_folder(from, &[]).map(drop)
 }

@@ -17,7 +17,8 @@ use crate::{
             lacks, new_folder, partial_of, remove_folder, remove_partials, rename, sync_folder, sync_parent,
             write_atomically,
         },
-        written::{CHECKPOINTS, Record, holds_none, move_checkpoint},
+        names::CHECKPOINTS,
+        record::{Record, holds_none, move_checkpoint},
     },
 };
 

@@ -1,6 +1,6 @@
 //! Faults for tests: the n-th act of this thread fails.
 
-use super::Act;
+use super::act::Act;
 use std::{cell::RefCell, io};
 
 /// What happens at the act that is struck.

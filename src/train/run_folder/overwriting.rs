@@ -7,8 +7,8 @@ use crate::train::{
     durable::faults,
     events::Events,
     metrics::{self, Metrics, MetricsLog},
+    record::Record,
     snapshot::sample,
-    written::Record,
 };
 
 /// Files below a folder, with their contents.
