@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -26,6 +27,14 @@ fn run(folder: &Path, name: &str, steps: u64) -> (Command, std::path::PathBuf) {
     command.args(["pretrain", "--data", PHOTOS, "--batch-size", "4", "--sample-every", "0", "--adapter", adapter()]);
     command.args(["--save-every", "100000", "--steps", &steps.to_string()]);
     command.arg("--out").arg(&out).arg("--config").arg(&config).env("BOOTMAE_NO_TUNE", "1");
+    // The tests themselves may run under `nohup`.
+    // SAFETY: `signal` may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_DFL);
+            Ok(())
+        });
+    }
     (command, out)
 }
 
@@ -43,6 +52,18 @@ fn wait_for(out: &Path, count: usize) {
 
 fn send(signal: &str, to: &Child) {
     assert!(Command::new("kill").args([signal, &to.id().to_string()]).status().unwrap().success());
+}
+
+/// What became of a run that was asked to stop; killed if it goes on for a minute.
+fn ended(mut child: Child) -> Output {
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().unwrap()
 }
 
 fn saved(out: &Path) -> bool {
@@ -65,7 +86,7 @@ fn a_scheduler_or_a_terminal_stops_a_run_with_its_state_saved() {
             // Schedulers warn first and ask to stop later; terminals and shells both say that they close.
             ["-USR1", "-HUP", "-TERM"].iter().for_each(|signal| send(signal, &child));
         }
-        let output = child.wait_with_output().unwrap();
+        let output = ended(child);
         assert_eq!(output.status.code(), Some(130), "{signal}: {}", told(&output));
         assert!(saved(&out) && told(&output).contains("--resume"), "{signal}: {}", told(&output));
     }
@@ -82,7 +103,7 @@ fn a_run_under_nohup_outlives_its_terminal() {
     send("-HUP", &child);
     wait_for(&out, lines(&out) + 20);
     send("-TERM", &child);
-    let output = child.wait_with_output().unwrap();
+    let output = ended(child);
     assert!(output.status.code() == Some(130) && saved(&out), "{}", told(&output));
 }
 
