@@ -69,27 +69,28 @@ fn anywhere(rows: &[u8], stride: usize, weights: &[i32]) -> [u8; LANES] {
 #[target_feature(enable = "avx2")]
 fn with_avx2(rows: &[u8], stride: usize, weights: &[i32]) -> [u8; LANES] {
     use std::arch::x86_64::{
-        __m256i, _mm_set_epi64x, _mm256_add_epi32, _mm256_cvtepu8_epi32, _mm256_mullo_epi32, _mm256_set1_epi32,
+        _mm_set_epi64x, _mm256_add_epi32, _mm256_cvtepu8_epi32, _mm256_mullo_epi32, _mm256_set1_epi32,
         _mm256_srai_epi32,
     };
-    let half = _mm256_set1_epi32(HALF);
-    let (mut a, mut b, mut c, mut d) = (half, half, half, half);
+    // Loops throughout: release builds leave closures of a function for wider registers as calls.
+    let mut sums = [_mm256_set1_epi32(HALF); LANES / 8];
     for (row, &weight) in rows.chunks(stride).zip(weights) {
         let row: &[u8; LANES] = row.first_chunk().expect("as many as lanes");
-        let words: &[[u8; 8]; 4] = bytemuck::cast_ref(row);
         let weight = _mm256_set1_epi32(weight);
-        let product = |word: [u8; 8]| {
+        for (sum, &word) in sums.iter_mut().zip(row.as_chunks::<8>().0) {
             let values = _mm256_cvtepu8_epi32(_mm_set_epi64x(0, i64::from_le_bytes(word)));
-            _mm256_mullo_epi32(values, weight)
-        };
-        a = _mm256_add_epi32(a, product(words[0]));
-        b = _mm256_add_epi32(b, product(words[1]));
-        c = _mm256_add_epi32(c, product(words[2]));
-        d = _mm256_add_epi32(d, product(words[3]));
+            *sum = _mm256_add_epi32(*sum, _mm256_mullo_epi32(values, weight));
+        }
     }
-    let whole = |sums: __m256i| _mm256_srai_epi32::<{ BITS as i32 }>(sums);
-    let sums: [i32; LANES] = bytemuck::cast([whole(a), whole(b), whole(c), whole(d)]);
-    sums.map(|sum| sum.clamp(0, 255) as u8)
+    for sum in &mut sums {
+        *sum = _mm256_srai_epi32::<{ BITS as i32 }>(*sum);
+    }
+    let sums: [i32; LANES] = bytemuck::cast(sums);
+    let mut bytes = [0; LANES];
+    for (byte, sum) in bytes.iter_mut().zip(sums) {
+        *byte = sum.clamp(0, 255) as u8;
+    }
+    bytes
 }
 
 #[cfg(test)]

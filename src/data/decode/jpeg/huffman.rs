@@ -9,13 +9,16 @@ pub(super) enum Fault {
     Damaged,
 }
 
-/// Codes of at most so many bits are looked up at once.
-const SHORT_CODE: u32 = 9;
+/// Codes of at most so many bits are looked up at once, and so is a code with its value.
+const SHORT_CODE: u32 = 10;
 
 /// A Huffman table.
 pub(super) struct Table {
     /// By the next bits: length of the code and its symbol; length 0 for longer codes.
     short: [(u8, u8); 1 << SHORT_CODE],
+    /// By the next bits, where a code and the value behind it are short together: their length, the code's symbol and
+    /// the value; length 0 for others.
+    values: [(u8, u8, i16); 1 << SHORT_CODE],
     /// For each length: one more than its largest code, and what to add to a code for its symbol's number.
     limits: [(i32, i32); 17],
     symbols: Vec<u8>,
@@ -24,7 +27,12 @@ pub(super) struct Table {
 impl Table {
     /// The table of so many codes of each length from 1 to 16, and their symbols. None if that is no code.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Table> {
-        let mut table = Table { short: [(0, 0); 1 << SHORT_CODE], limits: [(0, 0); 17], symbols: symbols.to_vec() };
+        let mut table = Table {
+            short: [(0, 0); 1 << SHORT_CODE],
+            values: [(0, 0, 0); 1 << SHORT_CODE],
+            limits: [(0, 0); 17],
+            symbols: symbols.to_vec(),
+        };
         let (mut code, mut number) = (0i32, 0i32);
         for (length, &count) in (1..).zip(counts) {
             let first = code;
@@ -43,11 +51,33 @@ impl Table {
             table.limits[length as usize] = (code, number - i32::from(count) - first);
             code <<= 1;
         }
+        for (bits, (entry, &(length, symbol))) in (0u64..).zip(table.values.iter_mut().zip(&table.short)) {
+            let together = length + (symbol & 15);
+            if length > 0 && u32::from(together) <= SHORT_CODE {
+                let rest = (bits << (64 - SHORT_CODE)) << length;
+                *entry = (together, symbol, signed(rest, (symbol & 15).into()) as i16);
+            }
+        }
         Some(table)
     }
 }
 
+/// The value of the first `size` bits. Values that begin with 0 are negative.
+#[inline(always)]
+fn signed(bits: u64, size: u32) -> i32 {
+    let value = ((bits >> 1) >> (63 - size)) as i32;
+    if bits >> 63 == 0 { value.wrapping_add(1).wrapping_sub(1 << size) } else { value }
+}
+
+/// Whether one of four bytes is 255: adding one to it carries into its highest bit.
+#[inline(always)]
+fn has_ff(four: [u8; 4]) -> bool {
+    let all = u32::from_ne_bytes(four);
+    !all.wrapping_add(0x0101_0101) & all & 0x8080_8080 != 0
+}
+
 /// The bits of a scan from a place on, to the next marker.
+#[derive(Clone, Copy)]
 pub(super) struct Bits<'b> {
     bytes: &'b [u8],
     at: usize,
@@ -69,9 +99,9 @@ impl<'b> Bits<'b> {
         }
         // Four bytes at once where none is the first of two.
         match self.bytes[self.at..].first_chunk::<4>() {
-            Some(&four) if !four.contains(&0xFF) => {
+            Some(&four) if !has_ff(four) => {
                 self.buffer |= u64::from(u32::from_be_bytes(four)) << (32 - self.held);
-                (self.held, self.at) = (self.held + 32, self.at + 4);
+                (self.held, self.at) = (self.held.wrapping_add(32), self.at.wrapping_add(4));
             }
             _ => self.fill_singly(),
         }
@@ -139,17 +169,20 @@ impl<'b> Bits<'b> {
         Ok(symbol)
     }
 
-    /// The next code's symbol and the value behind it, of as many bits as the symbol's lower half says. Values that
-    /// begin with 0 are negative.
+    /// The next code's symbol and the value behind it, of as many bits as the symbol's lower half says.
     #[inline(always)]
     pub(super) fn symbol_and_value(&mut self, table: &Table) -> Result<(u8, i32), Fault> {
         self.fill();
+        let (together, symbol, value) = table.values[(self.buffer >> (64 - SHORT_CODE)) as usize];
+        if together > 0 {
+            self.drop(together.into())?;
+            return Ok((symbol, value.into()));
+        }
         let (length, symbol) = self.code(table)?;
         let size = u32::from(symbol & 15);
         let rest = self.buffer << length;
-        self.drop(length + size)?;
-        let value = ((rest >> 1) >> (63 - size)) as i32;
-        Ok((symbol, if rest >> 63 == 0 { value + 1 - (1 << size) } else { value }))
+        self.drop(length.wrapping_add(size))?;
+        Ok((symbol, signed(rest, size)))
     }
 
     /// The next `count` bits, at most 16.

@@ -76,8 +76,7 @@ fn transpose_avx2(values: &Values, out: &mut Values) {
         __m256i, _mm256_permute2x128_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
         _mm256_unpacklo_epi64,
     };
-    // SAFETY: both are eight times 32 bits.
-    let r = values.map(|row| unsafe { std::mem::transmute::<[i32; 8], __m256i>(row) });
+    let r: [__m256i; 8] = bytemuck::cast(*values);
     let (low, high) = (_mm256_unpacklo_epi32, _mm256_unpackhi_epi32);
     // Pairs of rows, then fours: each holds a column of four rows in either half.
     let (a0, a1, a2, a3) = (low(r[0], r[1]), high(r[0], r[1]), low(r[2], r[3]), high(r[2], r[3]));
@@ -85,14 +84,12 @@ fn transpose_avx2(values: &Values, out: &mut Values) {
     let (low, high) = (_mm256_unpacklo_epi64, _mm256_unpackhi_epi64);
     let upper = [low(a0, a2), high(a0, a2), low(a1, a3), high(a1, a3)];
     let lower = [low(b0, b2), high(b0, b2), low(b1, b3), high(b1, b3)];
+    let mut columns = r;
     for at in 0..4 {
-        let columns = [
-            _mm256_permute2x128_si256::<0x20>(upper[at], lower[at]),
-            _mm256_permute2x128_si256::<0x31>(upper[at], lower[at]),
-        ];
-        // SAFETY: both are eight times 32 bits.
-        [out[at], out[at + 4]] = columns.map(|column| unsafe { std::mem::transmute::<__m256i, [i32; 8]>(column) });
+        columns[at] = _mm256_permute2x128_si256::<0x20>(upper[at], lower[at]);
+        columns[at + 4] = _mm256_permute2x128_si256::<0x31>(upper[at], lower[at]);
     }
+    *out = bytemuck::cast(columns);
 }
 
 /// Writes the 8×8 samples of a block's coefficients, which stand row by row.

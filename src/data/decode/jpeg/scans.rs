@@ -137,21 +137,23 @@ impl Decoder<'_> {
     }
 
     fn sequential(&mut self, block: &mut [i16; 64], ac: &Table) -> Result<(), Fault> {
-        let mut at = 1;
+        // A copy, so that compilers keep it in registers; arithmetic that wraps is not checked.
+        let (mut bits, mut at) = (self.bits, 1usize);
         while at < 64 {
-            let (symbol, value) = self.bits.symbol_and_value(ac)?;
+            let (symbol, value) = bits.symbol_and_value(ac)?;
             let (run, size) = (usize::from(symbol >> 4), symbol & 15);
             match (run, size) {
-                (15, 0) => at += 16,
+                (15, 0) => at = at.wrapping_add(16),
                 (_, 0) => break,
                 _ => {
-                    at += run;
+                    at = at.wrapping_add(run);
                     let place = *ZIGZAG.get(at).ok_or(Fault::Damaged)?;
-                    block[usize::from(place)] = value as i16;
-                    at += 1;
+                    block[usize::from(place & 63)] = value as i16;
+                    at = at.wrapping_add(1);
                 }
             }
         }
+        self.bits = bits;
         Ok(())
     }
 
