@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner, valid};
+use naga::{AddressSpace, ArraySize, Scalar, ScalarKind, StorageAccess, TypeInner, VectorSize, valid};
 
 #[path = "src/kernels/specialise.rs"]
 #[allow(dead_code)]
@@ -112,11 +112,18 @@ fn emit(name: &str, rust: &mut String) -> Vec<String> {
             panic!("{path}: params is not a struct")
         };
         writeln!(rust, "/// The uniform parameters of `{path}`.\n#[repr(C)]\n#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]\n#[allow(missing_docs)]\npub struct Params {{").unwrap();
+        let is_four = |base| {
+            let four = TypeInner::Vector { size: VectorSize::Quad, scalar: Scalar::U32 };
+            module.types[base].inner == four
+        };
         for member in members {
             let kind = match module.types[member.ty].inner {
-                TypeInner::Scalar(s) if s.width == 4 && s.kind == ScalarKind::Uint => "u32",
-                TypeInner::Scalar(s) if s.width == 4 && s.kind == ScalarKind::Float => "f32",
-                _ => panic!("{path}: Params may hold only u32 and f32"),
+                TypeInner::Scalar(s) if s.width == 4 && s.kind == ScalarKind::Uint => "u32".to_owned(),
+                TypeInner::Scalar(s) if s.width == 4 && s.kind == ScalarKind::Float => "f32".into(),
+                TypeInner::Array { base, size: ArraySize::Constant(count), stride: 16 } if is_four(base) => {
+                    format!("[[u32; 4]; {count}]")
+                }
+                _ => panic!("{path}: Params may hold only u32, f32 and arrays of vec4<u32>"),
             };
             writeln!(rust, "pub {}: {kind},", member.name.as_deref().expect("a named member")).unwrap();
         }

@@ -9,7 +9,13 @@
 //                  runs of values
 #include "common/grid.wgsl"
 #include "common/many_fours.wgsl"
-struct Params { len: u32, decayed: u32, chunk: u32, scaled: u32, first: u32, end: u32, more_first: u32, more_end: u32 }
+// A parameter group is a run of values up to the next one: x, where it begins, in fours of values; y and z, the bits of what
+// learning rate and weight decay are multiplied by.
+struct Params {
+    len: u32, chunk: u32, scaled: u32, first: u32, end: u32, more_first: u32, more_end: u32,
+    count: u32, groups: array<vec4<u32>, GROUPS>,
+}
+const GROUPS: u32 = 64u;
 const SETTINGS: u32 = 11u;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<Side>;
@@ -73,16 +79,23 @@ fn square_sum_of(chunk: u32) -> vec2<f32> {
     return vec2((sums.x + sums.y) + (sums.z + sums.w), (bad.x + bad.y) + (bad.z + bad.w));
 }
 
+// What the learning rate and the weight decay of a four are multiplied by. The groups are in order.
+fn group_of(four: u32) -> vec2<f32> {
+    var group = params.groups[0].yz;
+    for (var g = 1u; g < params.count; g++) {
+        let next = params.groups[g];
+        group = select(group, next.yz, four >= next.x);
+    }
+    return bitcast<vec2<f32>>(group);
+}
+
 // Returns the new weights.
 fn update(i: u32) -> array<vec4<f32>, PARTS> {
-    let rate = setting[0];
-    let decay = rate * setting[1];
     let keep1 = vec4(setting[2]);
     let keep2 = vec4(setting[3]);
     let rest1 = setting[4];
     let rest2 = setting[5];
     let eps = setting[6];
-    let step = rate * setting[7];
     let correction2 = setting[8];
     let gradients = gradient[i];
     let olds = weights[i];
@@ -96,7 +109,11 @@ fn update(i: u32) -> array<vec4<f32>, PARTS> {
         let four = place(i, p);
         let g = parts_of(gradients)[p] * unscale;
         let held = parts_of(olds)[p];
-        let decayed = held - up_to(decay * held, four, params.decayed);
+        let group = group_of(four);
+        let rate = setting[0] * group.x;
+        let step = rate * setting[7];
+        let decay = rate * setting[1] * group.y;
+        let decayed = held - select(vec4(0.0), decay * held, decay > 0.0);
         m[p] = fma(keep1, parts_of(old1)[p], rest1 * g);
         v[p] = fma(keep2, parts_of(old2)[p], rest2 * g * g);
         w[p] = up_to(decayed - step * m[p] / (sqrt(v[p]) * correction2 + eps), four, params.len);

@@ -14,7 +14,7 @@ const COMPILED: Duration = Duration::from_millis(50);
 /// The most processors used: more would wait for the slowest kernel.
 const MOST: usize = 8;
 /// At least as much as a kernel's `Params`, or an element of anything else that it binds.
-const BYTES: u64 = 256;
+const BYTES: u64 = 2048;
 
 /// Has the driver compile these pipelines on all processors, as far as it has not before.
 pub(super) async fn compile(

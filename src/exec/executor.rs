@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Uniform offsets must be multiples of this in WebGPU's default limits.
-const PARAMS_STRIDE: u64 = 256;
+const PARAMS_ALIGNMENT: usize = 256;
 
 pub(super) struct Step {
     pipeline: Rc<wgpu::ComputePipeline>,
@@ -51,15 +51,15 @@ impl Executor {
         let buffers: Vec<_> = buffers.collect::<Result<_>>()?;
         check_limits(device, &plan)?;
         let refused = device.compile(plan.dispatches.iter().map(|d| (d.kernel, &d.constants[..]))).await;
-        let params = params_buffer(device, &plan);
-        let steps = plan.dispatches.iter().enumerate().map(|(index, d)| {
+        let (params, places) = params_buffer(device, &plan);
+        let steps = plan.dispatches.iter().zip(places).map(|(d, place)| {
             let pipeline = device.pipeline(d.kernel, &d.constants);
             let uniform = wgpu::BindGroupEntry {
                 binding: 0,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &params,
-                    offset: index as u64 * PARAMS_STRIDE,
-                    size: std::num::NonZeroU64::new(PARAMS_STRIDE),
+                    offset: place.start as u64,
+                    size: std::num::NonZeroU64::new(place.len() as u64),
                 }),
             };
             let storage = d.kernel.bindings.iter().zip(&d.ranges).map(|(binding, range)| wgpu::BindGroupEntry {
@@ -156,11 +156,16 @@ impl Executor {
     }
 }
 
-fn params_buffer(device: &Device, plan: &Plan) -> wgpu::Buffer {
-    let mut bytes = vec![0u8; plan.dispatches.len().max(1) * PARAMS_STRIDE as usize];
-    for (slot, d) in bytes.chunks_exact_mut(PARAMS_STRIDE as usize).zip(&plan.dispatches) {
-        slot[..d.params.len()].copy_from_slice(&d.params);
+/// The parameters of all dispatches, and where those of each stand.
+fn params_buffer(device: &Device, plan: &Plan) -> (wgpu::Buffer, Vec<std::ops::Range<usize>>) {
+    let (mut bytes, mut places) = (Vec::new(), Vec::new());
+    for d in &plan.dispatches {
+        let first = bytes.len();
+        bytes.extend(&d.params);
+        bytes.resize(first + d.params.len().max(1).next_multiple_of(PARAMS_ALIGNMENT), 0);
+        places.push(first..bytes.len());
     }
+    bytes.resize(bytes.len().max(PARAMS_ALIGNMENT), 0);
     let buffer = device.raw.create_buffer(&wgpu::BufferDescriptor {
         label: Some("params"),
         size: bytes.len() as u64,
@@ -168,7 +173,7 @@ fn params_buffer(device: &Device, plan: &Plan) -> wgpu::Buffer {
         mapped_at_creation: false,
     });
     device.queue.write_buffer(&buffer, 0, &bytes);
-    buffer
+    (buffer, places)
 }
 
 /// Names the first limit that a plan exceeds.

@@ -4,6 +4,7 @@ use std::{cell::RefCell, collections::HashMap};
 
 use crate::{
     graph::{Graph, Place, Tensor},
+    ops::{AdamW, Run},
     rng::{Rng, Stream},
     shape::TensorType,
 };
@@ -34,6 +35,8 @@ pub struct Param {
     pub init: Init,
     /// Whether weight decay applies.
     pub decay: bool,
+    /// What its learning rate is multiplied by; 0 leaves it as it is.
+    pub rate: f32,
 }
 
 impl Param {
@@ -82,16 +85,16 @@ impl Param {
 const ALIGNMENT: usize = 256;
 
 /// One buffer of an arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Shard {
     /// Values, padding included.
     pub len: usize,
-    /// Leading values that decay.
-    pub decayed: usize,
+    /// The parameter groups, in order.
+    pub groups: Vec<Run>,
 }
 
-/// Where each parameter stands in an arena: the same for weights, gradients, both moments and the teacher. Decayed
-/// tensors come first, so that a shard needs one boundary.
+/// Where each parameter stands in an arena: the same for weights, gradients, both moments and the teacher. The tensors of
+/// a parameter group, alike in decay and rate, stand together, those that decay first.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// The parameters in the arena's order.
@@ -104,23 +107,29 @@ pub struct Layout {
 impl Layout {
     /// Lays out `params` in shards of at most `max_bytes` bytes; a single larger tensor gets a shard of its own.
     pub fn new(params: Vec<Param>, max_bytes: u64) -> Layout {
-        let (decayed, rest): (Vec<_>, Vec<_>) = params.into_iter().partition(|p| p.decay);
-        let params: Vec<_> = decayed.into_iter().chain(rest).collect();
+        let mut params = params;
+        params.sort_by(|a, b| b.decay.cmp(&a.decay).then(a.rate.total_cmp(&b.rate)));
         let most = (max_bytes / 4) as usize;
         let mut shards: Vec<Shard> = Vec::new();
         let mut places = HashMap::new();
         for (index, param) in params.iter().enumerate() {
             let len = param.len().next_multiple_of(ALIGNMENT / 4);
-            if shards.last().is_none_or(|shard| shard.len + len > most) {
-                shards.push(Shard { len: 0, decayed: 0 });
+            let (rate, decay) = (param.rate, if param.decay { 1.0 } else { 0.0 });
+            let is_last = |group: &Run| (group.rate, group.decay) == (rate, decay);
+            let is_full = |shard: &Shard| {
+                let own = shard.groups.last().is_some_and(is_last);
+                shard.len + len > most || (shard.groups.len() == AdamW::GROUPS && !own)
+            };
+            if shards.last().is_none_or(is_full) {
+                shards.push(Shard { len: 0, groups: Vec::new() });
             }
             let number = shards.len() - 1;
             let shard = &mut shards[number];
+            if !shard.groups.last().is_some_and(is_last) {
+                shard.groups.push(Run { first: shard.len, rate, decay });
+            }
             places.insert(param.name.clone(), (index, number, (shard.len * 4) as u64));
             shard.len += len;
-            if param.decay {
-                shard.decayed = shard.len;
-            }
         }
         Layout { params, shards, places }
     }
@@ -238,7 +247,7 @@ mod tests {
     use super::*;
 
     fn param(name: &str, shape: &[usize], decay: bool) -> Param {
-        Param { name: name.into(), shape: shape.into(), init: Init::CutNormal(0.02), decay }
+        Param { name: name.into(), shape: shape.into(), init: Init::CutNormal(0.02), decay, rate: 1.0 }
     }
 
     #[test]
@@ -247,9 +256,25 @@ mod tests {
         let layout = Layout::new(params, 1200);
         let names: Vec<_> = layout.params.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["b", "c", "a"]);
-        assert_eq!(layout.shards, [Shard { len: 192, decayed: 192 }, Shard { len: 192, decayed: 128 }]);
+        let run = |first, decay| Run { first, rate: 1.0, decay };
+        let second = Shard { len: 192, groups: vec![run(0, 1.0), run(128, 0.0)] };
+        assert_eq!(layout.shards, [Shard { len: 192, groups: vec![run(0, 1.0)] }, second]);
         assert_eq!(layout.place("weights", "a"), Place { arena: "weights", shard: 1, offset: 512 });
         assert_eq!(layout.count(), 285);
+    }
+
+    #[test]
+    fn tensors_alike_in_decay_and_rate_stand_together() {
+        let of = |name, decay, rate| Param { rate, ..param(name, &[64], decay) };
+        let params = vec![of("a", false, 0.5), of("b", true, 1.0), of("c", true, 0.5), of("d", false, 0.5)];
+        let layout = Layout::new(params, 1 << 20);
+        let names: Vec<_> = layout.params.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["c", "b", "a", "d"]);
+        let groups = [(0, 0.5, 1.0), (64, 1.0, 1.0), (128, 0.5, 0.0)];
+        assert_eq!(layout.shards[0].groups, groups.map(|(first, rate, decay)| Run { first, rate, decay }));
+        let many = (0..100).map(|at| of("x", true, 1.0 / (1.0 + at as f32))).collect();
+        let counts: Vec<_> = Layout::new(many, 1 << 20).shards.iter().map(|shard| shard.groups.len()).collect();
+        assert_eq!(counts, [AdamW::GROUPS, 100 - AdamW::GROUPS]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use halved::Halved;
 pub use layer_norm::{LayerNorm, LayerNormBackward};
 pub use loss_scale::LossScale;
 pub use masked_mse::{MaskedMse, MaskedMseAndGradient, MaskedMseBackward};
-pub use optimiser::{Accumulate, AdamW, Ema, Settings, SquareSum, added, health};
+pub use optimiser::{Accumulate, AdamW, Ema, Run, Settings, SquareSum, added, health};
 pub use patchify::Patchify;
 pub use product::{FusedProduct, Product};
 pub use reshape::Reshape;

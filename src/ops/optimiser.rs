@@ -73,10 +73,21 @@ pub struct SquareSum;
 
 /// AdamW in place; inputs weights, gradient, moment1, moment2, settings and health, outputs weights and moments. Health of
 /// three values ends with what the gradients are to be multiplied by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AdamW {
-    /// Leading values of the shard that decay.
-    pub decayed: usize,
+    /// The parameter groups, at most [`AdamW::GROUPS`], in order from value 0.
+    pub groups: Vec<Run>,
+}
+
+/// A run of values that one parameter group takes up, to where the next one begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Run {
+    /// Its first value, a multiple of 4.
+    pub first: usize,
+    /// What the learning rate is multiplied by, and with it the decay.
+    pub rate: f32,
+    /// What the weight decay is multiplied by.
+    pub decay: f32,
 }
 
 /// The teacher's moving average in place; inputs teacher, weights, settings and health, outputs teacher and, of each
@@ -89,7 +100,7 @@ pub struct Ema {
 
 /// [`AdamW`] and the [`Ema`] that reads its weights, in one; inputs of the first, then teacher, settings and health of the
 /// second, outputs those of both. Recorded by the fusion pass, not by models.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct AdamWEma(AdamW, Ema);
 
 /// Adds a micro-batch's gradient in place; inputs sum, gradient and `[1]`: 0 to start anew.
@@ -153,9 +164,16 @@ impl Op for SquareSum {
 }
 
 impl AdamW {
+    /// How many parameter groups a shard may have.
+    pub const GROUPS: usize = 64;
+
     fn params(&self, x: &[TensorType]) -> kernels::optimiser::Params {
-        let scaled = u32::from(x[5].len() == 3);
-        kernels::optimiser::Params { decayed: self.decayed as u32, scaled, ..params(x[0].len()) }
+        let mut groups = [[0; 4]; AdamW::GROUPS];
+        for (group, run) in groups.iter_mut().zip(&self.groups) {
+            *group = [(run.first / 4) as u32, run.rate.to_bits(), run.decay.to_bits(), 0];
+        }
+        let (scaled, count) = (u32::from(x[5].len() == 3), self.groups.len() as u32);
+        kernels::optimiser::Params { scaled, count, groups, ..params(x[0].len()) }
     }
 }
 
@@ -196,6 +214,10 @@ impl Op for AdamW {
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         vectors(&x[..4])?;
         ensure_shape!(x[4].len() == Settings::LEN && [2, 3].contains(&x[5].len()), "wants settings and health");
+        let starts: Vec<_> = self.groups.iter().map(|run| run.first).collect();
+        let ordered = starts.is_sorted() && starts.iter().all(|first| first.is_multiple_of(4));
+        ensure_shape!(starts.first() == Some(&0) && ordered, "wants groups of fours from 0, not {starts:?}");
+        ensure_shape!(starts.len() <= AdamW::GROUPS, "takes {} groups, not {}", AdamW::GROUPS, starts.len());
         Ok(vec![x[0].clone(); 3])
     }
 
@@ -209,9 +231,9 @@ impl Op for AdamW {
                 break;
             }
             let g = x[1].data[i] * x[5].data.get(2).unwrap_or(&1.0);
-            if i < self.decayed {
-                w.data[i] *= 1.0 - lr * decay;
-            }
+            let group = self.groups.iter().rfind(|run| run.first <= i).expect("a group begins at 0");
+            let lr = lr * f64::from(group.rate);
+            w.data[i] *= 1.0 - lr * decay * f64::from(group.decay);
             m.data[i] = beta1 * m.data[i] + rest1 * g;
             v.data[i] = beta2 * v.data[i] + rest2 * g * g;
             w.data[i] -= lr * correction1 * m.data[i] / (v.data[i].sqrt() * correction2 + eps);
@@ -227,7 +249,7 @@ impl Op for AdamW {
 
     fn absorb(&self, next: &dyn Op, operand: usize, _: bool, _: &Tuning) -> Option<Rc<dyn Op>> {
         let ema = (next as &dyn Any).downcast_ref::<Ema>().filter(|_| operand == 1)?;
-        Some(Rc::new(AdamWEma(*self, *ema)))
+        Some(Rc::new(AdamWEma(self.clone(), *ema)))
     }
 
     fn overwrites(&self) -> &[(usize, usize)] {
@@ -335,9 +357,11 @@ pub(super) fn samples() -> Vec<Sample> {
     };
     let health_of = |values: &[f64]| (TensorType::f32(&[values.len()]), Content::Exact(values.to_vec()));
     let health = |bad: f64| health_of(&[1.0, bad]);
+    let runs = [(0, 1.0, 1.0), (300, 0.75, 1.0), (500, 1.0, 0.0), (776, 0.25, 0.0), (1000, 0.0, 1.0)];
+    let adamw = AdamW { groups: runs.map(|(first, rate, decay)| Run { first, rate, decay }).into() };
     let update_of = |health, limit| {
         let state = [vector(Content::Fixed), vector(Content::Fixed), vector(Content::Fixed), vector(Content::Positive)];
-        Sample::new(AdamW { decayed: 500 }, state.into_iter().chain([settings(limit), health]).collect())
+        Sample::new(adamw.clone(), state.into_iter().chain([settings(limit), health]).collect())
     };
     let update = |bad, limit| update_of(health(bad), limit);
     let sum = |first: f64| (TensorType::f32(&[1]), Content::Exact(vec![first]));
@@ -347,10 +371,10 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::new(Ema { measured }, vectors.into_iter().chain([settings(limit), health(0.0)]).collect())
     };
     let both = |limit, bad| {
-        let adamw = update(bad, limit);
+        let update = update(bad, limit);
         let ema = Ema { measured: [(8, 512), (600, 1024)] };
         let rest = [vector(Content::Fixed), settings(limit), health(bad)];
-        Sample::new(AdamWEma(AdamW { decayed: 500 }, ema), adamw.inputs.into_iter().chain(rest).collect())
+        Sample::new(AdamWEma(adamw.clone(), ema), update.inputs.into_iter().chain(rest).collect())
     };
     // Values of a workgroup of the moving average.
     let group = 4 * GROUP * FOURS;

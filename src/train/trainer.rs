@@ -514,7 +514,7 @@ fn plan_update(config: &ModelConfig, layout: &Layout, options: &TrainerOptions) 
     for (index, gradient) in gradients.into_iter().enumerate() {
         let of = |arena| shard(&graph, layout, arena, index);
         let state = [of(WEIGHTS), gradient, of(MOMENT1), of(MOMENT2), settings, health];
-        let adamw = AdamW { decayed: layout.shards[index].decayed };
+        let adamw = AdamW { groups: layout.shards[index].groups.clone() };
         let updated = graph.scope("optimiser", || graph.apply(adamw, &state));
         let names = [WEIGHTS, MOMENT1, MOMENT2];
         fetch.extend(names.iter().zip(&updated).map(|(name, t)| Fetch::new(format!("{name} {index}"), *t)));
