@@ -26,6 +26,8 @@ pub mod nn;
 pub mod data;
 pub mod model;
 
+pub mod tasks;
+
 pub mod train;
 
 pub mod check;

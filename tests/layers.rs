@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["exec"],
     &["nn", "data"],
     &["model"],
+    &["tasks"],
     &["train"],
     &["check"],
     &["cli", "web"],

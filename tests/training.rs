@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use bootmae::{
     device::DeviceOptions,
     graph::{Graph, gradients},
@@ -12,8 +14,9 @@ use bootmae::{
     ops::{LossScale, Settings},
     rng::{Rng, Stream},
     shape::TensorType,
+    tasks::{Inputs, Masked, Pretrain},
     train::{
-        MicroBatch, StepResult, Trainer, TrainerOptions, WEIGHTS,
+        GRADIENTS, StepResult, Trainer, TrainerOptions, WEIGHTS,
         config::Passes,
         memory::{fit, footprint},
         snapshot::{LOSS_SCALE, TEACHER},
@@ -51,13 +54,15 @@ fn images(config: &ModelConfig, batch: usize, seed: u64) -> Images {
 }
 
 impl Images {
-    fn part(&self, index: usize, of: usize) -> MicroBatch<'_> {
+    fn part(&self, index: usize, of: usize) -> Inputs<'_> {
         let range = |len: usize| len / of * index..len / of * (index + 1);
-        MicroBatch {
+        let masked = Masked {
             images: &self.pixels[range(self.pixels.len())],
             order: &self.order[range(self.order.len())],
             loss_weights: &self.weights[range(self.weights.len())],
-        }
+            feature_weight: 0.5,
+        };
+        masked.into()
     }
 }
 
@@ -75,7 +80,7 @@ fn trainer_with(
     let device = common::one_device(DeviceOptions { submit_s, ..Default::default() });
     let tuning = Tuning::for_device(&device);
     let options = TrainerOptions { no_fusion, ..TrainerOptions::new(batch / micro_batches, micro_batches, tuning) };
-    let trainer = pollster::block_on(Trainer::new(device, config, options)).unwrap();
+    let trainer = pollster::block_on(Trainer::new(device, Arc::new(Pretrain::of(config)), options)).unwrap();
     trainer.initialise(5);
     trainer
 }
@@ -86,7 +91,7 @@ fn settings(t: u64) -> Settings {
 
 fn step(trainer: &mut Trainer, images: &Images, t: u64, micro_batches: usize) -> StepResult {
     let parts: Vec<_> = (0..micro_batches).map(|index| images.part(index, micro_batches)).collect();
-    trainer.step(&parts, 0.5, settings(t));
+    trainer.step(&parts, settings(t));
     pollster::block_on(trainer.take()).unwrap()
 }
 
@@ -107,12 +112,40 @@ fn the_same_seed_gives_the_same_bits_in_any_number_of_submits() {
 }
 
 #[test]
+fn gradients_exchanged_between_two_trainers_train_as_one_batch_does() {
+    let (config, images) = (small(), images(&small(), 4, 1));
+    let mut whole = trainer(&config, 4, 1);
+    whole.step(&[images.part(0, 1)], settings(1));
+    // Each half's gradients, then the mean of both in place of one's.
+    let mut halves = [trainer(&config, 2, 1), trainer(&config, 2, 1)];
+    halves[1].step(&[images.part(1, 2)], settings(1));
+    let others = pollster::block_on(halves[1].read(GRADIENTS)).unwrap();
+    let exchange = async |trainer: &Trainer| {
+        assert_eq!(trainer.gradients(), GRADIENTS);
+        for (own, other) in trainer.read(GRADIENTS).await?.iter().zip(&others) {
+            let mean: Vec<f32> = own.data.iter().zip(&other.data).map(|(a, b)| (a + b) / 2.0).collect();
+            trainer.write(GRADIENTS, &own.name, &mean);
+        }
+        Ok(())
+    };
+    pollster::block_on(halves[0].step_with(&[images.part(0, 2)], settings(1), exchange)).unwrap();
+    let norms = [&mut whole, &mut halves[0]].map(|trainer| pollster::block_on(trainer.take()).unwrap().gradient_norm);
+    assert!((norms[0] - norms[1]).abs() < 1e-5 * norms[0], "{norms:?}");
+    let refusal = async |_: &Trainer| Err(bootmae::error::Error::Gpu("no".into()));
+    let before = weights(&halves[0], WEIGHTS);
+    for _ in 0..5 {
+        assert!(pollster::block_on(halves[0].step_with(&[images.part(0, 2)], settings(2), refusal)).is_err());
+    }
+    assert!(halves[0].in_flight() == 0 && weights(&halves[0], WEIGHTS) == before, "a failed exchange changes nothing");
+}
+
+#[test]
 fn every_step_measures_how_far_the_teacher_is() {
     let config = small();
     let mut trainer = trainer(&config, 4, 2);
     let mut drifts = Vec::new();
     for t in 1..=3 {
-        let measured = step(&mut trainer, &images(&config, 4, t), t, 2).teacher_drift;
+        let measured = step(&mut trainer, &images(&config, 4, t), t, 2).scalars["teacher_drift"];
         let read = |arena| pollster::block_on(trainer.read(arena)).unwrap();
         let (mut apart, mut length) = (0.0, 0.0);
         for (student, teacher) in read(WEIGHTS).iter().zip(&read(TEACHER)).filter(|(s, _)| !of_decoder(&s.name)) {
@@ -134,8 +167,8 @@ fn losses_fall_on_one_batch() {
     let (mut trainer, images) = (trainer(&config, 4, 1), images(&small(), 4, 9));
     let first = step(&mut trainer, &images, 1, 1);
     let last = (2..=100).map(|t| step(&mut trainer, &images, t, 1)).last().unwrap();
-    assert!(last.loss_pixel < 0.8 * first.loss_pixel, "{first:?} {last:?}");
-    assert!(last.loss_feature < 0.5 * first.loss_feature, "{first:?} {last:?}");
+    assert!(last.scalars["loss_pixel"] < 0.8 * first.scalars["loss_pixel"], "{first:?} {last:?}");
+    assert!(last.scalars["loss_feature"] < 0.5 * first.scalars["loss_feature"], "{first:?} {last:?}");
 }
 
 #[test]
@@ -143,8 +176,11 @@ fn losses_at_the_start_are_in_the_expected_band() {
     // ViT-B at its start has 2.19 and 3.51 on smooth images, nano on CIFAR-10 3.54 and about as much.
     let config = ModelConfig::preset("nano").unwrap();
     let result = step(&mut trainer(&config, 2, 1), &images(&config, 2, 3), 1, 1);
-    assert!((1.8..4.2).contains(&result.loss_pixel) && (3.0..4.0).contains(&result.loss_feature), "{result:?}");
-    assert!((0.0..0.5).contains(&result.teacher_spread), "{result:?}");
+    assert!(
+        (1.8..4.2).contains(&result.scalars["loss_pixel"]) && (3.0..4.0).contains(&result.scalars["loss_feature"]),
+        "{result:?}"
+    );
+    assert!((0.0..0.5).contains(&result.scalars["teacher_spread"]), "{result:?}");
 }
 
 #[test]
@@ -212,8 +248,11 @@ fn every_mode_trains() {
         let (mut trainer, images) = (trainer(&config, 4, 1), images(&config, 4, 6));
         let first = step(&mut trainer, &images, 1, 1);
         let last = (2..=8).map(|t| step(&mut trainer, &images, t, 1)).last().unwrap();
-        assert!(last.loss_pixel < first.loss_pixel && last.loss_pixel.is_finite(), "{name}: {first:?} {last:?}");
-        assert_eq!(config.feature_branch, last.loss_feature > 0.0, "{name}");
+        assert!(
+            last.scalars["loss_pixel"] < first.scalars["loss_pixel"] && last.scalars["loss_pixel"].is_finite(),
+            "{name}: {first:?} {last:?}"
+        );
+        assert_eq!(config.feature_branch, last.scalars.get("loss_feature").is_some_and(|loss| loss > 0.0), "{name}");
     }
 }
 
@@ -254,20 +293,23 @@ fn memory_is_known_before_anything_is_allocated() {
     let device = trainer.device();
     let (recompute, precision) = (Recompute::None, Precision::F32);
     let passes = |batch, micro_batches| Passes { batch, micro_batches, recompute, precision };
-    assert_eq!(footprint(device, &config, passes(2, 2)).unwrap().total(), trainer.gpu_bytes());
+    assert_eq!(footprint(device, &Pretrain::of(&config), passes(2, 2)).unwrap().total(), trainer.gpu_bytes());
 
-    let whole = footprint(device, &config, passes(64, 1)).unwrap().total();
-    let roomy = fit(device, &config, passes(64, 1), Some(whole)).unwrap();
+    let whole = footprint(device, &Pretrain::of(&config), passes(64, 1)).unwrap().total();
+    let roomy = fit(device, &Pretrain::of(&config), passes(64, 1), Some(whole)).unwrap();
     assert_eq!((roomy.micro_batch, roomy.micro_batches), (64, 1));
-    let tight = fit(device, &config, passes(64, 1), Some(whole - 1)).unwrap();
+    let tight = fit(device, &Pretrain::of(&config), passes(64, 1), Some(whole - 1)).unwrap();
     assert_eq!((tight.micro_batch, tight.micro_batches), (32, 2), "the update still has all images");
-    assert_eq!(tight.footprint, footprint(device, &config, passes(64, 2)).unwrap());
+    assert_eq!(tight.footprint, footprint(device, &Pretrain::of(&config), passes(64, 2)).unwrap());
     let half = Passes { precision: Precision::F16, ..passes(2, 2) };
-    assert_eq!(footprint(device, &config, half).unwrap().total(), half_trainer(&config, 1, 2).gpu_bytes());
+    assert_eq!(
+        footprint(device, &Pretrain::of(&config), half).unwrap().total(),
+        half_trainer(&config, 1, 2).gpu_bytes()
+    );
     let [whole, half] = [passes(64, 1), Passes { precision: Precision::F16, ..passes(64, 1) }]
-        .map(|passes| footprint(device, &config, passes).unwrap().work);
+        .map(|passes| footprint(device, &Pretrain::of(&config), passes).unwrap().work);
     assert!((half as f64) < 0.75 * whole as f64, "{half} of {whole}");
-    let refusal = fit(device, &config, passes(64, 1), Some(1 << 20)).unwrap_err().to_string();
+    let refusal = fit(device, &Pretrain::of(&config), passes(64, 1), Some(1 << 20)).unwrap_err().to_string();
     assert!(refusal.contains("one image at a time needs"), "{refusal}");
 }
 
@@ -277,7 +319,9 @@ fn vit_base_takes_a_step_within_the_default_limits() {
     let device = common::one_device(options);
     let config = ModelConfig::preset("base").unwrap();
     let tuning = Tuning::for_device(&device);
-    let mut trainer = pollster::block_on(Trainer::new(device, &config, TrainerOptions::new(1, 1, tuning))).unwrap();
+    let mut trainer =
+        pollster::block_on(Trainer::new(device, Arc::new(Pretrain::of(&config)), TrainerOptions::new(1, 1, tuning)))
+            .unwrap();
     trainer.initialise(0);
     assert_eq!(trainer.layout().count(), 115_373_251);
     let ratio = trainer.gpu_bytes() as f64 / trainer.least_bytes() as f64;
@@ -293,7 +337,7 @@ fn recomputing_changes_no_bit_and_holds_less() {
     let run = |recompute| {
         let device = common::one_device(DeviceOptions::default());
         let options = TrainerOptions { recompute, ..TrainerOptions::new(4, 1, Tuning::for_device(&device)) };
-        let mut trainer = pollster::block_on(Trainer::new(device, &config, options)).unwrap();
+        let mut trainer = pollster::block_on(Trainer::new(device, Arc::new(Pretrain::of(&config)), options)).unwrap();
         trainer.initialise(5);
         let losses: Vec<_> = (1..=3).map(|t| step(&mut trainer, &images(&config, 4, t), t, 1)).collect();
         (losses, weights(&trainer, WEIGHTS), weights(&trainer, TEACHER), trainer.gpu_bytes())
@@ -314,7 +358,7 @@ fn half_trainer(config: &ModelConfig, micro_batch: usize, micro_batches: usize) 
     let tuning = Tuning::for_device(&device);
     let options =
         TrainerOptions { precision: Precision::F16, ..TrainerOptions::new(micro_batch, micro_batches, tuning) };
-    let trainer = pollster::block_on(Trainer::new(device, config, options)).unwrap();
+    let trainer = pollster::block_on(Trainer::new(device, Arc::new(Pretrain::of(config)), options)).unwrap();
     trainer.initialise(5);
     trainer
 }
@@ -375,7 +419,7 @@ fn half_precision_recomputes_and_fuses_with_the_same_results() {
         let device = common::one_device(DeviceOptions::default());
         let new = TrainerOptions::new(4, 1, Tuning::for_device(&device));
         let options = TrainerOptions { recompute, no_fusion, precision: Precision::F16, ..new };
-        let mut trainer = pollster::block_on(Trainer::new(device, &config, options)).unwrap();
+        let mut trainer = pollster::block_on(Trainer::new(device, Arc::new(Pretrain::of(&config)), options)).unwrap();
         trainer.initialise(5);
         let results = [1, 2].map(|t| step(&mut trainer, &images(&config, 4, t), t, 1));
         (results, trainer.gpu_bytes())
@@ -394,9 +438,11 @@ fn half_precision_recomputes_and_fuses_with_the_same_results() {
 fn alike(passes: &mut Trainer, plain: &mut Trainer, batch: &Images) {
     for t in 1..=3 {
         let (a, b) = (step(passes, batch, t, 1), step(plain, batch, t, 1));
-        for (a, b) in
-            [(a.loss_pixel, b.loss_pixel), (a.loss_feature, b.loss_feature), (a.gradient_norm, b.gradient_norm)]
-        {
+        for (a, b) in [
+            (a.scalars["loss_pixel"], b.scalars["loss_pixel"]),
+            (a.scalars["loss_feature"], b.scalars["loss_feature"]),
+            (a.gradient_norm, b.gradient_norm),
+        ] {
             assert!((a - b).abs() <= 2e-6 * b.abs(), "step {t}: {a} with passes, {b} without");
         }
     }
@@ -418,7 +464,7 @@ fn dividing_long_sums_changes_no_result() {
     let [mut divided, mut plain] = [false, true].map(|no_fusion| {
         let device = common::one_device(DeviceOptions::default());
         let options = TrainerOptions { no_fusion, ..TrainerOptions::new(batch, 1, Tuning::for_gpus()) };
-        let trainer = pollster::block_on(Trainer::new(device, &config, options)).unwrap();
+        let trainer = pollster::block_on(Trainer::new(device, Arc::new(Pretrain::of(&config)), options)).unwrap();
         trainer.initialise(5);
         trainer
     });

@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Result},
     kernels::{Tuning, Work},
     lower::{Precision, Recompute},
+    tasks::Pretrain,
     train::{
         Clock, TrainerOptions,
         bench::{Bench, bench},
@@ -78,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (batch, steps) = (arguments.batch_size as usize, arguments.steps as usize);
     let timed = arguments.profile || arguments.trace.is_some();
     let (recompute, precision) = (arguments.recompute, arguments.precision);
-    let work = work(&device, &config, batch, precision);
+    let work = work(&device, &Pretrain::of(&config), batch, precision);
     let tuning = arguments.tuning.settle(&device, work.clone(), precision, arguments.tune)?;
     if arguments.candidates {
         return pollster::block_on(compare(&device, work, &tuning, &clock));

@@ -6,6 +6,7 @@ use super::progress::span;
 use crate::{
     error::Result,
     model::inventory,
+    tasks::Pretrain,
     train::{
         config::RunConfig,
         memory::{estimate, mib},
@@ -50,7 +51,10 @@ pub fn describe(config: &RunConfig, images: usize, out: &Path) -> Result<String>
                 training.floor_rate()
             ),
         ),
-        ("GPU memory", mib(estimate(model, training.passes()).total()) + ", more or less with an adapter's kernels"),
+        (
+            "GPU memory",
+            mib(estimate(&Pretrain::of(model), training.passes()).total()) + ", more or less with an adapter's kernels",
+        ),
         (
             "checkpoints",
             format!(

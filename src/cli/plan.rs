@@ -12,6 +12,7 @@ use crate::{
     error::Result,
     lower::{Precision, Recompute},
     model::config::PRESETS,
+    tasks::Pretrain,
     train::{
         config::Passes,
         config::resolve,
@@ -76,8 +77,9 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let row = |preset: &str| -> Result<Row> {
         let flags = toml::Table::from_iter([("model".to_string(), arguments.model.table().into())]);
         let config = resolve(Some(preset), None, flags)?.model;
-        let whole = footprint(&device, &config, passes).ok();
-        let (fit, reason) = match fit(&device, &config, passes, usable) {
+        let task = Pretrain::of(&config);
+        let whole = footprint(&device, &task, passes).ok();
+        let (fit, reason) = match fit(&device, &task, passes, usable) {
             Ok(fit) => (Some(fit), None),
             Err(error) => (None, Some(error.to_string())),
         };

@@ -22,6 +22,7 @@ use crate::{
     error::{Error, Result},
     kernels::Tuning,
     lower::{Precision, Recompute},
+    tasks::Pretrain,
     text::{shown, shown_lines},
     train::{
         checkpoint::{read_any, read_model},
@@ -235,7 +236,7 @@ fn train(arguments: &Arguments, told: &mut Told) -> Result<()> {
         Some(tuning) => tuning,
         None => {
             let (micro_batch, precision) = (config.training.micro_batch_size(), config.training.precision);
-            let work = work(&device, &config.model, micro_batch, precision);
+            let work = work(&device, &Pretrain::of(&config.model), micro_batch, precision);
             arguments.tuning.settle(&device, work, precision, false)?
         }
     };
@@ -326,12 +327,12 @@ impl Arguments {
         let usable = usable_bytes(device, self.gpu_memory_mib.map(|mib| mib << 20));
         let (batch, passes) = (config.training.batch_size, config.training.passes());
         if self.micro_batch.as_deref() == Some("auto") && !resumed {
-            let found = fit(device, &config.model, passes, usable)?;
+            let found = fit(device, &Pretrain::of(&config.model), passes, usable)?;
             config.training.micro_batches = found.micro_batches;
             let needs = mib(found.footprint.total());
             return Ok(Some(format!("micro-batch {} ({} an update): {needs}", found.micro_batch, found.micro_batches)));
         }
-        let footprint = footprint(device, &config.model, passes)?;
+        let footprint = footprint(device, &Pretrain::of(&config.model), passes)?;
         let needs = footprint.total();
         match usable {
             Some(usable) if needs > usable && resumed => {
@@ -363,7 +364,7 @@ impl Arguments {
             mib(usable)
         );
         let less = [Recompute::Attention, Recompute::Blocks].into_iter().find_map(|recompute| {
-            let needs = footprint(device, &config.model, Passes { recompute, ..passes }).ok()?.total();
+            let needs = footprint(device, &Pretrain::of(&config.model), Passes { recompute, ..passes }).ok()?.total();
             (needs <= usable).then_some((recompute, needs))
         });
         if let Some((recompute, needs)) = less {
@@ -371,7 +372,7 @@ impl Arguments {
         }
         let parts = passes.micro_batches;
         let again = Passes { recompute: Recompute::Blocks, ..passes };
-        let other = match fit(device, &config.model, again, Some(usable)) {
+        let other = match fit(device, &Pretrain::of(&config.model), again, Some(usable)) {
             Ok(_) => format!(
                 "or begin another run from its weights, without its moments: {} --micro-batch auto --recompute blocks",
                 from_weights(&self.out, "")

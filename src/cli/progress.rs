@@ -102,14 +102,16 @@ fn remaining(elapsed: Duration, start: u64, step: u64, total: u64) -> Option<Dur
     (done > 0 && left > 0).then(|| Duration::from_secs_f64(elapsed.as_secs_f64() / done as f64 * left as f64))
 }
 
-/// The losses and the learning rate of a step.
+/// The loss, its parts where there are several, and the learning rate of a step.
 fn losses(metrics: &Metrics) -> String {
-    let Metrics { loss, loss_pixel, loss_feature, feature_weight, learning_rate, .. } = metrics;
-    let parts = if *feature_weight > 0.0 {
-        format!(" (pixel {loss_pixel:.4}, feature {loss_feature:.4} × {feature_weight:.2})")
-    } else {
-        String::new()
-    };
+    let Metrics { loss, scalars, learning_rate, .. } = metrics;
+    let parts = scalars.iter().filter_map(|(name, value)| Some((name.strip_prefix("loss_")?, value)));
+    let parts = parts.map(|(part, value)| match scalars.get(&format!("{part}_weight")) {
+        Some(weight) => format!("{part} {value:.4} × {weight:.2}"),
+        None => format!("{part} {value:.4}"),
+    });
+    let parts: Vec<_> = parts.collect();
+    let parts = if parts.len() > 1 { format!(" ({})", parts.join(", ")) } else { String::new() };
     format!("loss {loss:.4}{parts}  rate {learning_rate:.2e}")
 }
 
@@ -155,9 +157,7 @@ mod tests {
     fn a_line_has_losses_rate_speed_and_time() {
         let metrics = Metrics {
             loss: 1.8,
-            loss_pixel: 1.6,
-            loss_feature: 0.4,
-            feature_weight: 0.5,
+            scalars: [("loss_pixel", 1.6), ("loss_feature", 0.4), ("feature_weight", 0.5)].into_iter().collect(),
             learning_rate: 1e-3,
             images_per_s: 812.25,
             ..Metrics::default()
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(losses(&metrics), "loss 1.8000 (pixel 1.6000, feature 0.4000 × 0.50)  rate 1.00e-3");
         assert_eq!(pace(&metrics, Some(Duration::from_secs(75))), "812.2 images/s  1 min 15 s left");
         assert_eq!(pace(&metrics, None), "812.2 images/s");
-        let pixel_alone = Metrics { feature_weight: 0.0, ..metrics };
+        let pixel_alone = Metrics { scalars: [("loss_pixel", 1.6)].into_iter().collect(), ..metrics };
         assert_eq!(losses(&pixel_alone), "loss 1.8000  rate 1.00e-3");
     }
 

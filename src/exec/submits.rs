@@ -66,6 +66,11 @@ impl<'a> Submits<'a> {
     pub(crate) fn finish(self) -> wgpu::CommandEncoder {
         self.encoder
     }
+
+    /// Submits what is left.
+    pub(crate) fn submit(self) {
+        self.device.queue.submit([self.encoder.finish()]);
+    }
 }
 
 impl Executor {
@@ -78,7 +83,7 @@ impl Executor {
     pub fn repeat(&self, device: &Device, times: usize) {
         let mut submits = Submits::new(device);
         (0..times).for_each(|_| submits.record(self));
-        device.queue.submit([submits.finish().finish()]);
+        submits.submit();
     }
 }
 

@@ -54,11 +54,11 @@ struct List(Vec<Param>);
 
 impl List {
     fn weight(&mut self, name: &str, shape: &[usize], init: Init) {
-        self.0.push(Param { name: name.into(), shape: shape.into(), init, decay: true, rate: 1.0 });
+        self.0.push(Param::new(name, shape, init, true));
     }
 
     fn vector(&mut self, name: &str, len: usize, init: Init) {
-        self.0.push(Param { name: name.into(), shape: vec![len], init, decay: false, rate: 1.0 });
+        self.0.push(Param::new(name, &[len], init, false));
     }
 
     fn linear(&mut self, at: &str, outputs: usize, inputs: usize) {

@@ -40,6 +40,11 @@ pub struct Param {
 }
 
 impl Param {
+    /// A tensor that learns at the rate of the run.
+    pub fn new(name: impl Into<String>, shape: &[usize], init: Init, decay: bool) -> Param {
+        Param { name: name.into(), shape: shape.into(), init, decay, rate: 1.0 }
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -48,6 +53,11 @@ impl Param {
     /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether training leaves it as it is.
+    pub fn is_frozen(&self) -> bool {
+        self.rate == 0.0
     }
 
     /// The starting values for a seed; they depend on the seed and the name alone.
@@ -247,7 +257,7 @@ mod tests {
     use super::*;
 
     fn param(name: &str, shape: &[usize], decay: bool) -> Param {
-        Param { name: name.into(), shape: shape.into(), init: Init::CutNormal(0.02), decay, rate: 1.0 }
+        Param::new(name, shape, Init::CutNormal(0.02), decay)
     }
 
     #[test]

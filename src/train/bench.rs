@@ -1,9 +1,11 @@
 //! How fast a training step is on an adapter, beside the best matrix product found there.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{
-    Clock, MicroBatch, Trainer, TrainerOptions,
+    Clock, Trainer, TrainerOptions,
     profile::{self, KernelTime, Timed},
     tune, work,
 };
@@ -15,6 +17,7 @@ use crate::{
     model::{ModelConfig, masking},
     ops::Settings,
     rng::{Rng, Stream},
+    tasks::{Masked, Pretrain},
 };
 
 /// What a benchmark measured.
@@ -71,20 +74,22 @@ pub async fn bench(
     clock: Clock<'_>,
 ) -> Result<Bench> {
     let TrainerOptions { micro_batch: batch, tuning, recompute, precision, .. } = options.clone();
-    let mut trainer = Trainer::new(device, config, options).await?;
+    let task = Pretrain::of(config);
+    let mut trainer = Trainer::new(device, Arc::new(task.clone()), options).await?;
     trainer.initialise(0);
     let mut rng = Rng::new(0, Stream::Augment, 0, 0);
     let pixels = config.channels * config.image_height * config.image_width;
     let images: Vec<f32> = (0..batch * pixels).map(|_| rng.range(-1.0, 1.0) as f32).collect();
     let order: Vec<u32> = (0..batch).flat_map(|_| masking::patch_order(config, &mut rng, 0)).collect();
     let weights: Vec<f32> = order.chunks(config.patches()).flat_map(|row| masking::loss_weights(config, row)).collect();
-    let micro = MicroBatch { images: &images, order: &order, loss_weights: &weights };
+    let masked = Masked { images: &images, order: &order, loss_weights: &weights, feature_weight: 1.0 };
+    let inputs = [masked.into()];
     let (mut times, mut host) = (Vec::new(), Vec::new());
     let ahead = usize::from(!trainer.device().is_software());
     let mut last = clock();
     for t in 0..=steps.max(1) + ahead {
         let began = clock();
-        trainer.step(&[micro], 1.0, Settings::new(t as u64 + 1, 1e-4, 0.05, (0.9, 0.95), 1e-8, 0.999));
+        trainer.step(&inputs, Settings::new(t as u64 + 1, 1e-4, 0.05, (0.9, 0.95), 1e-8, 0.999));
         let submitted = clock();
         if trainer.in_flight() > ahead {
             trainer.take().await?;
@@ -103,7 +108,7 @@ pub async fn bench(
     let plans = [trainer.pass(), trainer.update()];
     let timed = if profile { profile::time_dispatches(trainer.device(), &plans).await? } else { None };
     let timed = timed.unwrap_or_default();
-    let best = best_product(trainer.device(), work(trainer.device(), config, batch, precision), clock).await?;
+    let best = best_product(trainer.device(), work(trainer.device(), &task, batch, precision), clock).await?;
     let copy = profile::copy_rate(trainer.device(), clock).await?;
     let plain = tune::plain_product(trainer.device(), clock).await?;
     Ok(Bench {

@@ -34,20 +34,40 @@ pub fn thinned(text: &str) -> Vec<Metrics> {
     text.lines().step_by(every).filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Losses and teacher spread over the steps, as SVG.
+/// The colours of curves, in the order of the scalars.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(31, 119, 180),
+    RGBColor(214, 39, 40),
+    RGBColor(148, 148, 148),
+    RGBColor(44, 160, 44),
+    RGBColor(255, 127, 14),
+    RGBColor(148, 103, 189),
+];
+
+/// Whether a scalar is drawn: losses, and what lies between 0 and 1.
+fn is_drawn(name: &str) -> bool {
+    name.starts_with("loss") || name.starts_with("accuracy") || name.ends_with("_spread")
+}
+
+/// The scalars that are drawn, the parts of the loss where it has any, in the order in which steps report them.
+fn curves(steps: &[Metrics]) -> Vec<String> {
+    let Some(first) = steps.first() else { return Vec::new() };
+    let names: Vec<String> =
+        first.scalars.iter().filter(|(name, _)| is_drawn(name)).map(|(name, _)| name.into()).collect();
+    let whole = (!names.iter().any(|name| name.starts_with("loss"))).then(|| "loss".to_owned());
+    whole.into_iter().chain(names).collect()
+}
+
+/// Losses, accuracies and teacher spread over the steps, as SVG.
 pub fn svg(steps: &[Metrics]) -> Result<String, String> {
-    type Value = fn(&Metrics) -> Option<f64>;
-    let curves: [(&str, RGBColor, Value); 3] = [
-        ("pixel loss", RGBColor(31, 119, 180), |m| Some(m.loss_pixel)),
-        ("feature loss", RGBColor(214, 39, 40), |m| m.teacher_spread.map(|_| m.loss_feature)),
-        ("teacher spread", RGBColor(148, 148, 148), |m| m.teacher_spread),
-    ];
-    let points = |value: Value| {
-        let points = steps.iter().filter_map(move |m| Some((m.step as f64, value(m)?)));
-        points.filter(|(_, y)| y.is_finite())
+    let curves = curves(steps);
+    let value = |m: &Metrics, name: &str| if name == "loss" { Some(m.loss) } else { m.scalars.get(name) };
+    let points = |name: &str| {
+        let points = steps.iter().filter_map(|m| Some((m.step as f64, value(m, name)?)));
+        points.filter(|(_, y)| y.is_finite()).collect::<Vec<_>>()
     };
     let last = steps.last().map_or(1.0, |m| m.step as f64).max(1.0);
-    let highest = curves.iter().flat_map(|(_, _, value)| points(*value)).map(|(_, y)| y).fold(0.1, f64::max);
+    let highest = curves.iter().flat_map(|name| points(name)).map(|(_, y)| y).fold(0.1, f64::max);
     let mut picture = String::new();
     {
         let area = SVGBackend::with_string(&mut picture, (760, 400)).into_drawing_area();
@@ -59,9 +79,11 @@ pub fn svg(steps: &[Metrics]) -> Result<String, String> {
                 .y_label_area_size(44)
                 .build_cartesian_2d(0.0..last, 0.0..highest * 1.05)?;
             chart.configure_mesh().x_desc("step").light_line_style(WHITE).draw()?;
-            for (name, colour, value) in curves.into_iter().filter(|(_, _, value)| points(*value).next().is_some()) {
-                let series = chart.draw_series(LineSeries::new(points(value), colour.stroke_width(1)))?;
-                series.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
+            for (name, colour) in curves.iter().zip(COLOURS.into_iter().cycle()) {
+                let series = chart.draw_series(LineSeries::new(points(name), colour.stroke_width(1)))?;
+                series
+                    .label(name.replace('_', " "))
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
             }
             chart
                 .configure_series_labels()
@@ -81,7 +103,9 @@ mod tests {
     use super::*;
 
     fn line(step: u64, spread: Option<f64>) -> String {
-        let metrics = Metrics { step, loss_pixel: 1.0 / step as f64, teacher_spread: spread, ..Metrics::default() };
+        let branch = spread.map(|spread| [("loss_feature", 0.5), ("teacher_spread", spread)]);
+        let scalars = [("loss_pixel", 1.0 / step as f64)].into_iter().chain(branch.into_iter().flatten()).collect();
+        let metrics = Metrics { step, scalars, ..Metrics::default() };
         serde_json::to_string(&metrics).unwrap() + "\n"
     }
 
@@ -96,13 +120,14 @@ mod tests {
         fs::write(&path, text + "{\"schema\":1,\"st").unwrap();
         draw(folder.path()).unwrap();
         let picture = fs::read_to_string(folder.path().join(FILE_NAME)).unwrap();
-        for name in ["pixel loss", "feature loss", "teacher spread"] {
+        for name in ["loss pixel", "loss feature", "teacher spread"] {
             assert!(picture.contains(name), "{name}");
         }
         let pixels_alone = svg(&thinned(&line(1, None))).unwrap();
-        assert!(pixels_alone.contains("pixel loss") && !pixels_alone.contains("feature loss"));
-        let broken = Metrics { step: 1, loss_pixel: f64::NAN, ..Metrics::default() };
-        assert!(svg(&[broken]).unwrap().ends_with("</svg>\n"));
+        assert!(pixels_alone.contains("loss pixel") && !pixels_alone.contains("loss feature"));
+        let broken = Metrics { step: 1, loss: f64::NAN, ..Metrics::default() };
+        let picture = svg(&[broken]).unwrap();
+        assert!(picture.contains("loss") && picture.ends_with("</svg>\n"));
     }
 
     #[test]

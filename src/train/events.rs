@@ -69,11 +69,7 @@ impl Events {
     pub fn scalars(&mut self, metrics: &Metrics) -> Result<()> {
         let always = [
             ("loss/total", metrics.loss),
-            ("loss/pixel", metrics.loss_pixel),
-            ("loss/feature", metrics.loss_feature),
-            ("schedule/feature_weight", metrics.feature_weight),
             ("schedule/learning_rate", metrics.learning_rate),
-            ("schedule/ema_decay", metrics.ema_decay),
             ("gradient_norm", metrics.gradient_norm),
             ("speed/images_per_s", metrics.images_per_s),
             ("speed/data_wait_share", metrics.data_wait_share),
@@ -81,15 +77,15 @@ impl Events {
         ];
         let sometimes = [
             ("loss_scale", metrics.loss_scale),
-            ("teacher/spread", metrics.teacher_spread),
-            ("teacher/drift", metrics.teacher_drift),
             ("memory/resident_bytes", metrics.resident_bytes.map(|bytes| bytes as f64)),
         ];
         let sometimes = sometimes.into_iter().filter_map(|(tag, value)| Some((tag, value?)));
+        let own = metrics.scalars.iter().map(|(name, value)| (tag(name), value));
         let mut values = Vec::new();
-        for (tag, number) in always.into_iter().chain(sometimes) {
+        for (tag, number) in always.into_iter().chain(sometimes).map(|(tag, value)| (tag.to_owned(), value)).chain(own)
+        {
             let mut value = Vec::new();
-            string::encode(1, &tag.to_owned(), &mut value);
+            string::encode(1, &tag, &mut value);
             float::encode(2, &(number as f32), &mut value);
             bytes::encode(1, &value, &mut values);
         }
@@ -124,6 +120,15 @@ impl Events {
         let length = (event.len() as u64).to_le_bytes();
         let record = [&length[..], &checksum(&length), &event, &checksum(&event)].concat();
         self.file.write_all(&record).map_err(Error::io(&self.path))
+    }
+}
+
+/// The tag of a task's scalar. TensorBoard shows together what stands before the `/`: `loss/pixel` of `loss_pixel`.
+fn tag(name: &str) -> String {
+    match name.split_once('_') {
+        Some((group @ ("loss" | "teacher" | "accuracy"), rest)) => format!("{group}/{rest}"),
+        _ if name.ends_with("_weight") || name.ends_with("_decay") => format!("schedule/{name}"),
+        _ => name.to_owned(),
     }
 }
 
@@ -179,7 +184,12 @@ mod tests {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
-        let at = |step: u64, loss: f64| Metrics { step, loss, teacher_spread: Some(0.5), ..Metrics::default() };
+        let at = |step: u64, loss: f64| Metrics {
+            step,
+            loss,
+            scalars: [("teacher_spread", 0.5), ("ema_decay", 0.99)].into_iter().collect(),
+            ..Metrics::default()
+        };
         let picture = image::RgbImage::from_pixel(3, 2, image::Rgb([255, 0, 0]));
         let mut png = Vec::new();
         picture.write_with_encoder(image::codecs::png::PngEncoder::new(&mut png)).unwrap();

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     exec::check_limits,
     kernels::Tuning,
-    model::ModelConfig,
+    tasks::Task,
 };
 
 /// The share of an adapter's memory that a run may plan for; the rest is left to the system, drivers and staging.
@@ -70,15 +70,15 @@ impl Passes {
 }
 
 /// What a step needs; the error names the limit of the device that it exceeds.
-pub fn footprint(device: &Device, config: &ModelConfig, passes: Passes) -> Result<Footprint> {
-    let planned = trainer::planned(Some(device), config, &passes.options(Tuning::for_device(device)));
+pub fn footprint(device: &Device, task: &dyn Task, passes: Passes) -> Result<Footprint> {
+    let planned = trainer::planned(Some(device), task, &passes.options(Tuning::for_device(device)));
     planned.plans.iter().try_for_each(|plan| check_limits(device, plan))?;
     Ok(of(&planned))
 }
 
 /// What a step needs, as far as it can be known without a device.
-pub fn estimate(config: &ModelConfig, passes: Passes) -> Footprint {
-    of(&trainer::planned(None, config, &passes.options(Tuning::for_gpus())))
+pub fn estimate(task: &dyn Task, passes: Passes) -> Footprint {
+    of(&trainer::planned(None, task, &passes.options(Tuning::for_gpus())))
 }
 
 fn of(planned: &PlannedStep) -> Footprint {
@@ -90,10 +90,10 @@ fn of(planned: &PlannedStep) -> Footprint {
 
 /// The largest micro-batch of an update that `usable` bytes, the device's limits and the bound on a dispatch allow,
 /// whatever that of `passes` is, or why even single images do not fit.
-pub fn fit(device: &Device, config: &ModelConfig, passes: Passes, usable: Option<u64>) -> Result<Fit> {
+pub fn fit(device: &Device, task: &dyn Task, passes: Passes, usable: Option<u64>) -> Result<Fit> {
     let (batch, mut last) = (passes.batch, None);
     for micro_batches in (1..=batch).filter(|count| batch.is_multiple_of(*count)) {
-        match footprint(device, config, Passes { micro_batches, ..passes }) {
+        match footprint(device, task, Passes { micro_batches, ..passes }) {
             Ok(footprint)
                 if usable.is_none_or(|usable| footprint.total() <= usable) && !footprint.is_too_long(device) =>
             {
@@ -124,19 +124,20 @@ mod tests {
     use super::*;
     use crate::{
         lower::{Precision, Recompute},
-        model::config::PRESETS,
+        model::{ModelConfig, config::PRESETS},
+        tasks::Pretrain,
     };
 
     #[test]
     fn one_image_of_any_preset_keeps_every_dispatch_short() {
         for preset in PRESETS {
-            let config = ModelConfig::preset(preset).unwrap();
+            let task = Pretrain::of(&ModelConfig::preset(preset).unwrap());
             let passes = |batch, recompute| Passes { batch, micro_batches: 1, recompute, precision: Precision::F32 };
-            let [one, eight] = [1, 8].map(|batch| estimate(&config, passes(batch, Recompute::None)));
+            let [one, eight] = [1, 8].map(|batch| estimate(&task, passes(batch, Recompute::None)));
             assert!(one.longest_dispatch_s < DISPATCH_S / 2.0, "{preset}: {one:?}");
             assert!(eight.longest_dispatch_s >= one.longest_dispatch_s && eight.state == one.state, "{preset}");
             assert!(eight.work > one.work, "{preset}");
-            let again = [Recompute::Attention, Recompute::Blocks].map(|what| estimate(&config, passes(8, what)).work);
+            let again = [Recompute::Attention, Recompute::Blocks].map(|what| estimate(&task, passes(8, what)).work);
             assert!(again[0] < eight.work && again[1] < again[0], "{preset}: {again:?} of {}", eight.work);
         }
     }

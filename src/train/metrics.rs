@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::tasks::Scalars;
+
 #[cfg(not(target_arch = "wasm32"))]
 pub use log::MetricsLog;
 
@@ -9,7 +11,7 @@ pub use log::MetricsLog;
 pub const FILE_NAME: &str = "metrics.jsonl";
 
 /// Version of the lines' form; grows when a field changes its meaning or goes away.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What one step measured. JSON has no NaN: a value that is not finite is written as `null` and reads back as NaN.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,21 +20,14 @@ pub struct Metrics {
     pub schema: u32,
     /// Steps completed, this one included.
     pub step: u64,
-    /// `loss_pixel` + `feature_weight` × `loss_feature`.
+    /// What was minimised.
     #[serde(deserialize_with = "nullable")]
     pub loss: f64,
-    /// Mean weighted squared error of the masked patches' normalised pixels.
-    #[serde(deserialize_with = "nullable")]
-    pub loss_pixel: f64,
-    /// Mean weighted squared error of the masked patches' normalised features; 0 without the feature branch.
-    #[serde(deserialize_with = "nullable")]
-    pub loss_feature: f64,
-    /// Weight of the feature loss in this step.
-    pub feature_weight: f64,
+    /// What the task reports beside it, by name; see `docs/run-folder.md`.
+    #[serde(flatten)]
+    pub scalars: Scalars,
     /// Learning rate of this step.
     pub learning_rate: f64,
-    /// Share of the teacher that this step kept.
-    pub ema_decay: f64,
     /// Euclidean length of the gradient over all weights.
     #[serde(deserialize_with = "nullable")]
     pub gradient_norm: f64,
@@ -40,12 +35,6 @@ pub struct Metrics {
     /// finite, this was too much: the step made no update, and the next takes half.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f64>,
-    /// 1 − ‖mean of the normalised targets‖² / mean ‖normalised target‖²; towards 0 the teacher collapses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub teacher_spread: Option<f64>,
-    /// ‖teacher − student‖ / ‖student‖ over the encoder's weights, after this step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub teacher_drift: Option<f64>,
     /// Images trained on a second, recently.
     pub images_per_s: f64,
     /// Seconds that this step waited for its images.
@@ -69,15 +58,10 @@ impl Default for Metrics {
             schema: SCHEMA,
             step: 0,
             loss: 0.0,
-            loss_pixel: 0.0,
-            loss_feature: 0.0,
-            feature_weight: 0.0,
+            scalars: Scalars::default(),
             learning_rate: 0.0,
-            ema_decay: 0.0,
             gradient_norm: 0.0,
             loss_scale: None,
-            teacher_spread: None,
-            teacher_drift: None,
             images_per_s: 0.0,
             data_wait_s: 0.0,
             data_wait_share: 0.0,
@@ -159,7 +143,8 @@ mod tests {
     use super::*;
 
     fn at(step: u64) -> Metrics {
-        Metrics { step, loss: 1.0 / step as f64, teacher_spread: Some(0.125), ..Metrics::default() }
+        let scalars = Scalars::from_iter([("loss_pixel", 0.1), ("teacher_spread", 0.125)]);
+        Metrics { step, loss: 1.0 / step as f64, scalars, ..Metrics::default() }
     }
 
     fn steps(path: &std::path::Path) -> Vec<u64> {
@@ -177,14 +162,29 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let read: Vec<Metrics> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(read, [at(1), at(3)]);
-        assert!(text.starts_with("{\"schema\":1,\"step\":1,\"loss\":1.0,"), "{text}");
+        assert!(
+            text.starts_with("{\"schema\":2,\"step\":1,\"loss\":1.0,\"loss_pixel\":0.1,\"teacher_spread\":0.125,"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_loss_that_is_not_a_number_still_reads_back() {
         let line = serde_json::to_string(&Metrics { loss: f64::NAN, gradient_norm: f64::INFINITY, ..at(1) }).unwrap();
         let read: Metrics = serde_json::from_str(&line).unwrap();
-        assert!(read.loss.is_nan() && read.gradient_norm.is_nan() && read.loss_pixel == 0.0);
+        assert!(read.loss.is_nan() && read.gradient_norm.is_nan() && read.scalars["loss_pixel"] == 0.1);
+    }
+
+    #[test]
+    fn lines_of_the_first_schema_read_as_those_of_today() {
+        let line = r#"{"schema":1,"step":7,"loss":1.75,"loss_pixel":1.5,"loss_feature":0.5,"feature_weight":0.5,
+            "learning_rate":0.001,"ema_decay":0.99,"gradient_norm":null,"teacher_spread":0.25,"images_per_s":30.0,
+            "data_wait_s":0.0,"elapsed_s":3.5}"#;
+        let read: Metrics = serde_json::from_str(line).unwrap();
+        assert_eq!((read.step, read.loss, read.learning_rate, read.resident_bytes), (7, 1.75, 0.001, None));
+        assert!(read.gradient_norm.is_nan());
+        let names = ["loss_pixel", "loss_feature", "feature_weight", "ema_decay", "teacher_spread"];
+        assert_eq!(names.map(|name| read.scalars[name]), [1.5, 0.5, 0.5, 0.99, 0.25]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub mod verify;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod written;
 
-pub use trainer::{GRADIENTS, MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
+pub use trainer::{GRADIENTS, StateCopy, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
 
 /// A clock in seconds; the browser's and the system's differ.
 pub type Clock<'a> = &'a dyn Fn() -> f64;

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
-use super::checkpoint::Model;
+use super::{Trainer, checkpoint::Model};
 use crate::{
     device::Device,
     error::Result,
@@ -11,6 +11,17 @@ use crate::{
 
 /// How many students are kept, each for one number of hidden patches.
 const KEPT: usize = 8;
+
+/// Student and teacher over the weights of a trainer, for one image at a time.
+pub async fn of_trainer(trainer: &Trainer, config: &ModelConfig) -> Result<(Reconstructor, Option<Teacher>)> {
+    let (device, layout, arenas) = (trainer.device(), trainer.layout(), trainer.arenas());
+    let student = Reconstructor::over(device, config, layout, arenas).await?;
+    let teacher = match config.feature_branch {
+        true => Some(Teacher::over(device, config, layout, arenas).await?),
+        false => None,
+    };
+    Ok((student, teacher))
+}
 
 /// Student and teacher with weights of their own.
 pub struct Network {

@@ -10,6 +10,7 @@ use image::RgbImage;
 use super::{
     Trainer,
     durable::{sync_parent, warn_once, write_atomically},
+    network,
     picture::{self, Panel, compose, composed_width},
     record::Record,
 };
@@ -31,6 +32,7 @@ const TRIES: usize = 20;
 pub struct Sampler {
     folder: PathBuf,
     record: Record,
+    config: ModelConfig,
     image: Vec<f32>,
     order: Vec<u32>,
     /// Made with the first sample: a run that draws none compiles nothing for them.
@@ -64,14 +66,14 @@ impl Sampler {
         })?;
         let image = resize_centre(&picture, height, width).normalise();
         let order = masking::patch_order(config, &mut Rng::new(0, Stream::Mask, 0, 0), 0);
-        Ok(Sampler { folder, record: Record::of(run), image, order, networks: None })
+        Ok(Sampler { folder, record: Record::of(run), config: config.clone(), image, order, networks: None })
     }
 
     /// Submits a reconstruction with the weights after the steps submitted so far, to be handed to [`Sampler::finish`].
     pub async fn begin(&mut self, trainer: &Trainer) -> Result<BegunSample> {
         let networks = match self.networks.take() {
             Some(made) => made,
-            None => (trainer.reconstructor().await?, trainer.teacher().await?),
+            None => network::of_trainer(trainer, &self.config).await?,
         };
         let (reconstructor, teacher) = self.networks.insert(networks);
         let device = trainer.device();
@@ -86,7 +88,7 @@ impl Sampler {
 
     /// Waits for the reconstruction of `step` and writes its picture.
     pub async fn finish(&self, trainer: &Trainer, begun: BegunSample, step: u64) -> Result<Sample> {
-        let (config, device) = (trainer.config(), trainer.device());
+        let (config, device) = (&self.config, trainer.device());
         let (reconstructor, _) = self.networks.as_ref().expect("a sample was begun");
         let result = reconstructor.finish(device, begun.student).await?;
         let features = match begun.teacher {

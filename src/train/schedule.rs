@@ -1,4 +1,4 @@
-//! Learning rate, teacher decay and feature weight as pure functions of the step.
+//! Learning rate and teacher decay as pure functions of the step.
 //!
 //! Steps count from 0; step `s` is the update that makes `s + 1` steps complete. Nothing here remembers anything, so a
 //! resumed run continues on the same curve. Trigonometry is `libm`'s, so that every platform computes the same bits.
@@ -49,12 +49,6 @@ fn scaled_decay(step: u64, steps: u64, last: f64) -> f64 {
     let share = |from: f64, to: f64| ((done - from) / (to - from)).clamp(0.0, 1.0);
     let tau = 0.004 + (0.04 - 0.004) * share(0.0, 0.125) + (last - 0.04) * share(0.125, 0.5);
     (1.0 - 1.0 / (tau * steps as f64)).max(0.99)
-}
-
-/// Weight of the feature loss at `step`: rising in a straight line to the setting over the first quarter of the run.
-pub fn feature_weight(step: u64, training: &TrainingConfig) -> f64 {
-    let weight = training.feature_weight;
-    (4.0 * weight * (1 + step) as f64 / training.steps as f64).min(weight)
 }
 
 #[cfg(test)]
@@ -163,18 +157,5 @@ mod tests {
     fn a_fixed_decay_does_not_move() {
         let training = TrainingConfig { ema: Ema::Fixed { decay: 0.97 }, ..of_steps(10) };
         assert_eq!((ema_decay(0, &training), ema_decay(9, &training)), (0.97, 0.97));
-    }
-
-    #[test]
-    fn the_feature_weight_ramps_over_the_first_quarter() {
-        let epochs = of_steps(801);
-        close(feature_weight(0, &epochs), 4.0 / 801.0);
-        close(feature_weight(199, &epochs), 800.0 / 801.0);
-        close(feature_weight(200, &epochs), 1.0);
-        close(feature_weight(800, &epochs), 1.0);
-        let half = TrainingConfig { feature_weight: 0.5, ..of_steps(400) };
-        close(feature_weight(49, &half), 0.25);
-        close(feature_weight(300, &half), 0.5);
-        assert_eq!(feature_weight(0, &TrainingConfig { feature_weight: 0.0, ..half }), 0.0);
     }
 }

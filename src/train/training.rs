@@ -10,7 +10,7 @@ use std::{
 use web_time::Instant;
 
 use super::{
-    MicroBatch, StateCopy, StepResult, Trainer, TrainerOptions,
+    StateCopy, StepResult, Trainer, TrainerOptions,
     config::RunConfig,
     metrics::Metrics,
     schedule,
@@ -21,9 +21,8 @@ use crate::{
     device::Device,
     error::{Error, Result},
     kernels::Tuning,
-    model::masking,
     ops::Settings,
-    rng::{Rng, Stream},
+    tasks::{Inputs, MicroBatch, Pretrain},
     text::shown,
 };
 
@@ -110,13 +109,19 @@ impl Training {
         tuning: Tuning,
         start: Start,
     ) -> Result<Training> {
-        let (model, training) = (&config.model, &config.training);
+        let training = &config.training;
+        let task = Pretrain {
+            model: config.model.clone(),
+            seed: training.seed,
+            feature_weight: training.feature_weight,
+            steps: training.steps,
+        };
         let options = TrainerOptions {
             recompute: training.recompute,
             precision: training.precision,
             ..TrainerOptions::new(training.micro_batch_size(), training.micro_batches, tuning)
         };
-        let trainer = Trainer::new(device, model, options).await?;
+        let trainer = Trainer::new(device, Arc::new(task), options).await?;
         trainer.initialise(training.seed);
         let (mut left_out, mut state) = (BTreeSet::new(), None);
         let collection = Collection::of(&*source);
@@ -218,7 +223,7 @@ impl Training {
         let result = self.trainer.take().await?;
         self.check_update(&result)?;
         self.in_flight.pop_front();
-        let mut metrics = self.measured(self.step, &result);
+        let mut metrics = self.measured(self.step, result);
         self.pace.arrive(&mut metrics, self.config.training.batch_size);
         self.step += 1;
         let snapshot = match self.copy.take_if(|(step, _)| *step == self.step) {
@@ -291,8 +296,8 @@ impl Training {
     /// Makes the trainer anew on the lost device's adapter.
     async fn reopen(&mut self) -> Result<()> {
         let device = self.trainer.device().reopen().await?;
-        let (config, options) = (self.trainer.config().clone(), self.trainer.options().clone());
-        self.trainer = Trainer::new(device, &config, options).await?;
+        let (task, options) = (self.trainer.task().clone(), self.trainer.options().clone());
+        self.trainer = Trainer::new(device, task, options).await?;
         Ok(())
     }
 
@@ -313,24 +318,18 @@ impl Training {
     }
 
     fn submit_batch(&mut self, step: u64, batch: &Batch) {
-        let (model, training) = (&self.config.model, &self.config.training);
-        let roll = masking::roll(training.seed, step);
-        let order = batch.samples.iter().flat_map(|(epoch, sample)| {
-            let mut rng = Rng::new(training.seed, Stream::Mask, *epoch, *sample as u64);
-            masking::patch_order(model, &mut rng, roll)
-        });
-        let order: Vec<u32> = order.collect();
-        let weights: Vec<f32> =
-            order.chunks(model.patches()).flat_map(|row| masking::loss_weights(model, row)).collect();
+        let training = &self.config.training;
         let count = training.micro_batches;
         let part = |len: usize, index: usize| len / count * index..len / count * (index + 1);
-        let batches: Vec<_> = (0..count)
-            .map(|index| MicroBatch {
+        let inputs = |index: usize| {
+            let micro_batch = MicroBatch {
                 images: &batch.images[part(batch.images.len(), index)],
-                order: &order[part(order.len(), index)],
-                loss_weights: &weights[part(weights.len(), index)],
-            })
-            .collect();
+                samples: &batch.samples[part(batch.samples.len(), index)],
+                shown: &batch.shown[part(batch.shown.len(), index)],
+            };
+            self.trainer.task().inputs(step, &micro_batch)
+        };
+        let inputs: Vec<Inputs<'_>> = (0..count).map(inputs).collect();
         let settings = Settings::new(
             step + 1,
             schedule::learning_rate(step, training),
@@ -343,24 +342,22 @@ impl Training {
             Some(limit) => settings.with_norm_limit(limit),
             None => settings,
         };
-        self.trainer.step(&batches, schedule::feature_weight(step, training) as f32, settings);
+        self.trainer.step(&inputs, settings);
     }
 
-    fn measured(&self, step: u64, result: &StepResult) -> Metrics {
+    fn measured(&self, step: u64, result: StepResult) -> Metrics {
         let training = &self.config.training;
-        let branch = self.config.model.feature_branch;
+        let mut scalars = result.scalars;
+        if self.trainer.task().average().is_some() {
+            scalars.add("ema_decay", schedule::ema_decay(step, training));
+        }
         Metrics {
             step: step + 1,
             loss: result.loss,
-            loss_pixel: result.loss_pixel,
-            loss_feature: result.loss_feature,
-            feature_weight: if branch { schedule::feature_weight(step, training) } else { 0.0 },
+            scalars,
             learning_rate: schedule::learning_rate(step, training),
-            ema_decay: schedule::ema_decay(step, training),
             gradient_norm: result.gradient_norm,
             loss_scale: result.loss_scale,
-            teacher_spread: branch.then_some(result.teacher_spread),
-            teacher_drift: branch.then_some(result.teacher_drift),
             gpu_bytes: self.trainer.gpu_bytes(),
             resident_bytes: resident_bytes(),
             ..Metrics::default()

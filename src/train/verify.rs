@@ -1,11 +1,11 @@
 //! A device against a fixture: one training step, or a trajectory of steps, that a float64 reference computed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
 use super::{
-    GRADIENTS, MicroBatch, Trainer, TrainerOptions, WEIGHTS,
+    GRADIENTS, Trainer, TrainerOptions, WEIGHTS,
     snapshot::{NamedTensor, TEACHER},
     tensors::{TensorFile, fixture_config},
 };
@@ -16,6 +16,7 @@ use crate::{
     lower::Precision,
     model::{ModelConfig, inventory, masking},
     ops::Settings,
+    tasks::{Masked, Pretrain},
 };
 
 /// The worst error of a group of tensors, and whether it is within the group's bar.
@@ -101,6 +102,7 @@ pub async fn verify(device: Device, tuning: Tuning, precision: Precision, file: 
 /// A fixture whose weights are on the device.
 pub struct Fixture<'f> {
     file: &'f TensorFile,
+    config: ModelConfig,
     trainer: Trainer,
     batch: usize,
     bars: &'static Bars,
@@ -154,13 +156,13 @@ impl<'f> Fixture<'f> {
         let batch = shape[lead];
         check_sizes(&device, &config, batch, file)?;
         let options = TrainerOptions { inspect, precision, ..TrainerOptions::new(batch, 1, tuning) };
-        let trainer = Trainer::new(device, &config, options).await?;
+        let trainer = Trainer::new(device, Arc::new(Pretrain::of(&config)), options).await?;
         trainer.initialise(0);
         let bars = match precision {
             Precision::F32 => &F32_BARS,
             Precision::F16 => &F16_BARS,
         };
-        let fixture = Fixture { file, trainer, batch, bars, groups: BTreeMap::new() };
+        let fixture = Fixture { file, config, trainer, batch, bars, groups: BTreeMap::new() };
         for (prefix, arena) in [("param", WEIGHTS), ("teacher", TEACHER)] {
             for param in &fixture.trainer.layout().params {
                 fixture.trainer.write(arena, &param.name, fixture.values(prefix, &param.name, param.len())?);
@@ -194,7 +196,7 @@ impl<'f> Fixture<'f> {
 
     /// The images, orders and loss weights of step `t`.
     pub fn batch(&self, t: usize) -> Result<(&'f [f32], Vec<u32>, Vec<f32>)> {
-        let config = self.trainer.config();
+        let config = &self.config;
         let (pixels, n) = (config.channels * config.image_height * config.image_width, config.patches());
         let images = self.file.f32("in/images").map_err(bad)?.1;
         let order = self.file.i64("in/order").map_err(bad)?.1;
@@ -232,10 +234,11 @@ impl<'f> Fixture<'f> {
         let (images, order, loss_weights) = self.batch(0)?;
         let (lr, lambda) = (self.number("lr")?, self.number("lambda")?);
         let settings = self.settings(1, lr, self.number("ema_decay")?)?;
-        let batch = MicroBatch { images, order: &order, loss_weights: &loss_weights };
-        self.trainer.step(&[batch], lambda as f32, settings);
+        let masked = Masked { images, order: &order, loss_weights: &loss_weights, feature_weight: lambda as f32 };
+        self.trainer.step(&[masked.into()], settings);
         let result = self.trainer.take().await?;
-        let losses = [("loss", result.loss), ("loss_pix", result.loss_pixel), ("loss_feat", result.loss_feature)];
+        let [pixel, feature] = ["loss_pixel", "loss_feature"].map(|name| result.scalars[name]);
+        let losses = [("loss", result.loss), ("loss_pix", pixel), ("loss_feat", feature)];
         for (name, got) in losses {
             let want = first(self.file.f64(&format!("out/{name}")).map_err(bad)?.1)?;
             self.note("losses", self.bars.loss, name, (got - want).abs() / want.abs());
@@ -287,7 +290,7 @@ impl<'f> Fixture<'f> {
     /// The masked patches' rows of a fixture's output, in the order of the masked slots: the rows that the losses use
     /// and that the model computes.
     fn masked_rows(&self, key: &str, order: &[u32]) -> Result<Vec<f32>> {
-        let config: &ModelConfig = self.trainer.config();
+        let config = &self.config;
         let (n, visible) = (config.patches(), config.visible());
         let (shape, values) = self.file.f32(key).map_err(bad)?;
         if shape.len() < 3 || shape[..2] != [self.batch, n] {
@@ -310,10 +313,11 @@ impl<'f> Fixture<'f> {
         for t in 0..lr.len() {
             let (images, order, loss_weights) = self.batch(t)?;
             let settings = self.settings(t as u64 + 1, lr[t], ema[t])?;
-            let batch = MicroBatch { images, order: &order, loss_weights: &loss_weights };
-            self.trainer.step(&[batch], lambda[t] as f32, settings);
+            let feature_weight = lambda[t] as f32;
+            let masked = Masked { images, order: &order, loss_weights: &loss_weights, feature_weight };
+            self.trainer.step(&[masked.into()], settings);
             let result = self.trainer.take().await?;
-            let got = [result.loss, result.loss_pixel, result.loss_feature];
+            let got = [result.loss, result.scalars["loss_pixel"], result.scalars["loss_feature"]];
             for ((name, got), want) in ["loss", "loss_pix", "loss_feat"].iter().zip(got).zip(&wanted) {
                 let error = (got - want[t]).abs() / want[t].abs();
                 self.note("losses", self.bars.trajectory_loss, &format!("{name}, step {t}"), error);

@@ -21,6 +21,7 @@ use crate::{
         config::{RunConfig, resolve_settings},
         images::compare,
         metrics::Metrics,
+        network,
         snapshot::Snapshot,
         training::{self, GivenUp, Start, kept_tuning},
     },
@@ -306,10 +307,10 @@ impl Training {
     /// how many there are. See [`Training::preview_view`].
     pub async fn preview(&mut self, count: usize) -> Result<usize, JsError> {
         let trainer = self.held.trainer();
-        let (config, device) = (trainer.config(), trainer.device());
+        let (config, device) = (&self.held.config().model, trainer.device());
         let networks = match self.networks.take() {
             Some(made) => made,
-            None => (trainer.reconstructor().await?, trainer.teacher().await?),
+            None => network::of_trainer(trainer, config).await?,
         };
         let (student, teacher) = self.networks.insert(networks);
         let source = self.held.source();

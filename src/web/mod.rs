@@ -24,6 +24,7 @@ use crate::{
     lower::Precision,
     model::ModelConfig,
     ops::samples,
+    tasks::Pretrain,
     train::{
         TrainerOptions, bench,
         config::RunConfig,
@@ -112,7 +113,7 @@ pub async fn self_test() -> Result<String, JsError> {
 #[wasm_bindgen]
 pub async fn check() -> Result<String, JsError> {
     let (device, mut tuning) = open().await?;
-    let needs = tune::classes(work(&device, &ModelConfig::preset("nano")?, 8, Precision::F32));
+    let needs = tune::classes(work(&device, &Pretrain::of(&ModelConfig::preset("nano")?), 8, Precision::F32));
     let (mut tuned, mut best) = (Vec::new(), 0.0f64);
     tune::tune(&device, &needs, &mut tuning, TUNING_S.0, &clock, |choice| {
         best = best.max(choice.gflops);
@@ -151,7 +152,8 @@ async fn tuned(device: &Device, config: &RunConfig) -> Result<Tuning, Error> {
     if device.is_software() {
         return Ok(built_in);
     }
-    let (mut tuning, needs) = (built_in.clone(), tune::classes(work(device, &config.model, micro_batch, precision)));
+    let (mut tuning, needs) =
+        (built_in.clone(), tune::classes(work(device, &Pretrain::of(&config.model), micro_batch, precision)));
     tune::tune(device, &needs, &mut tuning, TUNING_S.1, &clock, |_| {}).await?;
     MEASURED.replace(Some(tuning.clone()));
     Ok(stored(tuning))

@@ -1,0 +1,265 @@
+//! A task on a device: its arenas, the two plans of a training step and what comes back from them.
+
+mod options;
+mod plans;
+mod result;
+mod state;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use web_time::Instant;
+
+use super::snapshot::LOSS_SCALE;
+use crate::{
+    device::{Device, Readback},
+    error::Result,
+    exec::{Arenas, Executor, Submits},
+    kernels::Tuning,
+    lower::Precision,
+    nn::Layout,
+    ops::Settings,
+    tasks::{Average, Inputs, Scalars, Task},
+};
+use plans::{LOSS_SCALE_BYTES, Reported, SUMS, arena_names, layout, plan_pass, plan_update};
+
+pub use options::TrainerOptions;
+pub use plans::{GRADIENTS, PlannedStep, WEIGHTS, planned, work};
+pub use result::StepResult;
+pub use state::StateCopy;
+
+/// Bytes of what every step reports in a readback: the loss at 0, health at 16, drift at 32. The task's scalars follow.
+const SCALAR_BYTES: u64 = 48;
+
+/// A task with its optimiser state on a device.
+pub struct Trainer {
+    device: Device,
+    task: Arc<dyn Task>,
+    average: Option<Average>,
+    options: TrainerOptions,
+    layout: Layout,
+    arenas: Arenas,
+    pass: Executor,
+    update: Executor,
+    reported: Vec<Reported>,
+    idle: Vec<Vec<Readback>>,
+    pending: VecDeque<InFlight>,
+}
+
+/// A step that was submitted.
+struct InFlight {
+    readbacks: Vec<Readback>,
+    settings: Settings,
+    /// What the task reports without the device's help.
+    scalars: Scalars,
+    /// When the first of it was submitted, or shortly before.
+    began: Instant,
+}
+
+impl Trainer {
+    /// Allocates and compiles everything for `task`; weights start at zero until [`Trainer::initialise`] or
+    /// [`Trainer::write`].
+    pub async fn new(device: Device, task: Arc<dyn Task>, options: TrainerOptions) -> Result<Trainer> {
+        let layout = layout(Some(&device), &*task);
+        let mut arenas = Arenas::default();
+        for name in arena_names(&*task, &options) {
+            for (index, shard) in layout.shards.iter().enumerate() {
+                arenas.add(&device, name, index, shard.len as u64 * 4)?;
+            }
+        }
+        if options.precision == Precision::F16 {
+            arenas.add(&device, LOSS_SCALE, 0, LOSS_SCALE_BYTES)?;
+        }
+        let (pass, reported) = plan_pass(&*task, &layout, &options);
+        let pass = Executor::new(&device, pass, &arenas).await?;
+        let update = Executor::new(&device, plan_update(&*task, &layout, &options), &arenas).await?;
+        for (name, values) in task.constants() {
+            if pass.has_input(name) {
+                pass.write(&device, name, bytemuck::cast_slice(&values));
+            }
+        }
+        pass.write(&device, "seed", bytemuck::bytes_of(&(1.0 / options.micro_batches as f32)));
+        let bytes = SCALAR_BYTES + reported.iter().map(|scalar| scalar.len as u64 * 4).sum::<u64>();
+        let set = || (0..options.micro_batches).map(|_| Readback::new(&device, "losses", bytes)).collect();
+        let (idle, pending) = (vec![set(), set(), set()], VecDeque::new());
+        let average = task.average();
+        Ok(Trainer { device, task, average, options, layout, arenas, pass, update, reported, idle, pending })
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What is trained.
+    pub fn task(&self) -> &Arc<dyn Task> {
+        &self.task
+    }
+
+    /// How the trainer was made.
+    pub fn options(&self) -> &TrainerOptions {
+        &self.options
+    }
+
+    /// The kernel variants in use.
+    pub fn tuning(&self) -> &Tuning {
+        &self.options.tuning
+    }
+
+    /// Where parameters stand.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Weights, gradients, optimiser state and moving average, for others to read where they stand.
+    pub fn arenas(&self) -> &Arenas {
+        &self.arenas
+    }
+
+    /// The plan of a forward and backward pass.
+    pub fn pass(&self) -> &Executor {
+        &self.pass
+    }
+
+    /// The plan of an update.
+    pub fn update(&self) -> &Executor {
+        &self.update
+    }
+
+    /// GPU memory held: arenas, inputs and scratch, in bytes.
+    pub fn gpu_bytes(&self) -> u64 {
+        let plans = [self.pass.plan(), self.update.plan()];
+        self.arenas.bytes() + plans.iter().map(|p| p.pool_bytes() + p.input_bytes()).sum::<u64>()
+    }
+
+    /// The least that any plan of this step could hold: parameters and their state, inputs and live activations.
+    pub fn least_bytes(&self) -> u64 {
+        let plans = [self.pass.plan(), self.update.plan()];
+        self.arenas.bytes() + plans.iter().map(|p| p.live_bytes + p.input_bytes()).sum::<u64>()
+    }
+
+    /// The arena of the gradients that the next update takes: those of the micro-batches together.
+    pub fn gradients(&self) -> &'static str {
+        if self.options.micro_batches > 1 { SUMS } else { GRADIENTS }
+    }
+
+    /// Submits one training step: every micro-batch's forward and backward pass, then the update. Results come from
+    /// [`Trainer::take`], in order, up to three steps later.
+    pub fn step(&mut self, batches: &[Inputs<'_>], settings: Settings) {
+        let (readbacks, began) = (self.begin(batches), Instant::now());
+        let submits = self.backward(batches, settings, &readbacks);
+        self.finish(submits, &readbacks);
+        self.pending.push_back(InFlight { readbacks, settings, scalars: reported(batches), began });
+    }
+
+    /// The same with an exchange of gradients between backward pass and update: `exchange` may read and write
+    /// [`Trainer::gradients`], for example to average them over several processes. If it fails, no update is made.
+    pub async fn step_with(
+        &mut self,
+        batches: &[Inputs<'_>],
+        settings: Settings,
+        exchange: impl AsyncFnOnce(&Trainer) -> Result<()>,
+    ) -> Result<()> {
+        let (readbacks, began) = (self.begin(batches), Instant::now());
+        self.backward(batches, settings, &readbacks).submit();
+        if let Err(error) = exchange(self).await {
+            self.idle.push(readbacks);
+            return Err(error);
+        }
+        self.finish(Submits::new(&self.device), &readbacks);
+        self.pending.push_back(InFlight { readbacks, settings, scalars: reported(batches), began });
+        Ok(())
+    }
+
+    fn begin(&mut self, batches: &[Inputs<'_>]) -> Vec<Readback> {
+        assert_eq!(batches.len(), self.options.micro_batches, "micro-batches of a step");
+        self.idle.pop().expect("at most three steps in flight; take results first")
+    }
+
+    /// Every micro-batch's forward and backward pass; the last one's submit is still open.
+    fn backward(&self, batches: &[Inputs<'_>], settings: Settings, readbacks: &[Readback]) -> Submits<'_> {
+        let mut open = None;
+        for (index, (batch, readback)) in batches.iter().zip(readbacks).enumerate() {
+            let keep = index.min(1) as f32;
+            let mut submits = Submits::new(&self.device);
+            let mut values: Vec<_> = batch.values.iter().map(|(name, bytes)| (&self.pass, *name, &**bytes)).collect();
+            values.push((&self.pass, "keep_sum", bytemuck::bytes_of(&keep)));
+            values.push((&self.update, "settings", bytemuck::bytes_of(&settings)));
+            submits.write(&values);
+            submits.record(&self.pass);
+            if index + 1 < batches.len() {
+                let mut encoder = submits.finish();
+                self.copy_reported(&mut encoder, readback);
+                readback.submit(&self.device, encoder);
+            } else {
+                open = Some(submits);
+            }
+        }
+        open.expect("at least one micro-batch")
+    }
+
+    /// The update, and what the last micro-batch and the update report.
+    fn finish(&self, mut submits: Submits<'_>, readbacks: &[Readback]) {
+        submits.record(&self.update);
+        let (mut encoder, readback) = (submits.finish(), readbacks.last().expect("at least one micro-batch"));
+        self.copy_reported(&mut encoder, readback);
+        self.update.copy_output(&mut encoder, "health", readback, 16);
+        if self.average.is_some() {
+            self.update.copy_output(&mut encoder, "drift", readback, 32);
+        }
+        readback.submit(&self.device, encoder);
+    }
+
+    /// Copies what a pass reports.
+    fn copy_reported(&self, encoder: &mut wgpu::CommandEncoder, readback: &Readback) {
+        self.pass.copy_output(encoder, "loss", readback, 0);
+        let mut at = SCALAR_BYTES;
+        for scalar in &self.reported {
+            self.pass.copy_output(encoder, scalar.name, readback, at);
+            at += scalar.len as u64 * 4;
+        }
+    }
+
+    /// Steps submitted whose results were not taken yet.
+    pub fn in_flight(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Waits for the oldest step in flight and returns its results. Panics when none is, a programming error.
+    pub async fn take(&mut self) -> Result<StepResult> {
+        let InFlight { readbacks, settings, scalars, began } = self.pending.pop_front().expect("a step in flight");
+        let mut result = StepResult::default();
+        let count = readbacks.len() as f64;
+        let mut values: Vec<f32> = Vec::new();
+        for readback in &readbacks {
+            values = bytemuck::pod_collect_to_vec(&readback.take(&self.device).await?);
+            result.loss += f64::from(values[0]) / count;
+            let mut rest = &values[(SCALAR_BYTES / 4) as usize..];
+            for scalar in &self.reported {
+                let own = rest.split_off(..scalar.len).expect("every scalar was copied");
+                result.scalars.add(scalar.name, (scalar.read)(own) / count);
+            }
+        }
+        result.gradient_norm = f64::from(values[4]).sqrt();
+        result.not_finite = values[5] as u64;
+        result.refused = settings.refuse(values[4], result.not_finite);
+        result.loss_scale = self.loss_scale_group().map(|_| 1.0 / f64::from(values[6]));
+        scalars.iter().for_each(|(name, value)| result.scalars.add(name.to_owned(), value));
+        if let Some(average) = self.average {
+            result.scalars.add(average.drift, (f64::from(values[8]) / f64::from(values[9])).sqrt());
+        }
+        self.idle.push(readbacks);
+        // Whatever was in flight before it counts too: rather too slow than too fast.
+        let slowest = count * self.pass.seconds() + self.update.seconds();
+        self.device.learn_speed(slowest, began.elapsed().as_secs_f64());
+        Ok(result)
+    }
+}
+
+/// What a task reports without the device's help, averaged over the micro-batches.
+fn reported(batches: &[Inputs<'_>]) -> Scalars {
+    let mut scalars = Scalars::default();
+    for (name, value) in batches.iter().flat_map(|batch| batch.scalars.iter()) {
+        scalars.add(name.to_owned(), value / batches.len() as f64);
+    }
+    scalars
+}

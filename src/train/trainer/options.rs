@@ -1,0 +1,45 @@
+//! How a trainer is made.
+
+use crate::{
+    kernels::Tuning,
+    lower::{PlanOptions, Precision, Recompute},
+};
+
+/// How a [`Trainer`] is made.
+#[derive(Clone, Debug)]
+pub struct TrainerOptions {
+    /// Images of one forward and backward pass.
+    pub micro_batch: usize,
+    /// Passes whose gradients add up to one update.
+    pub micro_batches: usize,
+    /// Kernel variants.
+    pub tuning: Tuning,
+    /// Keep predictions and targets readable after a step, for verification.
+    pub inspect: bool,
+    /// Run every operation by itself, to tell a fusion's mistake from a kernel's.
+    pub no_fusion: bool,
+    /// What the backward pass computes again, to hold less.
+    pub recompute: Recompute,
+    /// In what precision products read their operands.
+    pub precision: Precision,
+}
+
+impl TrainerOptions {
+    /// Passes of `micro_batch` images, `micro_batches` an update, with everything else as in training.
+    pub fn new(micro_batch: usize, micro_batches: usize, tuning: Tuning) -> TrainerOptions {
+        TrainerOptions {
+            micro_batch,
+            micro_batches,
+            tuning,
+            inspect: false,
+            no_fusion: false,
+            recompute: Recompute::None,
+            precision: Precision::F32,
+        }
+    }
+
+    pub(super) fn plan(&self) -> PlanOptions {
+        let TrainerOptions { no_fusion, recompute, precision, .. } = *self;
+        PlanOptions { tuning: self.tuning.clone(), no_fusion, recompute, precision, ..Default::default() }
+    }
+}
