@@ -3,7 +3,7 @@
 
 use std::{error::Error, fs};
 
-use bootmae::train::curves::{svg, thinned};
+use bootmae::report::curves::{svg, thinned};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

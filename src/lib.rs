@@ -4,7 +4,10 @@
 
 #![warn(missing_docs)]
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod durable;
 pub mod error;
+pub mod formats;
 pub mod rng;
 pub mod shape;
 pub mod text;
@@ -21,16 +24,24 @@ pub mod lower;
 
 pub mod exec;
 
+pub mod data;
 pub mod nn;
 
-pub mod data;
 pub mod model;
 
 pub mod tasks;
 
 pub mod train;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod report;
+
+pub mod checkpoint;
+
 pub mod check;
+pub mod infer;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod run;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cli;

@@ -13,6 +13,7 @@ use syn::{Item, UseTree, visit::Visit};
 const LAYERS: &[&[&str]] = &[
     &["text", "rng", "shape"],
     &["error"],
+    &["durable", "formats"],
     &["kernels"],
     &["device"],
     &["graph"],
@@ -23,7 +24,10 @@ const LAYERS: &[&[&str]] = &[
     &["model"],
     &["tasks"],
     &["train"],
-    &["check"],
+    &["report"],
+    &["checkpoint"],
+    &["infer"],
+    &["check", "run"],
     &["cli", "web"],
 ];
 

@@ -14,13 +14,12 @@ use std::{
 };
 
 use bootmae::{
+    check::fixture::fixture_config,
+    checkpoint::{self, Bundle, Checkpoints, Model},
     error::{Error, Result},
+    formats::tensors::{self, Precision, TensorFile},
     rng::{Rng, Stream},
-    train::{
-        checkpoint::{self, Bundle, Checkpoints, Model},
-        config::resolve,
-        tensors::{self, Precision, TensorFile, fixture_config},
-    },
+    train::config::resolve,
 };
 
 /// The system's allocator, with what each thread holds and the most since [`start`]: readers are tried side by side.

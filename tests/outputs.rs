@@ -6,10 +6,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use bootmae::train::{
+use bootmae::{
     checkpoint,
-    config::RunConfig,
-    snapshot::{MODEL, MOMENT1, MOMENT2, NamedTensor, Snapshot, TEACHER},
+    train::{
+        config::RunConfig,
+        snapshot::{MODEL, MOMENT1, MOMENT2, NamedTensor, Snapshot, TEACHER},
+    },
 };
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/photos/train");

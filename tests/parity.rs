@@ -5,14 +5,12 @@ mod common;
 use std::io::Write;
 
 use bootmae::{
+    check::verify::verify,
     device::{matrix_rows, matrix_tiles},
+    formats::tensors::{self, TensorFile},
     kernels::Tuning,
     lower::Precision,
     shape::DType,
-    train::{
-        tensors::{self, TensorFile},
-        verify::verify,
-    },
 };
 
 fn fixture(name: &str) -> TensorFile {

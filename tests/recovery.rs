@@ -9,19 +9,20 @@ use std::{
 };
 
 use bootmae::{
-    data,
+    checkpoint, data,
     device::DeviceOptions,
     error::{Error, Result},
     kernels::Tuning,
     lower::Precision,
-    train::{
-        checkpoint,
-        config::{RunConfig, resolve},
-        metrics::Metrics,
+    run::{
         pretrain::{Event, Run, Start},
         run_folder::{Entry, RunFolder},
-        snapshot::LOSS_SCALE,
         stop::{Ended, Stops},
+    },
+    train::{
+        config::{RunConfig, resolve},
+        metrics::Metrics,
+        snapshot::LOSS_SCALE,
         training::{self, Training},
     },
 };

@@ -14,11 +14,11 @@ use std::{
 };
 
 use bootmae::{
+    checkpoint::Checkpoints,
     rng::{Rng, Stream},
+    run::run_folder::{Entry, RunFolder},
     train::{
-        checkpoint::Checkpoints,
         config::RunConfig,
-        run_folder::{Entry, RunFolder},
         snapshot::{MODEL, MOMENT1, MOMENT2, NamedTensor, Snapshot, TEACHER},
     },
 };

@@ -1,3 +1,5 @@
-//! Whether a device computes rightly: operations against the oracle.
+//! Whether a device computes rightly: operations against the oracle, whole steps against fixtures.
 
+pub mod fixture;
 pub mod self_test;
+pub mod verify;

@@ -8,9 +8,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::terminal::{errln, outln};
 use super::{numbers::whole, output};
-use crate::data::{self, Contents};
-use crate::error::Result;
-use crate::text::{shown, shown_path};
+use crate::{
+    data::{self, Contents},
+    error::Result,
+    text::{shown, shown_path},
+};
 
 /// How many duplicates are named in text; JSON names all.
 const NAMED: usize = 20;

@@ -6,11 +6,9 @@ use clap::{Args, ValueEnum};
 
 use super::output::Output;
 use crate::{
+    checkpoint::{read_model, weights},
     error::Result,
-    train::{
-        checkpoint::{read_model, weights},
-        tensors::Precision,
-    },
+    formats::tensors::Precision,
 };
 
 /// Write the weights of student and teacher into one safetensors file: what `reconstruct`, `--init-from` and the page take.

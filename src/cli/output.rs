@@ -8,8 +8,9 @@ use std::{
 
 use super::terminal::{errln, outln};
 use crate::{
+    durable::write_atomically,
     error::{Error, Result},
-    train::{durable::write_atomically, written::is_of_a_run},
+    run::written::is_of_a_run,
 };
 
 /// Names of standard output.

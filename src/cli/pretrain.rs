@@ -17,23 +17,24 @@ use super::{
     tuning::TuningArguments,
 };
 use crate::{
+    checkpoint::{read_any, read_model},
     data,
     device::Device,
     error::{Error, Result},
     kernels::Tuning,
     lower::{Precision, Recompute},
-    tasks::Pretrain,
-    text::{shown, shown_lines},
-    train::{
-        checkpoint::{read_any, read_model},
-        config::Passes,
-        config::{RunConfig, resolve, resolve_over},
-        images,
-        log::TrainLog,
-        memory::{fit, footprint, mib, usable_bytes},
+    report::log::TrainLog,
+    run::{
         pretrain::{Event, Run, Start},
         run_folder::{CONFIG_FILE, Entry, Resumed, RunFolder, check_resumable},
         stop::{Ended, Stops, parse_time},
+    },
+    tasks::Pretrain,
+    text::{shown, shown_lines},
+    train::{
+        config::{Passes, RunConfig, resolve, resolve_over},
+        images,
+        memory::{fit, footprint, mib, usable_bytes},
         training::kept_tuning,
         work,
     },

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::terminal::errln;
-use crate::text::shown;
-use crate::train::metrics::Metrics;
+use crate::{text::shown, train::metrics::Metrics};
 
 /// Time between two lines when there is no terminal.
 const RHYTHM: Duration = Duration::from_secs(10);

@@ -11,16 +11,14 @@ use super::{
     output::Output,
 };
 use crate::{
+    checkpoint::{Model, read_model},
     data::{Picture, augment::resize_centre, decode},
     error::{Error, Result},
+    infer::network::Network,
     model::{ModelConfig, Statistics, config::Masking, masking},
+    report::picture::png,
     rng::{Rng, Stream},
-    train::{
-        checkpoint::{Model, read_model},
-        network::Network,
-        picture::png,
-        samples::{draw, told},
-    },
+    run::samples::{draw, told},
 };
 
 /// Reconstruct the masked patches of an image: original | masked | reconstruction, side by side.

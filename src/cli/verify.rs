@@ -7,10 +7,12 @@ use clap::Args;
 use super::arguments::AdapterArguments;
 use super::terminal::outln;
 use crate::{
+    check::verify,
+    checkpoint::what_it_is,
     error::{Error, Result},
+    formats::tensors,
     kernels::Tuning,
     lower::Precision,
-    train::{checkpoint::what_it_is, tensors, verify},
 };
 
 /// Run a fixture (one step, or a trajectory of steps) and compare losses, outputs, gradients and updated weights.

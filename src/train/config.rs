@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::lower::{Precision, Recompute};
-use crate::model::config::ModelConfig;
+use crate::{
+    error::{Error, Result},
+    lower::{Precision, Recompute},
+    model::config::ModelConfig,
+};
 
 pub use layers::{resolve, resolve_over, resolve_settings};
 

@@ -86,8 +86,10 @@ mod log {
     use serde::Deserialize;
 
     use super::Metrics;
-    use crate::error::{Error, Result};
-    use crate::train::durable::write_atomically;
+    use crate::{
+        durable::write_atomically,
+        error::{Error, Result},
+    };
 
     /// An open `metrics.jsonl`. Each line reaches the operating system in one piece before the next step begins.
     #[derive(Debug)]

@@ -1,46 +1,16 @@
-//! Training: configuration and schedules, the trainer on a device, checkpoints, metrics and verification.
+//! Training: configuration and schedules, the trainer on a device, the loop, and the state of a run in memory.
 
 pub mod bench;
-pub mod checkpoint;
 pub mod config;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod curves;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod durable;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod events;
 pub mod images;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod log;
 pub mod memory;
 pub mod metrics;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod names;
-pub mod network;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod picture;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod pretrain;
 pub mod profile;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod record;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod run_folder;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod samples;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod saver;
 pub mod schedule;
 pub mod snapshot;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod stop;
-pub mod tensors;
 mod trainer;
 pub mod training;
 pub mod tune;
-pub mod verify;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod written;
 
 pub use trainer::{GRADIENTS, StateCopy, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
 

@@ -89,7 +89,7 @@ fn listed(kind: &str, names: &[String]) -> String {
 
 /// A small snapshot for tests; everything in it follows from `step`.
 #[cfg(all(test, not(target_arch = "wasm32")))]
-pub(super) fn sample(step: u64) -> Snapshot {
+pub(crate) fn sample(step: u64) -> Snapshot {
     let tensor = |name: &str, shape: &[usize], first: f32| NamedTensor {
         name: name.into(),
         shape: shape.into(),

@@ -10,18 +10,18 @@ use super::{
     tuned,
 };
 use crate::{
+    checkpoint::Bundle,
     data::{self, Source, augment::resize_centre},
     device::{Device, DeviceOptions},
     error::Error,
+    infer::network,
     kernels::Tuning,
     model::{Reconstructor, Teacher, masking},
     rng::{Rng, Stream},
     train::{
-        checkpoint::Bundle,
         config::{RunConfig, resolve_settings},
         images::compare,
         metrics::Metrics,
-        network,
         snapshot::Snapshot,
         training::{self, GivenUp, Start, kept_tuning},
     },

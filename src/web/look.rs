@@ -6,12 +6,13 @@ use wasm_bindgen::prelude::*;
 
 use super::json;
 use crate::{
+    checkpoint::Model,
     data::{Picture, augment::resize_centre, decode_bytes},
     device::{Device, DeviceOptions},
     error::{Error, Result},
+    infer::network,
     model::{Features, ModelConfig, Reconstruction, Statistics, Whose, config::Masking, masking},
     rng::{Rng, Stream},
-    train::{checkpoint::Model, network},
 };
 
 /// The colours of an error map, from none to [`ERROR_MOST`]: dark violet, red, orange, pale yellow.

@@ -17,21 +17,16 @@ use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
 
 use crate::{
-    check::self_test,
+    check::{self_test, verify},
     device::{AdapterSummary, Device, DeviceOptions, adapters},
     error::Error,
+    formats::tensors::{self, TensorFile},
     kernels::Tuning,
     lower::Precision,
     model::ModelConfig,
     ops::samples,
     tasks::Pretrain,
-    train::{
-        TrainerOptions, bench,
-        config::RunConfig,
-        profile,
-        tensors::{self, TensorFile},
-        tune, verify, work,
-    },
+    train::{TrainerOptions, bench, config::RunConfig, profile, tune, work},
 };
 
 /// Seconds that [`check`] measures kernel variants for, and that a run waits for it where nobody has checked.

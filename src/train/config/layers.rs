@@ -6,8 +6,10 @@ use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use toml::{Table, Value};
 
 use super::{DEFAULT_PRESET, DataConfig, RunConfig, TrainingConfig, words};
-use crate::error::{Error, Result};
-use crate::model::config::{ModelConfig, nearest};
+use crate::{
+    error::{Error, Result},
+    model::config::{ModelConfig, nearest},
+};
 
 const SECTIONS: [&str; 3] = ["model", "training", "data"];
 

@@ -10,10 +10,9 @@ use std::{
 
 use crate::{
     device::Device,
+    durable::write_atomically,
     error::{Error, Result},
-    kernels,
-    kernels::{Variant, Work},
-    train::durable::write_atomically,
+    kernels::{self, Variant, Work},
 };
 
 /// A larger file is begun anew.

@@ -1,0 +1,3 @@
+//! Formats of files that hold tensors.
+
+pub mod tensors;

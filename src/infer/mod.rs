@@ -1,0 +1,3 @@
+//! What a trained network makes of images.
+
+pub mod network;

@@ -1,0 +1,5 @@
+//! What a person sees of a run: curves, pictures, the log.
+
+pub mod curves;
+pub mod log;
+pub mod picture;

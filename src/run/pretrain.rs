@@ -1,0 +1,212 @@
+//! A pretraining run from start or checkpoint to its last step, in a folder of its own.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{
+    events::Events,
+    run_folder::{Resumed, RunFolder},
+    samples::Sampler,
+    saver::{Saved, Saver},
+    stop::{Ended, Stops},
+};
+use crate::{
+    checkpoint::Model,
+    data::Source,
+    device::Device,
+    error::{Error, Result},
+    kernels::Tuning,
+    train::{
+        Trainer,
+        config::RunConfig,
+        metrics::{self, Metrics, MetricsLog},
+        snapshot::Snapshot,
+        training::{self, GivenUp, Training},
+    },
+};
+
+/// A run about to start or to go on.
+pub struct Run {
+    training: Training,
+    log: MetricsLog,
+    events: Events,
+    saver: Saver,
+    /// None where no samples are drawn.
+    sampler: Option<Sampler>,
+    /// The step of the newest snapshot that the saver was given, or of the one that the run goes on from.
+    saved: u64,
+    /// Last, so that the lock outlives everything that writes.
+    folder: RunFolder,
+}
+
+/// What a run begins with.
+#[derive(Debug)]
+pub enum Start {
+    /// Weights drawn from the seed.
+    Seed,
+    /// Another run's weights.
+    Weights(Box<Model>),
+    /// Everything, as it was at a step.
+    Resumed(Box<Resumed>),
+}
+
+/// What a caller hears of while a run goes on.
+pub enum Event<'a> {
+    /// A step's results arrived.
+    Step(&'a Metrics),
+    /// An image could not be read and another takes its place.
+    BadImage(&'a str),
+    /// A checkpoint is on the disk.
+    Saved(&'a Saved),
+    /// Something went wrong, and the run goes on from an earlier step: what happened, and the step.
+    Recovered(&'a str, u64),
+}
+
+impl Run {
+    /// Prepares a run: its training, and what it writes into its folder.
+    pub async fn new(
+        config: RunConfig,
+        folder: RunFolder,
+        source: Arc<dyn Source>,
+        device: Device,
+        tuning: Tuning,
+        start: Start,
+    ) -> Result<Run> {
+        let start = match start {
+            Start::Seed => training::Start::Seed,
+            Start::Weights(model) => {
+                let path = config.training.init_from.clone().unwrap_or_default();
+                training::Start::Weights(model.tensors, path.into())
+            }
+            Start::Resumed(from) => training::Start::State(Box::new(from.snapshot), from.path),
+        };
+        let training = Training::new(config, source, device, tuning, start).await?;
+        let (config, step) = (training.config(), training.step());
+        let draws = config.training.sample_every_steps > 0;
+        let sampler = draws.then(|| Sampler::new(folder.path(), &**training.source(), &config.model)).transpose()?;
+        folder.write_config(config)?;
+        let log = MetricsLog::open(&folder.path().join(metrics::FILE_NAME), step)?;
+        let events = Events::open(folder.path(), step)?;
+        let saver = Saver::new(folder.path(), config.training.keep_checkpoints);
+        Ok(Run { training, log, events, saver, sampler, saved: step, folder })
+    }
+
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.training.step()
+    }
+
+    /// The trainer.
+    pub fn trainer(&self) -> &Trainer {
+        self.training.trainer()
+    }
+
+    /// Trains to the last step, or until one of `stops` is due, and saves. Where the device is lost or an update refused,
+    /// the run goes back to its last good state, a few times to each.
+    pub async fn train(&mut self, stops: &Stops, mut on: impl FnMut(Event<'_>)) -> Result<Ended> {
+        loop {
+            match self.advance(stops, &mut on).await {
+                Ok(ended) => return Ok(ended),
+                Err(error) => self.recover(error, &mut on).await?,
+            }
+        }
+    }
+
+    /// Trains until the end or the first fault. The next step is submitted before the results of the one before are
+    /// read, so that the GPU never waits for them. Where a checkpoint is due, a copy of the state is submitted behind its
+    /// step; later steps follow at once, and a thread writes the copy meanwhile.
+    async fn advance(&mut self, stops: &Stops, on: &mut impl FnMut(Event<'_>)) -> Result<Ended> {
+        let (steps, sample_every) = {
+            let training = &self.training.config().training;
+            (training.steps, training.sample_every_steps)
+        };
+        let mut last = stops.after.unwrap_or(steps).min(steps);
+        let mut ended = if last < steps { Ended::StoppedAfter } else { Ended::Finished };
+        self.training.restart_clock();
+        let mut samples = VecDeque::new();
+        while self.step() < last {
+            let submitted = self.training.submitted();
+            if let Some(reason) = stops.due().filter(|_| submitted < last) {
+                (last, ended) = (submitted, reason);
+                if submitted == self.step() {
+                    break;
+                }
+            }
+            while self.training.may_submit(last) {
+                self.training.submit(last)?.iter().for_each(|name| on(Event::BadImage(name)));
+                let submitted = self.training.submitted();
+                if let Some(sampler) = &mut self.sampler
+                    && submitted.is_multiple_of(sample_every)
+                {
+                    samples.push_back((submitted, sampler.begin(self.training.trainer()).await?));
+                }
+            }
+            let step = self.training.take().await?;
+            self.log.write(&step.metrics)?;
+            self.events.scalars(&step.metrics)?;
+            on(Event::Step(&step.metrics));
+            let before = match step.snapshot {
+                Some(snapshot) => self.save(snapshot)?,
+                None => self.saver.poll()?,
+            };
+            before.iter().for_each(|saved| on(Event::Saved(saved)));
+            let reached = self.step();
+            if let (Some(sampler), Some((step, predicted))) =
+                (&self.sampler, samples.pop_front_if(|(step, _)| *step == reached))
+            {
+                let sample = sampler.finish(self.training.trainer(), predicted, step).await?;
+                self.events.picture(step, sample.pixels, &sample.png)?;
+            }
+        }
+        self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));
+        if self.saved < self.step() {
+            let snapshot = self.training.snapshot().await?;
+            self.save(snapshot)?;
+            self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));
+        }
+        Ok(ended)
+    }
+
+    /// Hands a snapshot to the saver; returns the save that had to end first.
+    fn save(&mut self, snapshot: Arc<Snapshot>) -> Result<Option<Saved>> {
+        self.saved = snapshot.step;
+        self.saver.start(snapshot, self.log.handle()?)
+    }
+
+    /// Goes back to the last good state after `error`, the files of the run too. Gives the error back where that does not
+    /// help.
+    async fn recover(&mut self, error: Error, on: &mut impl FnMut(Event<'_>)) -> Result<()> {
+        let told = match self.training.recover(error).await {
+            Ok(told) => told,
+            Err(GivenUp { error, tried: Some(tried) }) => return Err(self.give_up(error, tried)),
+            Err(GivenUp { error, tried: None }) => return Err(error),
+        };
+        self.sampler.iter_mut().for_each(Sampler::forget_device);
+        let step = self.step();
+        self.log = MetricsLog::open(&self.folder.path().join(metrics::FILE_NAME), step)?;
+        self.events = Events::open(self.folder.path(), step)?;
+        on(Event::Recovered(&told, step));
+        Ok(())
+    }
+
+    /// Makes sure that the last good state is on the disk, and says where the run can go on from.
+    fn give_up(&mut self, error: Error, tried: u32) -> Error {
+        let (checkpoints, good) = (self.folder.checkpoints(), self.training.good());
+        let keep = self.training.config().training.keep_checkpoints;
+        let saved = match self.saver.finish() {
+            Ok(_) if checkpoints.path(good.step).exists() => Ok(()),
+            Ok(_) => checkpoints.save(good, keep).map(drop),
+            Err(unsaved) => Err(unsaved),
+        };
+        let state = match saved {
+            Ok(()) => format!("the state of step {} is saved", good.step),
+            Err(unsaved) => format!("the state of step {} could not be saved ({unsaved})", good.step),
+        };
+        let tried = format!("after going back {tried} times; {state}");
+        match error {
+            Error::Diverged(reason) => Error::Diverged(format!(
+                "{reason} {tried}. Lower training.peak_learning_rate or look at the images named, and start again"
+            )),
+            other => Error::Gpu(format!("{other} {tried}. Continue with --resume")),
+        }
+    }
+}
