@@ -3,9 +3,9 @@
 mod common;
 
 use bootmae::{
-    check::self_test::{Outcome, STORES_HALVES, self_test_of},
+    check::self_test::{Outcome, STORES_F16, self_test_of},
     device::{Device, DeviceOptions, candidates, matrix_rows, matrix_tiles, norm_candidates, row_candidates},
-    kernels::{Form, NormRows, Rows, Tile, Tuning, Work},
+    kernels::{AttentionVariant, Form, LayerNormVariant, Tile, Tuning, Work},
     lower::Precision,
     ops::{Attention, Sample, samples},
     shape::{DType, TensorType},
@@ -13,9 +13,9 @@ use bootmae::{
 };
 
 /// Checks samples; those that store halves are among them exactly if a tuning's variants can.
-fn check_with_halves(device: &Device, tuning: &Tuning, samples: Vec<Sample>, expected: bool) {
+fn check_with_f16(device: &Device, tuning: &Tuning, samples: Vec<Sample>, expected: bool) {
     let outcomes = check(device, tuning, samples);
-    let found = outcomes.iter().any(|outcome| outcome.name.ends_with(STORES_HALVES));
+    let found = outcomes.iter().any(|outcome| outcome.name.ends_with(STORES_F16));
     assert_eq!(found, expected, "on {} with {tuning:?}", device.adapter());
 }
 
@@ -29,20 +29,20 @@ fn check(device: &Device, tuning: &Tuning, samples: Vec<Sample>) -> Vec<Outcome>
 
 #[test]
 fn every_operation_agrees_with_the_oracle() {
-    common::on_each_adapter(|device, tuning| check_with_halves(&device, &tuning, samples(), true));
+    common::on_each_adapter(|device, tuning| check_with_f16(&device, &tuning, samples(), true));
 }
 
 #[test]
 fn the_web_safe_kernels_agree_with_the_oracle() {
-    common::on_each_adapter(|device, _| check_with_halves(&device, &Tuning::default(), samples(), true));
+    common::on_each_adapter(|device, _| check_with_f16(&device, &Tuning::default(), samples(), true));
 }
 
 #[test]
-fn every_product_tile_agrees_with_the_oracle() {
+fn every_matmul_tile_agrees_with_the_oracle() {
     let others = [
-        Tile::Plain,
-        Tile::Register { rows: 3, cols: 5, group_rows: 2, group_cols: 16 },
-        Tile::Quads { rows: 4, cols: 8, group_rows: 2, group_cols: 4 },
+        Tile::Naive,
+        Tile::Register { tile_m: 3, tile_n: 5, group_m: 2, group_n: 16 },
+        Tile::RegisterVec4 { tile_m: 4, tile_n: 8, group_m: 2, group_n: 4 },
     ];
     common::on_each_adapter(|device, tuning| {
         // Checks are proven with the two tests before; a large tile compiles long.
@@ -50,39 +50,39 @@ fn every_product_tile_agrees_with_the_oracle() {
             return;
         }
         let shared = [(4, 4, 8, 8, 16), (8, 8, 8, 8, 16), (4, 8, 2, 4, 4)];
-        let shared = shared.map(|(rows, cols, group_rows, group_cols, depth)| Tile::Workgroup {
-            rows,
-            cols,
-            group_rows,
-            group_cols,
-            depth,
+        let shared = shared.map(|(rows, cols, group_rows, group_cols, depth)| Tile::SharedMemory {
+            tile_m: rows,
+            tile_n: cols,
+            group_m: group_rows,
+            group_n: group_cols,
+            tile_k: depth,
         });
         // Straight from storage too, where subgroups can be counted on.
         let straight = device.matrix_units().map(|(side, lanes)| {
             let (rows, cols) = (2, 2);
-            Tile::Matrix { side, rows, cols, group_rows: 2, group_cols: 2, lanes }
+            Tile::CooperativeMatrix { side, blocks_m: rows, blocks_n: cols, subgroups_m: 2, subgroups_n: 2, lanes }
         });
         let tiles = candidates(&device).into_iter().chain(others).chain(shared);
         let tiles = tiles.chain(matrix_tiles(&device)).chain(straight);
         for tile in tiles {
-            // So is what fuses into products; a small tile in shared memory shows it for what GPUs run, and one in
+            // So is what fuses into matmuls; a small tile in shared memory shows it for what GPUs run, and one in
             // fours.
             let fused = matches!(
                 tile,
-                Tile::Workgroup { depth: 4, .. }
-                    | Tile::Quads { rows: 4, .. }
-                    | Tile::Matrix { rows: 2, .. }
-                    | Tile::MatrixWorkgroup { rows: 2, .. }
+                Tile::SharedMemory { tile_k: 4, .. }
+                    | Tile::RegisterVec4 { tile_m: 4, .. }
+                    | Tile::CooperativeMatrix { blocks_m: 2, .. }
+                    | Tile::CooperativeMatrixShared { blocks_m: 2, .. }
             );
-            let takes = |name: &str| name.starts_with("product") && (fused || !name.contains('+'));
-            let products = samples().into_iter().filter(|sample| takes(sample.op.name()));
+            let takes = |name: &str| name.starts_with("matmul") && (fused || !name.contains('+'));
+            let matmuls = samples().into_iter().filter(|sample| takes(sample.op.name()));
             // What differs in half precision, loads and stores, the smaller tiles in fours show.
-            let large = matches!(tile, Tile::Fours { rows, .. } if rows > 32);
+            let large = matches!(tile, Tile::SubgroupVec4 { tile_m: rows, .. } if rows > 32);
             let halves = |sample: &Sample| sample.inputs.iter().any(|(ty, _)| ty.dtype == DType::F16);
-            let products = products.filter(|sample| !large || !halves(sample));
-            let stores = !large && !matches!(tile, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. });
+            let matmuls = matmuls.filter(|sample| !large || !halves(sample));
+            let stores = !large && !matches!(tile, Tile::Naive | Tile::Register { .. } | Tile::Subgroup { .. });
             let tuning = Tuning::uniform(tile, tuning.attention(DType::F32), tuning.norm);
-            check_with_halves(&device, &tuning, products.collect(), stores);
+            check_with_f16(&device, &tuning, matmuls.collect(), stores);
         }
     });
 }
@@ -99,12 +99,13 @@ fn every_attention_agrees_with_the_oracle() {
         if device.is_checked() {
             return;
         }
-        let quads = |group, rows| Rows::Quads { group, rows };
-        let shared = |group| Rows::Shared { group };
-        let others = [Rows::Workgroup(8), quads(8, 1), quads(4, 3), shared(8), shared(64)];
+        let quads = |group, rows| AttentionVariant::Vec4 { group, rows };
+        let shared = |group| AttentionVariant::SharedMemory { group };
+        let others = [AttentionVariant::Scalar { group: 8 }, quads(8, 1), quads(4, 3), shared(8), shared(64)];
         let rows = row_candidates(&device, DType::F16).into_iter().chain(matrix_rows(&device)).chain(others);
         // The built-in one is proven with every operation.
-        let built_in = |rows: &Rows| [DType::F32, DType::F16].iter().all(|dtype| tuning.attention(*dtype) == *rows);
+        let built_in =
+            |rows: &AttentionVariant| [DType::F32, DType::F16].iter().all(|dtype| tuning.attention(*dtype) == *rows);
         for attention in rows.filter(|rows| !built_in(rows)) {
             let mut attended: Vec<_> = samples().into_iter().filter(|sample| is_of(sample, "attention")).collect();
             // Wide heads compile long elsewhere.
@@ -113,7 +114,7 @@ fn every_attention_agrees_with_the_oracle() {
                 attended.extend([84, 100].map(wide));
             }
             let other = tuning.clone().with_attention(attention);
-            check_with_halves(&device, &other, attended, !matches!(attention, Rows::Workgroup(_)));
+            check_with_f16(&device, &other, attended, !matches!(attention, AttentionVariant::Scalar { .. }));
         }
     });
 }
@@ -121,14 +122,18 @@ fn every_attention_agrees_with_the_oracle() {
 #[test]
 fn every_layer_norm_agrees_with_the_oracle() {
     common::on_each_adapter(|device, tuning| {
-        let others = [NormRows::Workgroup(64), NormRows::Workgroup(8), NormRows::Quads(8)];
+        let others = [
+            LayerNormVariant::SharedMemory { group: 64 },
+            LayerNormVariant::SharedMemory { group: 8 },
+            LayerNormVariant::Vec4 { group: 8 },
+        ];
         for norm in norm_candidates(&device).into_iter().chain(others) {
             // The losses' rows are shared as layer norm's.
             let takes = |sample: &Sample| is_of(sample, "layer_norm") || sample.op.name() == "masked_mse+backward";
             let norms = samples().into_iter().filter(takes);
             let mut other = tuning.clone();
             other.norm = norm;
-            check_with_halves(&device, &other, norms.collect(), norm != NormRows::Invocation);
+            check_with_f16(&device, &other, norms.collect(), norm != LayerNormVariant::Scalar);
         }
     });
 }
@@ -137,7 +142,7 @@ fn every_layer_norm_agrees_with_the_oracle() {
 fn the_built_in_and_the_web_safe_variants_are_among_the_candidates() {
     common::on_each_adapter(|device, tuning| {
         assert!(tuning.runs_on(&device, Precision::F16) && Tuning::default().runs_on(&device, Precision::F16));
-        let unknown = Tile::Subgroup { lanes: 5, rows: 1, cols: 1 };
+        let unknown = Tile::Subgroup { lanes: 5, lane_m: 1, lane_n: 1 };
         assert!(!Tuning::uniform(unknown, tuning.attention(DType::F32), tuning.norm).runs_on(&device, Precision::F16));
     });
 }
@@ -146,13 +151,13 @@ fn the_built_in_and_the_web_safe_variants_are_among_the_candidates() {
 fn the_tuner_chooses_from_its_list_and_keeps_to_its_budget() {
     let device = common::one_device(DeviceOptions::default());
     let needs = [
-        Work::Product { form: Form::Tn, shape: [70, 33, 65], operands: DType::F32 },
+        Work::Matmul { form: Form::Tn, shape: [70, 33, 65], operands: DType::F32 },
         Work::Attention { heads: 2, first_query: 1, inputs: vec![TensorType::f32(&[2, 9, 96])] },
         Work::LayerNorm { input: TensorType::f32(&[2, 9, 34]) },
     ];
     let mut needs: Vec<_> = needs.into_iter().map(|work| Need { work, of_class: true }).collect();
     // Another shape of the first one's class.
-    let alone = Work::Product { form: Form::Tn, shape: [66, 30, 64], operands: DType::F32 };
+    let alone = Work::Matmul { form: Form::Tn, shape: [66, 30, 64], operands: DType::F32 };
     needs.push(Need { work: alone, of_class: false });
     let built_in = Tuning::for_device(&device);
     let began = std::time::Instant::now();
@@ -174,8 +179,8 @@ fn the_tuner_chooses_from_its_list_and_keeps_to_its_budget() {
     }
     let mut compared = Vec::new();
     let need = &needs[0];
-    let product = vec![need.work.clone(), need.work.clone()];
-    pollster::block_on(compare(&device, product, &tuning, &clock, |one| compared.push(one.clone()))).unwrap();
+    let matmul = vec![need.work.clone(), need.work.clone()];
+    pollster::block_on(compare(&device, matmul, &tuning, &clock, |one| compared.push(one.clone()))).unwrap();
     let [one] = &compared[..] else { panic!("the same computation is compared once: {compared:?}") };
     assert!(
         one.chosen == tuning.variant(&need.work) && one.rates.len() == need.work.candidates(&device).len(),

@@ -61,7 +61,7 @@ fn mutants() -> Vec<Mutant> {
             // What is left of a brace may be a signature; bounds and indices of loops guard the ends of arrays.
             let body = if line.contains("fn ") { code.find('{').map_or(code.len(), |at| at + 1) } else { 0 };
             // Bounds and clamps guard the ends of arrays, a grid's second row begins beyond two million invocations, and a
-            // workgroup of the web-safe product has one row: changes there have no effect. Nor has what a last four of values
+            // workgroup of the web-safe matmul has one row: changes there have no effect. Nor has what a last four of values
             // holds past the end.
             let idle = ["for (", "return;", "- 1u", "groups.x", "local.y", "vec4(i * 4u)", "< params.len"];
             // How ties are rounded shows in the samples of the rounding alone.

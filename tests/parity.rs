@@ -80,7 +80,7 @@ fn half_precision_by_matrix_units_stays_near_the_reference() {
         }
         let tiles = matrix_tiles(&device);
         if tiles.is_empty() {
-            writeln!(std::io::stderr(), "no matrix units: products in half precision run without").unwrap();
+            writeln!(std::io::stderr(), "no matrix units: matmuls in half precision run without").unwrap();
         }
         for tile in tiles {
             let device = pollster::block_on(device.reopen()).unwrap();

@@ -1,6 +1,6 @@
 // Softmax attention for software rasterizers with 64-bit integers, whose loads are dear: one subgroup a workgroup, ROWS
 // queries (or keys) a lane. The other side's rows are loaded once by the subgroup, four columns a lane (see
-// `product_fours.wgsl`), and handed around, TURN rows in a turn, so that what a lane holds, most of it on the
+// `matmul_fours.wgsl`), and handed around, TURN rows in a turn, so that what a lane holds, most of it on the
 // stack, is fetched once for all of them. Columns are padded with zeros to whole loads; HEAD is a multiple of four. No
 // lane leaves early: the others need its loads.
 #include "common/attention.wgsl"

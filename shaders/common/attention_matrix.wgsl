@@ -89,12 +89,12 @@ fn store_loaded(local: u32) {
     }
 }
 
-// A subgroup's rows as the left side of products.
+// A subgroup's rows as the left side of matmuls.
 fn own_block(own: u32, column: u32) -> OfA {
     return coopLoadT<OfA>(&halves[own * HALVES + column * (SIDE / 4u)], HALVES);
 }
 
-// A block of the transposed rows of the other side, and of the rows as they are, as the right side of products.
+// A block of the transposed rows of the other side, and of the rows as they are, as the right side of matmuls.
 fn one_across(row: u32, column: u32) -> OfB {
     return coopLoad<OfB>(&one_side[row * STRIDE + column * (SIDE / 4u)], STRIDE);
 }

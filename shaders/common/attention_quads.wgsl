@@ -43,18 +43,18 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id
     for (var j = 0u; j < params.lk; j++) {
         let k = key_at(group.z, group.y, j) / 4u;
         let v = k + (params.v_first - params.k_first) / 4u;
-        var products = array<vec4<f32>, ROWS>();
+        var matmuls = array<vec4<f32>, ROWS>();
         // unroll
         for (var c = 0u; c < QUADS; c++) {
             let key = loaded(kv[k + c]);
             // unroll
-            for (var r = 0u; r < ROWS; r++) { products[r] = fma(query[r * QUADS + c], key, products[r]); }
+            for (var r = 0u; r < ROWS; r++) { matmuls[r] = fma(query[r * QUADS + c], key, matmuls[r]); }
         }
         var p = array<f32, ROWS>();
         var keep = array<f32, ROWS>();
         // unroll
         for (var r = 0u; r < ROWS; r++) {
-            let score = total_of(products[r]);
+            let score = total_of(matmuls[r]);
             let top = max(largest[r], score);
             keep[r] = exp(largest[r] - top);
             p[r] = exp(score - top);
@@ -101,16 +101,16 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
         let i = min(max(first + r, params.q_first) - params.q_first, params.lq - 1u);
         let from_q = query_at(group.z, group.y, i) / 4u;
         let from_y = y_at(group.z, group.y, i);
-        var products = vec4(0.0);
+        var matmuls = vec4(0.0);
         // unroll
         for (var c = 0u; c < QUADS; c++) {
             let d = loaded(dy[from_y + c]);
             query[r * QUADS + c] = loaded(q[from_q + c]) * params.scale;
             slope[r * QUADS + c] = d;
             sum[r * QUADS + c] = vec4(0.0);
-            products = fma(d, loaded(y_in[from_y + c]), products);
+            matmuls = fma(d, loaded(y_in[from_y + c]), matmuls);
         }
-        dot[r] = total_of(products);
+        dot[r] = total_of(matmuls);
         largest[r] = stats_in[(stats_first + i) * 2u];
         inverse[r] = stats_in[(stats_first + i) * 2u + 1u];
     }

@@ -61,7 +61,7 @@ fn copy_queries(batch: u32, head: u32, first: u32, local: u32) {
     }
 }
 
-fn sum_of_parts(unit: u32, team: u32) -> vec4<f32> {
+fn split_k_sum(unit: u32, team: u32) -> vec4<f32> {
     var sum = vec4(0.0);
     // unroll
     for (var l = 0u; l < LANES; l++) { sum += parts[unit * STRIDE + team * LANES + l]; }
@@ -114,7 +114,7 @@ fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
             }
             workgroupBarrier();
             if busy && lane < KEYS {
-                let score = sum_of_parts(lane, team);
+                let score = split_k_sum(lane, team);
                 wholes[team * KEYS + lane] = select(vec4(LOWEST), score, j + lane < params.lk);
             }
             workgroupBarrier();
@@ -174,7 +174,7 @@ fn query_of(row: u32) -> u32 {
     return min(max(row, params.q_first) - params.q_first, params.lq - 1u);
 }
 
-// PAIRS pairs of rows a team; a pair's scores and the products of its gradients with values are one vector.
+// PAIRS pairs of rows a team; a pair's scores and the matmuls of its gradients with values are one vector.
 @compute @workgroup_size(GROUP)
 fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let lane = local % LANES;
@@ -212,7 +212,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     workgroupBarrier();
     // The pair whose scores this invocation adds up.
     let own = min(lane / KEYS, PAIRS - 1u);
-    let dot = sum_of_parts(own, team).xy;
+    let dot = split_k_sum(own, team).xy;
     var largest = vec2(0.0);
     var inverse = vec2(0.0);
     // unroll
@@ -260,7 +260,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
             }
             workgroupBarrier();
             if busy && lane < UNITS {
-                let whole = sum_of_parts(lane, team);
+                let whole = split_k_sum(lane, team);
                 let d = exp(whole.xy - largest) * inverse * (whole.zw - dot);
                 wholes[team * UNITS + lane] = select(vec4(0.0), vec4(d, 0.0, 0.0), j + lane % KEYS < params.lk);
             }
@@ -381,7 +381,7 @@ fn backward_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             }
             workgroupBarrier();
             if busy && lane < UNITS {
-                let whole = sum_of_parts(lane, team);
+                let whole = split_k_sum(lane, team);
                 let p = exp(whole.xy - largest) * inverse;
                 let d = p * (whole.zw - dot) * params.scale;
                 wholes[team * UNITS + lane] = select(vec4(0.0), vec4(p, d), j + lane % KEYS < params.lq);

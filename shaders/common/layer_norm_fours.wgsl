@@ -1,5 +1,5 @@
 // Layer normalisation for software rasterizers with 64-bit integers, whose loads are dear: one subgroup a chunk of rows,
-// a row across its lanes in registers, so that each value is loaded once, four at a time (see `product_fours.wgsl`), and
+// a row across its lanes in registers, so that each value is loaded once, four at a time (see `matmul_fours.wgsl`), and
 // gain and bias once a chunk. The backward pass sums their gradients on the way. cols is a multiple of four.
 #include "common/layer_norm.wgsl"
 const LANES: u32 = 8u;

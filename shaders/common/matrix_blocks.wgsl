@@ -1,6 +1,6 @@
-// What the products by matrix units share: their tiles, and what becomes of sums. A subgroup computes ROWS by COLUMNS blocks
+// What the matmuls by matrix units share: their tiles, and what becomes of sums. A subgroup computes ROWS by COLUMNS blocks
 // of SIDE by SIDE, a workgroup has GROUP_M by GROUP_N such tiles. 8 divides n and what lies side by side in a and b.
-#include "common/product.wgsl"
+#include "common/matmul.wgsl"
 const ROWS: u32 = 2u;
 const COLUMNS: u32 = 2u;
 const BLOCKS: u32 = 4u;         // ROWS * COLUMNS

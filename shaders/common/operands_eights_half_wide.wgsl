@@ -1,4 +1,4 @@
-// The operands of a product in half precision, eight values a load, as two 64-bit integers.
+// The operands of a matmul in half precision, eight values a load, as two 64-bit integers.
 @group(0) @binding(1) var<storage, read> a: array<vec2<u64>>;
 @group(0) @binding(2) var<storage, read> b: array<vec2<u64>>;
 

@@ -1,4 +1,4 @@
-// The operands of a product, four values a load.
+// The operands of a matmul, four values a load.
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 

@@ -1,4 +1,4 @@
-// The operands of a product in half precision, four values a load, as one 64-bit integer.
+// The operands of a matmul in half precision, four values a load, as one 64-bit integer.
 @group(0) @binding(1) var<storage, read> a: array<u64>;
 @group(0) @binding(2) var<storage, read> b: array<u64>;
 

@@ -1,4 +1,4 @@
-// The operands of a product, a side a load.
+// The operands of a matmul, a side a load.
 @group(0) @binding(1) var<storage, read> a: array<Side>;
 @group(0) @binding(2) var<storage, read> b: array<Side>;
 

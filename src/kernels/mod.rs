@@ -11,7 +11,7 @@ mod work;
 pub use class::{Class, Size};
 pub use kernel::{Binding, Constant, Kernel};
 pub use tuning::Tuning;
-pub use variants::{Epilogue, Form, NormRows, Rows, Tile, Variant};
+pub use variants::{AttentionVariant, Epilogue, Form, LayerNormVariant, Tile, Variant};
 pub use work::Work;
 pub(crate) use work::{inner, place};
 

@@ -22,8 +22,8 @@ pub(crate) fn place(dtype: DType) -> usize {
 /// What a plan computes with a kernel that has variants.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// A matrix product.
-    Product {
+    /// A matmul.
+    Matmul {
         /// Its form.
         form: Form,
         /// `m`, `n` and `k`.
@@ -52,8 +52,8 @@ impl Work {
     pub fn is_like(&self, other: &Work) -> bool {
         match (self, other) {
             (
-                Work::Product { form, shape, operands },
-                Work::Product { form: other_form, shape: other, operands: other_operands },
+                Work::Matmul { form, shape, operands },
+                Work::Matmul { form: other_form, shape: other, operands: other_operands },
             ) => Class::of(*form, *shape, *operands) == Class::of(*other_form, *other, *other_operands),
             (Work::Attention { inputs, .. }, Work::Attention { inputs: other, .. }) => {
                 inputs[0].dtype == other[0].dtype
@@ -63,10 +63,10 @@ impl Work {
         }
     }
 
-    /// The type of a product's operands.
+    /// The type of a matmul's operands.
     pub fn operands(&self) -> Option<DType> {
         match self {
-            Work::Product { operands, .. } => Some(*operands),
+            Work::Matmul { operands, .. } => Some(*operands),
             _ => None,
         }
     }
@@ -74,7 +74,7 @@ impl Work {
     /// Floating-point operations, with the backward pass in attention.
     pub fn flops(&self) -> f64 {
         match self {
-            Work::Product { shape: [m, n, k], .. } => 2.0 * *m as f64 * *n as f64 * *k as f64,
+            Work::Matmul { shape: [m, n, k], .. } => 2.0 * *m as f64 * *n as f64 * *k as f64,
             Work::Attention { first_query, inputs, .. } => {
                 let (queries, keys) = (&inputs[0], &inputs[inputs.len() - 1]);
                 let asked = queries.shape[0] * (queries.shape[1] - first_query);
@@ -84,10 +84,10 @@ impl Work {
         }
     }
 
-    /// The share of this product in what `variant` computes for it, see [`Tile::fill`]; none for others.
+    /// The share of this matmul in what `variant` computes for it, see [`Tile::fill`]; none for others.
     pub fn fill(&self, variant: Variant) -> Option<f64> {
         match (self, variant) {
-            (Work::Product { form, shape, operands }, Variant::Product(tile)) => {
+            (Work::Matmul { form, shape, operands }, Variant::Matmul(tile)) => {
                 Some(tile.fitting(*form, *shape).of(*operands)).filter(|fitting| *fitting == tile)?;
                 Some(tile.fill(*shape))
             }
@@ -99,7 +99,7 @@ impl Work {
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Work::Product { form, shape: [m, n, k], operands } => {
+            Work::Matmul { form, shape: [m, n, k], operands } => {
                 let operands = if *operands == DType::F16 { " f16" } else { "" };
                 write!(f, "{} {m}x{n}x{k}{operands}", form.name())
             }

@@ -51,7 +51,7 @@ pub struct PlanOptions {
     pub no_fusion: bool,
     /// What the backward pass computes again, to hold less.
     pub recompute: Recompute,
-    /// In what precision products read their operands.
+    /// In what precision matmuls read their operands.
     pub precision: Precision,
 }
 
@@ -107,7 +107,7 @@ pub struct Planned {
     pub op: &'static str,
     /// Path of the layer that recorded it.
     pub path: String,
-    /// Floating-point operations of the dispatch; counted for products and attention only.
+    /// Floating-point operations of the dispatch; counted for matmuls and attention only.
     pub flops: f64,
     /// Bytes of what is bound, read and written; what is updated in place counts twice.
     pub bytes: u64,

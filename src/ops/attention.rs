@@ -84,8 +84,8 @@ impl Attention {
     }
 
     /// Whether values can be in half precision.
-    fn takes_halves(&self, x: &[TensorType], tuning: &Tuning) -> bool {
-        tuning.attention(DType::F16).takes_halves(self.columns(x))
+    fn takes_f16(&self, x: &[TensorType], tuning: &Tuning) -> bool {
+        tuning.attention(DType::F16).takes_f16(self.columns(x))
     }
 
     /// One of the kernels over `rows` queries or keys, of values of this type.
@@ -166,11 +166,11 @@ impl Op for Attention {
         vec![y, stats]
     }
 
-    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
-        usize::from(self.takes_halves(x, tuning))
+    fn stores_f16(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        usize::from(self.takes_f16(x, tuning))
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 
@@ -234,11 +234,11 @@ impl Op for AttentionBackward {
         vec![dq, dkv, delta]
     }
 
-    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
-        if self.0.takes_halves(&x[3..], tuning) { x.len() - 3 } else { 0 }
+    fn stores_f16(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        if self.0.takes_f16(&x[3..], tuning) { x.len() - 3 } else { 0 }
     }
 
-    fn halves_with_outputs(&self, operand: usize) -> bool {
+    fn reads_f16_with_outputs(&self, operand: usize) -> bool {
         operand != 1
     }
 
@@ -258,7 +258,7 @@ impl Op for AttentionBackward {
         2.0 * self.0.flops(&x[3..], y)
     }
 
-    /// Two products each: dP and dq, dk and dv. Probabilities computed anew are not counted.
+    /// Two matmuls each: dP and dq, dk and dv. Probabilities computed anew are not counted.
     fn flops_shares(&self) -> &[f64] {
         &[0.5, 0.5]
     }

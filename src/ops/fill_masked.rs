@@ -89,11 +89,11 @@ impl Op for FillMasked {
         vec![y]
     }
 
-    fn stores_halves(&self, x: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, x: &[TensorType], _: &Tuning) -> usize {
         halves_of(&x[0])
     }
 
-    fn halves_with_outputs(&self, operand: usize) -> bool {
+    fn reads_f16_with_outputs(&self, operand: usize) -> bool {
         operand == 0
     }
 
@@ -137,11 +137,11 @@ impl Op for CollectMasked {
         vec![dx]
     }
 
-    fn stores_halves(&self, x: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, x: &[TensorType], _: &Tuning) -> usize {
         halves_of(&x[0])
     }
 
-    fn halves_with_outputs(&self, operand: usize) -> bool {
+    fn reads_f16_with_outputs(&self, operand: usize) -> bool {
         operand == 0
     }
 

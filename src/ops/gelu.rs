@@ -59,11 +59,11 @@ impl Op for Gelu {
         vec![x[0].map(|v| v * cdf(v))]
     }
 
-    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, _: &[TensorType], _: &Tuning) -> usize {
         1
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 
@@ -86,11 +86,11 @@ impl Op for GeluBackward {
         vec![times(x[1], x[0].data.iter().map(|v| slope(*v)))]
     }
 
-    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, _: &[TensorType], _: &Tuning) -> usize {
         1
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 
@@ -113,11 +113,11 @@ impl Op for GeluAndSlope {
         vec![x[0].map(|v| v * cdf(v)), x[0].map(slope)]
     }
 
-    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, _: &[TensorType], _: &Tuning) -> usize {
         2
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 
@@ -140,11 +140,11 @@ impl Op for TimesSlope {
         vec![times(x[1], x[0].data.iter().copied())]
     }
 
-    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, _: &[TensorType], _: &Tuning) -> usize {
         1
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 

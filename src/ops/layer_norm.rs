@@ -4,7 +4,7 @@ use std::{any::Any, rc::Rc};
 
 use super::{Elementwise, column_sum, launch::grid, prelude::*};
 use crate::kernels::{
-    NormRows, layer_norm as invocation, layer_norm_fours_half_subgroup as fours_half,
+    LayerNormVariant, layer_norm as invocation, layer_norm_fours_half_subgroup as fours_half,
     layer_norm_fours_subgroup as fours, layer_norm_quads as quads, layer_norm_quads_half as quads_half,
     layer_norm_workgroup as workgroup, layer_norm_workgroup_half as workgroup_half,
 };
@@ -47,7 +47,7 @@ impl LayerNorm {
     fn launch(
         &self,
         kernel: &'static Kernel,
-        rows: NormRows,
+        rows: LayerNormVariant,
         x: &TensorType,
         [affine, adds]: [bool; 2],
         slots: &[Slot],
@@ -55,16 +55,16 @@ impl LayerNorm {
         let switches = [("AFFINE", affine), ("ADDS", adds)];
         let mut constants = switches.map(|(name, on)| Constant { name, value: on.into() }).to_vec();
         let groups = match rows {
-            NormRows::Invocation => groups(x.rows()),
-            NormRows::Quads(group) => {
+            LayerNormVariant::Scalar => groups(x.rows()),
+            LayerNormVariant::Vec4 { group } => {
                 constants.push(Constant { name: "GROUP", value: group });
                 grid(x.rows().div_ceil(group as usize))
             }
-            NormRows::Workgroup(group) => {
+            LayerNormVariant::SharedMemory { group } => {
                 constants.push(Constant { name: "GROUP", value: group });
                 grid(x.rows())
             }
-            NormRows::Fours(lanes) => {
+            LayerNormVariant::SubgroupVec4 { lanes } => {
                 let loads = x.cols().div_ceil(4 * lanes as usize) as u32;
                 constants.extend([("LANES", lanes), ("LOADS", loads)].map(|(name, value)| Constant { name, value }));
                 grid(x.rows().div_ceil(column_sum::CHUNK))
@@ -119,8 +119,8 @@ impl Op for LayerNorm {
         (x.len() == 3).then(|| Work::LayerNorm { input: x[0].clone() })
     }
 
-    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
-        usize::from(tuning.norm.fitting(x[0].cols()) != NormRows::Invocation)
+    fn stores_f16(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        usize::from(tuning.norm.fitting(x[0].cols()) != LayerNormVariant::Scalar)
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
@@ -128,13 +128,13 @@ impl Op for LayerNorm {
         let slots = [Slot::In(0), Slot::In(gain), Slot::In(bias), Slot::Out(0), Slot::Out(1)];
         let rows = tuning.norm.fitting(x[0].cols());
         let kernel = match (rows, y[0].dtype == DType::F16) {
-            (NormRows::Invocation, _) => &invocation::FORWARD,
-            (NormRows::Quads(_), false) => &quads::FORWARD,
-            (NormRows::Quads(_), true) => &quads_half::FORWARD,
-            (NormRows::Workgroup(_), false) => &workgroup::FORWARD,
-            (NormRows::Workgroup(_), true) => &workgroup_half::FORWARD,
-            (NormRows::Fours(_), false) => &fours::FORWARD,
-            (NormRows::Fours(_), true) => &fours_half::FORWARD,
+            (LayerNormVariant::Scalar, _) => &invocation::FORWARD,
+            (LayerNormVariant::Vec4 { .. }, false) => &quads::FORWARD,
+            (LayerNormVariant::Vec4 { .. }, true) => &quads_half::FORWARD,
+            (LayerNormVariant::SharedMemory { .. }, false) => &workgroup::FORWARD,
+            (LayerNormVariant::SharedMemory { .. }, true) => &workgroup_half::FORWARD,
+            (LayerNormVariant::SubgroupVec4 { .. }, false) => &fours::FORWARD,
+            (LayerNormVariant::SubgroupVec4 { .. }, true) => &fours_half::FORWARD,
         };
         vec![self.launch(kernel, rows, &x[0], [x.len() == 3, false], &slots)]
     }
@@ -192,13 +192,13 @@ impl Op for LayerNormBackward {
         (add && only && !self.adds).then(|| Rc::new(LayerNormBackward { adds: true, ..*self }) as Rc<dyn Op>)
     }
 
-    fn halves(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> Halves {
+    fn reads_f16(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> ReadsF16 {
         let takes = match tuning.norm.fitting(x[0].cols()) {
-            NormRows::Invocation => false,
-            NormRows::Quads(_) | NormRows::Workgroup(_) => true,
-            NormRows::Fours(_) => self.own(x).len() == 4,
+            LayerNormVariant::Scalar => false,
+            LayerNormVariant::Vec4 { .. } | LayerNormVariant::SharedMemory { .. } => true,
+            LayerNormVariant::SubgroupVec4 { .. } => self.own(x).len() == 4,
         };
-        if operand == 2 && takes { Halves::Willing } else { Halves::Never }
+        if operand == 2 && takes { ReadsF16::Willing } else { ReadsF16::Never }
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
@@ -211,21 +211,23 @@ impl Op for LayerNormBackward {
         let (x_in, saved, dy, dx, out) = (Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0), Slot::Out);
         let slots = [x_in, gain, saved, dy, dx, residual];
         let (kernel, rows) = match tuning.norm.fitting(x[0].cols()) {
-            rows @ NormRows::Fours(_) if affine => {
+            rows @ LayerNormVariant::SubgroupVec4 { .. } if affine => {
                 let slots = [x_in, gain, saved, dy, out(1), out(2), dx, residual];
                 let kernel = pick(&fours::BACKWARD_AFFINE, &fours_half::BACKWARD_AFFINE);
                 return vec![self.norm.launch(kernel, rows, &x[0], switches, &slots)];
             }
-            rows @ NormRows::Workgroup(_) => (pick(&workgroup::BACKWARD, &workgroup_half::BACKWARD), rows),
-            rows @ NormRows::Quads(_) => (pick(&quads::BACKWARD, &quads_half::BACKWARD), rows),
-            _ => (&invocation::BACKWARD, NormRows::Invocation),
+            rows @ LayerNormVariant::SharedMemory { .. } => {
+                (pick(&workgroup::BACKWARD, &workgroup_half::BACKWARD), rows)
+            }
+            rows @ LayerNormVariant::Vec4 { .. } => (pick(&quads::BACKWARD, &quads_half::BACKWARD), rows),
+            _ => (&invocation::BACKWARD, LayerNormVariant::Scalar),
         };
         let mut list = vec![self.norm.launch(kernel, rows, &x[0], switches, &slots)];
         if affine {
             let slots = [x_in, saved, dy, out(1), out(2)];
             let params = self.norm.params(&x[0]);
             list.push(match rows {
-                NormRows::Quads(group) | NormRows::Workgroup(group) => {
+                LayerNormVariant::Vec4 { group } | LayerNormVariant::SharedMemory { group } => {
                     let constants = vec![Constant { name: "GROUP", value: group }];
                     let groups = grid(y[1].len().div_ceil(4 * group as usize));
                     let kernel = pick(&quads::AFFINE_SUMS, &quads_half::AFFINE_SUMS);

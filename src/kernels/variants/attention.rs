@@ -11,33 +11,41 @@ use crate::{
     shape::DType,
 };
 
-/// How attention's rows are shared among invocations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rows {
-    /// A workgroup of this many rows, each invocation loading what it needs.
-    Workgroup(u32),
-    /// As `Workgroup`, but loading four values at once, for several rows an invocation. Heads whose columns are no multiple
-    /// of 4 are left to `Workgroup`.
-    Quads {
+/// The kernel variant of attention: how its rows are shared among invocations. All are flash attention (Dao et al., 2022):
+/// scores are never stored, the forward pass keeps an online softmax, the backward pass computes probabilities anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum AttentionVariant {
+    /// A row an invocation, one value a load.
+    Scalar {
+        /// Invocations of a workgroup.
+        group: u32,
+    },
+    /// As `Scalar`, but a vec4 a load, for several rows an invocation. Heads whose columns are no multiple of 4 are left to
+    /// `Scalar`.
+    Vec4 {
         /// Invocations of a workgroup.
         group: u32,
         /// Rows of an invocation. More than one suit software adapters, which have no registers to run out of.
         rows: u32,
     },
-    /// A workgroup that copies the rows of the other side into its memory, where teams of 4 or 8 of its invocations
-    /// take them for several rows at once. Heads that are too wide for that memory are left to `Workgroup(64)`.
-    Shared {
+    /// A workgroup that copies the rows of the other side into its shared memory, where teams of 4 or 8 of its invocations
+    /// take them for several rows at once. Heads that are too wide for that memory are left to `Scalar`.
+    SharedMemory {
         /// Invocations of a workgroup.
         group: u32,
     },
-    /// A subgroup of this many invocations, [`shared_rows`] each, that shares each load and loads values in fours; needs
-    /// 64-bit integers. Heads whose columns are no multiple of 4 are left to `Workgroup(8)`.
-    Fours(u32),
-    /// A subgroup that computes `side` rows by matrix units, for values in half precision; needs subgroups of `lanes`, never
-    /// more or fewer. Values in f32, and heads that are too wide for a workgroup's memory or have an odd number of columns,
-    /// are left to `Shared`.
-    Matrix {
-        /// Rows and columns of a block of the units: 8 or 16.
+    /// A subgroup, [`shared_rows`] for each of its lanes, that shares each load, a vec4 as 64-bit integers; needs these. Heads
+    /// whose columns are no multiple of 4 are left to `Scalar`.
+    SubgroupVec4 {
+        /// Invocations of a subgroup.
+        lanes: u32,
+    },
+    /// A subgroup that computes `side` rows by cooperative matrices, for values in half precision; needs subgroups of `lanes`,
+    /// never more or fewer. Values in f32, and heads that are too wide for a workgroup's memory or have an odd number of
+    /// columns, are left to `SharedMemory`.
+    CooperativeMatrix {
+        /// Rows and columns of a block: 8 or 16.
         side: u32,
         /// Subgroups of a workgroup, up to 4.
         subgroups: u32,
@@ -46,8 +54,8 @@ pub enum Rows {
     },
 }
 
-/// Rows of an invocation in [`Rows::Fours`], and rows of the other side that its subgroup takes in a turn: more share loads
-/// and visits of memory, until their instructions fill a processor's cache. Which it is was measured on llvmpipe.
+/// Rows of an invocation in [`AttentionVariant::SubgroupVec4`], and rows of the other side that its subgroup takes in a turn: more share
+/// loads and visits of memory, until their instructions fill a processor's cache. Which it is was measured on llvmpipe.
 fn shared_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
     let covered = |each: u32| rows.next_multiple_of((each * lanes) as usize);
     match part {
@@ -57,12 +65,12 @@ fn shared_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
     }
 }
 
-/// Keys that a team takes at a time in [`Rows::Shared`].
+/// Keys that a team takes at a time in [`AttentionVariant::SharedMemory`].
 const KEYS: u32 = 4;
 /// Bytes of a workgroup's memory on every adapter of WebGPU's.
 const MEMORY: u32 = 16 << 10;
 
-/// How [`Rows::Shared`] divides its work.
+/// How [`AttentionVariant::SharedMemory`] divides its work.
 struct Teams {
     /// Invocations of a team.
     lanes: u32,
@@ -100,7 +108,7 @@ impl Teams {
     }
 }
 
-/// How [`Rows::Matrix`] divides its work.
+/// How [`AttentionVariant::CooperativeMatrix`] divides its work.
 struct Blocks {
     side: u32,
     subgroups: u32,
@@ -115,8 +123,8 @@ struct Blocks {
 
 impl Blocks {
     /// Those of a head, if it is even and not too wide.
-    fn of(part: Part, rows: Rows, head: usize) -> Option<Blocks> {
-        let Rows::Matrix { side, subgroups, lanes } = rows else { return None };
+    fn of(part: Part, rows: AttentionVariant, head: usize) -> Option<Blocks> {
+        let AttentionVariant::CooperativeMatrix { side, subgroups, lanes } = rows else { return None };
         let block = if matches!(part, Part::Forward) { Blocks::KEYS } else { Blocks::KEYS / 2 };
         let columns = (head as u32).div_ceil(side);
         let fits = head.is_multiple_of(2) && columns * side <= Blocks::WIDEST;
@@ -163,7 +171,7 @@ impl Blocks {
     }
 }
 
-impl Rows {
+impl AttentionVariant {
     /// Bytes of a workgroup's shared memory, where this takes more than WebGPU promises.
     pub(crate) fn shared_bytes(self) -> u32 {
         let widest = Blocks::WIDEST as usize;
@@ -172,27 +180,29 @@ impl Rows {
     }
 
     /// Whether values of so wide heads can be in half precision.
-    pub(crate) fn takes_halves(self, head: usize) -> bool {
+    pub(crate) fn takes_f16(self, head: usize) -> bool {
         match self.fitting(head, DType::F16) {
-            Rows::Workgroup(_) => false,
-            Rows::Matrix { .. } => true,
+            AttentionVariant::Scalar { .. } => false,
+            AttentionVariant::CooperativeMatrix { .. } => true,
             _ => head.is_multiple_of(4),
         }
     }
 
     /// This, or the nearest that takes so wide heads of this type.
-    pub(crate) fn fitting(self, head: usize, dtype: DType) -> Rows {
+    pub(crate) fn fitting(self, head: usize, dtype: DType) -> AttentionVariant {
         match self {
-            Rows::Matrix { .. }
+            AttentionVariant::CooperativeMatrix { .. }
                 if dtype == DType::F32 || PARTS.iter().any(|part| Blocks::of(*part, self, head).is_none()) =>
             {
-                Rows::Shared { group: 64 }.fitting(head, dtype)
+                AttentionVariant::SharedMemory { group: 64 }.fitting(head, dtype)
             }
-            Rows::Shared { group } if PARTS.iter().any(|part| Teams::of(*part, group, head).is_none()) => {
-                Rows::Workgroup(64)
+            AttentionVariant::SharedMemory { group }
+                if PARTS.iter().any(|part| Teams::of(*part, group, head).is_none()) =>
+            {
+                AttentionVariant::Scalar { group: 64 }
             }
-            Rows::Fours(_) if !head.is_multiple_of(4) => Rows::Workgroup(8),
-            Rows::Quads { group, .. } if !head.is_multiple_of(4) => Rows::Workgroup(group),
+            AttentionVariant::SubgroupVec4 { .. } if !head.is_multiple_of(4) => AttentionVariant::Scalar { group: 8 },
+            AttentionVariant::Vec4 { group, .. } if !head.is_multiple_of(4) => AttentionVariant::Scalar { group },
             rows => rows,
         }
     }
@@ -208,8 +218,8 @@ impl Rows {
     ) -> (&'static Kernel, u32, Vec<Constant>) {
         let half = dtype == DType::F16;
         let (kernels, group, constants) = match self.fitting(head, dtype) {
-            Rows::Workgroup(group) => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
-            Rows::Quads { group, rows } => {
+            AttentionVariant::Scalar { group } => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
+            AttentionVariant::Vec4 { group, rows } => {
                 let quads = head as u32 / 4;
                 let sizes = [("GROUP", group), ("ROWS", rows), ("QUADS", quads), ("HELD", rows * quads)];
                 (
@@ -223,7 +233,7 @@ impl Rows {
                     sizes.map(|(name, value)| Constant { name, value }).to_vec(),
                 )
             }
-            Rows::Shared { group } => {
+            AttentionVariant::SharedMemory { group } => {
                 let teams = Teams::of(part, group, head).expect("a fitting head");
                 let Teams { lanes, cols, pairs, block } = teams;
                 let sizes = [
@@ -245,7 +255,7 @@ impl Rows {
                     sizes.map(|(name, value)| Constant { name, value }).to_vec(),
                 )
             }
-            rows @ Rows::Matrix { side, subgroups, .. } => {
+            rows @ AttentionVariant::CooperativeMatrix { side, subgroups, .. } => {
                 let blocks = Blocks::of(part, rows, head).expect("a fitting head");
                 let constants = blocks.constants().into_iter().map(|(name, value)| Constant { name, value }).collect();
                 (
@@ -259,7 +269,7 @@ impl Rows {
                     constants,
                 )
             }
-            Rows::Fours(lanes) => {
+            AttentionVariant::SubgroupVec4 { lanes } => {
                 let loads = head.div_ceil(4 * lanes as usize) as u32;
                 let padded = loads * lanes * 4;
                 let (each, turn) = shared_rows(part, rows, lanes);
@@ -335,6 +345,9 @@ mod tests {
             }
             assert!((1..=128).all(|head| Teams::of(part, group, head).is_some()), "{group}");
         }
-        assert_eq!(Rows::Shared { group: 64 }.fitting(512, DType::F32), Rows::Workgroup(64));
+        assert_eq!(
+            AttentionVariant::SharedMemory { group: 64 }.fitting(512, DType::F32),
+            AttentionVariant::Scalar { group: 64 }
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The kernel variants of matrix products: how an output is tiled, what a tile asks of the extents, and which kernel that is.
+//! The kernel variants of matmuls: how an output is tiled, what a tile asks of the extents, and which kernel that is.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ use crate::{
     shape::DType,
 };
 
-/// Which sides of the product are read along their rows.
+/// Which sides of the matmul are read along their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// `y[.., n] = sum_k a[.., k] b[n, k]`: a linear layer with weights `[out, in]`.
@@ -19,17 +19,17 @@ pub enum Form {
 }
 
 impl Form {
-    /// The name of a product of this form in profiles and files.
+    /// The name of a matmul of this form in profiles and files.
     pub fn name(self) -> &'static str {
         match self {
-            Form::Nt => "product_nt",
-            Form::Nn => "product_nn",
-            Form::Tn => "product_tn",
+            Form::Nt => "matmul_nt",
+            Form::Nn => "matmul_nn",
+            Form::Tn => "matmul_tn",
         }
     }
 }
 
-/// What a product does to each of its sums (bias included) before it stores them, or beside, so that no operation has to read
+/// What a matmul does to each of its sums (bias included) before it stores them, or beside, so that no operation has to read
 /// them, or an operand, again. Recorded by the fusion passes, not by models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
@@ -61,99 +61,103 @@ impl Epilogue {
     }
 }
 
-/// The kernel variant of a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The kernel variant of a matmul: how its outputs are tiled, and how values reach the sums. `tile_m` and `tile_n` are
+/// rows and columns of outputs, `tile_k` terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Tile {
     /// One output an invocation: the yardstick.
-    Plain,
-    /// A register tile of `rows × cols` an invocation, `group_rows × group_cols` invocations a workgroup.
+    Naive,
+    /// A register tile of `tile_m × tile_n` an invocation, `group_m × group_n` invocations a workgroup, one value a load.
     Register {
         /// Rows of an invocation.
-        rows: u32,
+        tile_m: u32,
         /// Columns of an invocation.
-        cols: u32,
+        tile_n: u32,
         /// Invocations of a workgroup along the rows.
-        group_rows: u32,
+        group_m: u32,
         /// Invocations of a workgroup along the columns.
-        group_cols: u32,
+        group_n: u32,
     },
-    /// As `Register`, four values a load and four terms a time; needs `k` and what lies side by side to be multiples of 4.
-    Quads {
+    /// As `Register`, but a vec4 a load and four terms a time; needs `k` and what lies side by side to be multiples of 4.
+    RegisterVec4 {
         /// Rows of an invocation, a multiple of 4.
-        rows: u32,
+        tile_m: u32,
         /// Columns of an invocation, a multiple of 4.
-        cols: u32,
+        tile_n: u32,
         /// Invocations of a workgroup along the rows.
-        group_rows: u32,
+        group_m: u32,
         /// Invocations of a workgroup along the columns.
-        group_cols: u32,
+        group_n: u32,
     },
-    /// As `Register`, but from slabs of `depth` terms in the workgroup's shared memory; needs extents that are multiples
-    /// of 4 where values lie side by side.
-    Workgroup {
+    /// As `Register`, but from slabs of `tile_k` terms in the workgroup's shared memory, a vec4 a load; needs extents that are
+    /// multiples of 4 where values lie side by side.
+    SharedMemory {
         /// Rows of an invocation, a multiple of 4.
-        rows: u32,
+        tile_m: u32,
         /// Columns of an invocation, a multiple of 4.
-        cols: u32,
+        tile_n: u32,
         /// Invocations of a workgroup along the rows.
-        group_rows: u32,
+        group_m: u32,
         /// Invocations of a workgroup along the columns.
-        group_cols: u32,
+        group_n: u32,
         /// Terms of a slab, a multiple of 4.
-        depth: u32,
+        tile_k: u32,
     },
-    /// One subgroup of `lanes` invocations a workgroup; each lane loads `rows` rows and `cols` columns.
+    /// One subgroup of `lanes` invocations a workgroup, which shuffles what it loads, one value a load: `lanes * lane_m` rows
+    /// and `lanes * lane_n` columns.
     Subgroup {
         /// Invocations of a subgroup.
         lanes: u32,
         /// Rows that a lane loads.
-        rows: u32,
+        lane_m: u32,
         /// Columns that a lane computes.
-        cols: u32,
+        lane_n: u32,
     },
-    /// Blocks of `side × side` by matrix units, for operands in half precision: `rows × cols` of them a subgroup,
-    /// `group_rows × group_cols` subgroups of `lanes` a workgroup. `side` divides `k`.
-    Matrix {
-        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
-        side: u32,
-        /// Blocks of a subgroup along the rows.
-        rows: u32,
-        /// Blocks of a subgroup along the columns.
-        cols: u32,
-        /// Subgroups along the rows.
-        group_rows: u32,
-        /// Subgroups along the columns.
-        group_cols: u32,
-        /// The fewest invocations of a subgroup.
-        lanes: u32,
-    },
-    /// As `Matrix`, but from slabs of `depth` terms in the workgroup's shared memory; needs subgroups of `lanes`, never more
-    /// or fewer. Any `k` that allows loads of eight values does.
-    MatrixWorkgroup {
-        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
-        side: u32,
-        /// Blocks of a subgroup along the rows.
-        rows: u32,
-        /// Blocks of a subgroup along the columns.
-        cols: u32,
-        /// Subgroups along the rows.
-        group_rows: u32,
-        /// Subgroups along the columns.
-        group_cols: u32,
-        /// Invocations of a subgroup.
-        lanes: u32,
-        /// Terms of a slab, a multiple of `side`.
-        depth: u32,
-    },
-    /// As `Subgroup`, but values are loaded and stored in fours, or in eights where the extents are multiples of eight;
-    /// needs 64-bit integers, and extents that are multiples of four.
-    Fours {
+    /// As `Subgroup`, but a vec4 a load and a store, or two where the extents are multiples of eight, as 64-bit integers;
+    /// needs these, and extents that are multiples of four.
+    SubgroupVec4 {
         /// Invocations of a subgroup.
         lanes: u32,
         /// Rows of the subgroup; a multiple of four for each lane in [`Form::Tn`].
-        rows: u32,
+        tile_m: u32,
         /// Columns of the subgroup; a multiple of four for each lane.
-        cols: u32,
+        tile_n: u32,
+    },
+    /// Cooperative matrices of `side × side` (matrix units, tensor cores), for operands in half precision, straight from
+    /// storage: `blocks_m × blocks_n` of them a subgroup, `subgroups_m × subgroups_n` subgroups of `lanes` a workgroup.
+    /// `side` divides `k`.
+    CooperativeMatrix {
+        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
+        side: u32,
+        /// Blocks of a subgroup along the rows.
+        blocks_m: u32,
+        /// Blocks of a subgroup along the columns.
+        blocks_n: u32,
+        /// Subgroups along the rows.
+        subgroups_m: u32,
+        /// Subgroups along the columns.
+        subgroups_n: u32,
+        /// The fewest invocations of a subgroup.
+        lanes: u32,
+    },
+    /// As `CooperativeMatrix`, but from slabs of `tile_k` terms in the workgroup's shared memory; needs subgroups of `lanes`,
+    /// never more or fewer. Any `k` that allows loads of eight values does.
+    CooperativeMatrixShared {
+        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
+        side: u32,
+        /// Blocks of a subgroup along the rows.
+        blocks_m: u32,
+        /// Blocks of a subgroup along the columns.
+        blocks_n: u32,
+        /// Subgroups along the rows.
+        subgroups_m: u32,
+        /// Subgroups along the columns.
+        subgroups_n: u32,
+        /// Invocations of a subgroup.
+        lanes: u32,
+        /// Terms of a slab, a multiple of `side`.
+        tile_k: u32,
     },
 }
 
@@ -169,56 +173,60 @@ const GRADIENT_TERMS: u32 = 4;
 /// Rows that a tile in fours stores at a time: what is done to the sums before is compiled once for each, and after each time
 /// the sums of the others move up.
 const STORED: RangeInclusive<u32> = 6..=10;
-/// Values that the parts of one product take at most, 64 MiB.
+/// Values that the parts of one matmul take at most, 64 MiB.
 const MOST_PARTIAL: usize = 1 << 24;
 
 impl Default for Tile {
     fn default() -> Tile {
-        Tile::Register { rows: 8, cols: 8, group_rows: 1, group_cols: 8 }
+        Tile::Register { tile_m: 8, tile_n: 8, group_m: 1, group_n: 8 }
     }
 }
 
 impl Tile {
     /// The built-in tiles of a GPU: 64 × 64 outputs a workgroup, and 32 × 32 where there are few.
-    pub(crate) const WIDE: Tile = Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 };
+    pub(crate) const WIDE: Tile = Tile::SharedMemory { tile_m: 8, tile_n: 8, group_m: 8, group_n: 8, tile_k: 16 };
     /// See [`Tile::WIDE`].
-    pub(crate) const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 };
+    pub(crate) const NARROW: Tile = Tile::SharedMemory { tile_m: 4, tile_n: 4, group_m: 8, group_n: 8, tile_k: 16 };
 
     /// The `Subgroup` tile for extents that are not even. SwiftShader compiles it in a quarter of a second, one of 64 rows
     /// by 16 columns in six.
     pub(crate) fn subgroup(lanes: u32) -> Tile {
-        Tile::Subgroup { lanes, rows: 2, cols: 6 }
+        Tile::Subgroup { lanes, lane_m: 2, lane_n: 6 }
     }
 
-    /// This tile where an `m × n` product's extents allow it, otherwise the nearest that takes any.
+    /// This tile where an `m × n` matmul's extents allow it, otherwise the nearest that takes any.
     pub(crate) fn fitting(self, form: Form, [m, n, k]: [usize; 3]) -> Tile {
         // What lies side by side in memory.
         let side = if form == Form::Tn { m } else { k };
         let by = |unit: usize| n.is_multiple_of(unit) && side.is_multiple_of(unit);
         match self {
-            Tile::Fours { lanes, .. } if !by(4) => Tile::subgroup(lanes),
+            Tile::SubgroupVec4 { lanes, .. } if !by(4) => Tile::subgroup(lanes),
             // Rows come in fours there, elsewhere terms do.
-            Tile::Fours { lanes, rows, cols } if form == Form::Tn => {
-                Tile::Fours { lanes, rows: (rows - rows % (4 * lanes)).max(4 * lanes), cols }
+            Tile::SubgroupVec4 { lanes, tile_m: rows, tile_n: cols } if form == Form::Tn => {
+                Tile::SubgroupVec4 { lanes, tile_m: (rows - rows % (4 * lanes)).max(4 * lanes), tile_n: cols }
             }
-            Tile::Workgroup { rows, cols, group_rows, group_cols, .. } if !by(4) => {
-                Tile::Register { rows, cols, group_rows, group_cols }
+            Tile::SharedMemory { tile_m: rows, tile_n: cols, group_m: group_rows, group_n: group_cols, .. }
+                if !by(4) =>
+            {
+                Tile::Register { tile_m: rows, tile_n: cols, group_m: group_rows, group_n: group_cols }
             }
-            Tile::Quads { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
-            Tile::Matrix { side, .. } if !by(8) || !k.is_multiple_of(side as usize) || m.min(n) < side as usize => {
+            Tile::RegisterVec4 { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
+            Tile::CooperativeMatrix { side, .. }
+                if !by(8) || !k.is_multiple_of(side as usize) || m.min(n) < side as usize =>
+            {
                 Tile::NARROW.fitting(form, [m, n, k])
             }
-            Tile::MatrixWorkgroup { .. } if !by(8) || m < 8 => Tile::NARROW.fitting(form, [m, n, k]),
+            Tile::CooperativeMatrixShared { .. } if !by(8) || m < 8 => Tile::NARROW.fitting(form, [m, n, k]),
             tile => tile,
         }
     }
 
-    /// Into how many parts, `most` at the most, a sum is to be divided so that an `m × n` product occupies a GPU; none where
+    /// Into how many parts, `most` at the most, a sum is to be divided so that an `m × n` matmul occupies a GPU; none where
     /// it does without.
     pub(crate) fn parts(self, [m, n, k]: [usize; 3], most: usize) -> Option<usize> {
         let busy = match self {
-            Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } => BUSY_MATRIX_GROUPS,
-            Tile::Workgroup { .. } => BUSY_GROUPS,
+            Tile::CooperativeMatrix { .. } | Tile::CooperativeMatrixShared { .. } => BUSY_MATRIX_GROUPS,
+            Tile::SharedMemory { .. } => BUSY_GROUPS,
             _ => return None,
         };
         let (rows, cols) = self.size();
@@ -230,21 +238,35 @@ impl Tile {
     /// The rows and columns that one workgroup computes.
     fn size(self) -> (usize, usize) {
         let (rows, cols) = match self {
-            Tile::Plain => (8, 8),
-            Tile::Register { rows, cols, group_rows, group_cols }
-            | Tile::Quads { rows, cols, group_rows, group_cols }
-            | Tile::Workgroup { rows, cols, group_rows, group_cols, .. } => (rows * group_rows, cols * group_cols),
-            Tile::Matrix { side, rows, cols, group_rows, group_cols, .. }
-            | Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, .. } => {
-                (side * rows * group_rows, side * cols * group_cols)
+            Tile::Naive => (8, 8),
+            Tile::Register { tile_m: rows, tile_n: cols, group_m: group_rows, group_n: group_cols }
+            | Tile::RegisterVec4 { tile_m: rows, tile_n: cols, group_m: group_rows, group_n: group_cols }
+            | Tile::SharedMemory { tile_m: rows, tile_n: cols, group_m: group_rows, group_n: group_cols, .. } => {
+                (rows * group_rows, cols * group_cols)
             }
-            Tile::Subgroup { lanes, rows, cols } => (lanes * rows, lanes * cols),
-            Tile::Fours { rows, cols, .. } => (rows, cols),
+            Tile::CooperativeMatrix {
+                side,
+                blocks_m: rows,
+                blocks_n: cols,
+                subgroups_m: group_rows,
+                subgroups_n: group_cols,
+                ..
+            }
+            | Tile::CooperativeMatrixShared {
+                side,
+                blocks_m: rows,
+                blocks_n: cols,
+                subgroups_m: group_rows,
+                subgroups_n: group_cols,
+                ..
+            } => (side * rows * group_rows, side * cols * group_cols),
+            Tile::Subgroup { lanes, lane_m: rows, lane_n: cols } => (lanes * rows, lanes * cols),
+            Tile::SubgroupVec4 { tile_m: rows, tile_n: cols, .. } => (rows, cols),
         };
         (rows as usize, cols as usize)
     }
 
-    /// The share of an `m × n` product in what the workgroups compute for it: the last ones reach over its edges.
+    /// The share of an `m × n` matmul in what the workgroups compute for it: the last ones reach over its edges.
     pub(crate) fn fill(self, [m, n, _]: [usize; 3]) -> f64 {
         let (rows, cols) = self.size();
         (m * n) as f64 / (m.next_multiple_of(rows) * n.next_multiple_of(cols)) as f64
@@ -252,32 +274,45 @@ impl Tile {
 
     /// Bytes of a workgroup's shared memory, where a tile of matrix units takes more than WebGPU promises.
     pub(crate) fn shared_bytes(self) -> u32 {
-        let Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, depth, .. } = self else { return 0 };
+        let Tile::CooperativeMatrixShared {
+            side,
+            blocks_m: rows,
+            blocks_n: cols,
+            subgroups_m: group_rows,
+            subgroups_n: group_cols,
+            tile_k: depth,
+            ..
+        } = self
+        else {
+            return 0;
+        };
         // Slabs in halves, with their padding at worst, and a block in f32 of each subgroup.
         let slabs = [rows * group_rows, cols * group_cols].map(|lines| side * lines * (depth + 8) + depth * 8);
         2 * slabs.iter().sum::<u32>() + 4 * group_rows * group_cols * side * side
     }
 
     /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.
-    pub(crate) fn stores_halves(self) -> bool {
-        !matches!(self, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. })
+    pub(crate) fn stores_f16(self) -> bool {
+        !matches!(self, Tile::Naive | Tile::Register { .. } | Tile::Subgroup { .. })
     }
 
     /// Whether a weight gradient sums its first operand's columns on the way.
     pub(crate) fn sums_columns(self) -> bool {
-        matches!(self, Tile::Fours { .. })
+        matches!(self, Tile::SubgroupVec4 { .. })
     }
 
     /// This tile, or the nearest that reads operands of this type.
     pub(crate) fn of(self, operands: DType) -> Tile {
         match self {
-            Tile::Plain | Tile::Subgroup { .. } if operands == DType::F16 => Tile::default(),
-            Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } if operands == DType::F32 => Tile::default(),
+            Tile::Naive | Tile::Subgroup { .. } if operands == DType::F16 => Tile::default(),
+            Tile::CooperativeMatrix { .. } | Tile::CooperativeMatrixShared { .. } if operands == DType::F32 => {
+                Tile::default()
+            }
             tile => tile,
         }
     }
 
-    /// The kernel of an `m × n` product that sums over `k`, and the rows and columns that one workgroup computes; adds the
+    /// The kernel of an `m × n` matmul that sums over `k`, and the rows and columns that one workgroup computes; adds the
     /// shader's constants.
     pub(crate) fn kernel(
         self,
@@ -305,13 +340,19 @@ impl Tile {
             };
         }
         let kernel = match self {
-            Tile::Plain => pick!(product_plain),
-            Tile::Register { rows, cols, group_rows, group_cols } => {
+            Tile::Naive => pick!(matmul_plain),
+            Tile::Register { tile_m: rows, tile_n: cols, group_m: group_rows, group_n: group_cols } => {
                 set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
-                pick!(product, product_half)
+                pick!(matmul, matmul_half)
             }
-            Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
+            Tile::SharedMemory {
+                tile_m: rows,
+                tile_n: cols,
+                group_m: group_rows,
+                group_n: group_cols,
+                tile_k: depth,
+            } => {
                 let (row_quads, col_quads, threads) = (rows / 4, cols / 4, group_rows * group_cols);
                 // Blocks of 4x4 values an invocation.
                 let loads = |quads: u32, group: u32| (quads * group * depth / 4).div_ceil(threads);
@@ -325,25 +366,40 @@ impl Tile {
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
                 set(&[("WHOLE_SLABS", k.is_multiple_of(depth as usize).into())]);
-                pick!(product_workgroup, product_workgroup_half, product_workgroup_halves)
+                pick!(matmul_workgroup, matmul_workgroup_half, matmul_workgroup_halves)
             }
-            Tile::Quads { rows, cols, group_rows, group_cols } => {
+            Tile::RegisterVec4 { tile_m: rows, tile_n: cols, group_m: group_rows, group_n: group_cols } => {
                 set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
                 set(&[("ROW_QUADS", rows / 4), ("COL_QUADS", cols / 4)]);
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
-                pick!(product_quads, product_quads_half, product_quads_halves)
+                pick!(matmul_quads, matmul_quads_half, matmul_quads_halves)
             }
-            Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes } => {
+            Tile::CooperativeMatrix {
+                side,
+                blocks_m: rows,
+                blocks_n: cols,
+                subgroups_m: group_rows,
+                subgroups_n: group_cols,
+                lanes,
+            } => {
                 set(&[("ROWS", rows), ("COLUMNS", cols), ("BLOCKS", rows * cols)]);
                 set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", group_rows * group_cols * lanes)]);
                 set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
                 match side {
-                    8 => pick!(product_matrix8, product_matrix8, product_matrix8_halves),
-                    _ => pick!(product_matrix16, product_matrix16, product_matrix16_halves),
+                    8 => pick!(matmul_matrix8, matmul_matrix8, matmul_matrix8_halves),
+                    _ => pick!(matmul_matrix16, matmul_matrix16, matmul_matrix16_halves),
                 }
             }
-            Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, lanes, depth } => {
+            Tile::CooperativeMatrixShared {
+                side,
+                blocks_m: rows,
+                blocks_n: cols,
+                subgroups_m: group_rows,
+                subgroups_n: group_cols,
+                lanes,
+                tile_k: depth,
+            } => {
                 let threads = group_rows * group_cols * lanes;
                 // Eights of a line, lines, and eights of an invocation.
                 let slab = |along_k: bool, across: u32| {
@@ -362,17 +418,17 @@ impl Tile {
                 set(&[("A_EIGHTS", a[0]), ("A_LINES", a[1]), ("A_LOADS", a[2])]);
                 set(&[("B_EIGHTS", b[0]), ("B_LINES", b[1]), ("B_LOADS", b[2])]);
                 match side {
-                    8 => pick!(product_matrix8_workgroup, product_matrix8_workgroup, product_matrix8_workgroup_halves),
+                    8 => pick!(matmul_matrix8_workgroup, matmul_matrix8_workgroup, matmul_matrix8_workgroup_halves),
                     _ => {
-                        pick!(product_matrix16_workgroup, product_matrix16_workgroup, product_matrix16_workgroup_halves)
+                        pick!(matmul_matrix16_workgroup, matmul_matrix16_workgroup, matmul_matrix16_workgroup_halves)
                     }
                 }
             }
-            Tile::Subgroup { lanes, rows, cols } => {
+            Tile::Subgroup { lanes, lane_m: rows, lane_n: cols } => {
                 set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
-                pick!(product_subgroup)
+                pick!(matmul_subgroup)
             }
-            Tile::Fours { lanes, rows, cols } => {
+            Tile::SubgroupVec4 { lanes, tile_m: rows, tile_n: cols } => {
                 let [a_along, b_along] = [form != Form::Tn, form == Form::Nt];
                 // Of a lane.
                 let [row_vectors, cols] = [rows.div_ceil(lanes), cols / lanes];
@@ -401,15 +457,15 @@ impl Tile {
                 set(&[("B_LINES", b[0]), ("B_LOADS", b[1]), ("B_LINE", b[2]), ("B_NEXT", b[3])]);
                 set(&[("SUM_ROWS", if sums { row_vectors } else { 0 }), ("SUM_SIDES", row_vectors / side)]);
                 match (eights, operands) {
-                    (true, DType::F16) if sums => &kernels::product_eights_half_subgroup::FORWARD_SUMS,
-                    (true, _) if sums => &kernels::product_eights_subgroup::FORWARD_SUMS,
-                    (false, DType::F16) if sums => &kernels::product_fours_half_subgroup::FORWARD_SUMS,
-                    (false, _) if sums => &kernels::product_fours_subgroup::FORWARD_SUMS,
+                    (true, DType::F16) if sums => &kernels::matmul_eights_half_subgroup::FORWARD_SUMS,
+                    (true, _) if sums => &kernels::matmul_eights_subgroup::FORWARD_SUMS,
+                    (false, DType::F16) if sums => &kernels::matmul_fours_half_subgroup::FORWARD_SUMS,
+                    (false, _) if sums => &kernels::matmul_fours_subgroup::FORWARD_SUMS,
                     (true, _) => {
-                        pick!(product_eights_subgroup, product_eights_half_subgroup, product_eights_halves_subgroup)
+                        pick!(matmul_eights_subgroup, matmul_eights_half_subgroup, matmul_eights_halves_subgroup)
                     }
                     (false, _) => {
-                        pick!(product_fours_subgroup, product_fours_half_subgroup, product_fours_halves_subgroup)
+                        pick!(matmul_fours_subgroup, matmul_fours_half_subgroup, matmul_fours_halves_subgroup)
                     }
                 }
             }

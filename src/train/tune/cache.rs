@@ -90,10 +90,10 @@ mod tests {
         shape::DType,
     };
 
-    const PLAIN: Variant = Variant::Product(Tile::Plain);
+    const PLAIN: Variant = Variant::Matmul(Tile::Naive);
 
     fn work(k: usize) -> Work {
-        Work::Product { form: Form::Nt, shape: [65, 7, k], operands: DType::F32 }
+        Work::Matmul { form: Form::Nt, shape: [65, 7, k], operands: DType::F32 }
     }
 
     #[test]

@@ -1,0 +1,24 @@
+// Stores of the matmul's variants that read one value at a time. Each names its operands before.
+#include "common/matmul.wgsl"
+@group(0) @binding(4) var<storage, read> extra: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read_write> slopes: array<f32>;
+
+// `value` is the sum with its bias.
+fn store(row: u32, column: u32, value: f32) {
+    if row < params.m && column < params.n {
+        let at = row * params.n + column;
+        var more = 0.0;
+        if HAS_EXTRA { more = extra[at]; }
+        y[at] = after(value, more);
+    }
+}
+
+// GELU, and its slope for the backward pass.
+fn store_both(row: u32, column: u32, value: f32) {
+    if row < params.m && column < params.n {
+        let both = gelu_and_slope(value);
+        y[row * params.n + column] = both.x;
+        slopes[row * params.n + column] = both.y;
+    }
+}
