@@ -3,25 +3,37 @@
 mod common;
 
 use bootmae::{
-    check::self_test::{Outcome, STORES_F16, self_test_of},
+    check::{
+        selection::Selection,
+        self_test::{Outcome, STORES_F16, self_test_of},
+    },
     device::{Device, DeviceOptions, candidates, matrix_rows, matrix_tiles, norm_candidates, row_candidates},
-    kernels::{AttentionVariant, Form, LayerNormVariant, Tile, Tuning, Work},
+    kernels::{AttentionVariant, Form, LayerNormVariant, LossVariant, Tile, Tuning, Variant, Work},
     lower::Precision,
     ops::{Attention, Sample, samples},
     shape::{DType, TensorType},
     train::tune::{Need, compare, tune},
 };
 
+/// What `BOOTMAE_OP` and `BOOTMAE_VARIANT` ask for: parts of the names of operations and variants, as for `bootmae doctor`.
+/// Without them, everything.
+fn selection() -> Selection {
+    Selection { op: std::env::var("BOOTMAE_OP").ok(), variant: std::env::var("BOOTMAE_VARIANT").ok() }
+}
+
 /// Checks samples; those that store halves are among them exactly if a tuning's variants can.
 fn check_with_f16(device: &Device, tuning: &Tuning, samples: Vec<Sample>, expected: bool) {
     let outcomes = check(device, tuning, samples);
     let found = outcomes.iter().any(|outcome| outcome.name.ends_with(STORES_F16));
-    assert_eq!(found, expected, "on {} with {tuning:?}", device.adapter());
+    let some_are_left_out = selection().op.is_some();
+    assert!(found == expected || some_are_left_out, "on {} with {tuning:?}", device.adapter());
 }
 
 fn check(device: &Device, tuning: &Tuning, samples: Vec<Sample>) -> Vec<Outcome> {
+    let selection = selection();
+    let samples: Vec<_> = samples.into_iter().filter(|sample| selection.takes_op(sample.op.name())).collect();
     let outcomes = pollster::block_on(self_test_of(device, tuning, samples)).expect("the self-test runs");
-    assert!(!outcomes.is_empty());
+    assert!(!outcomes.is_empty() || selection.op.is_some());
     let failed: Vec<_> = outcomes.iter().filter(|o| !o.pass).collect();
     assert!(failed.is_empty(), "on {} with {tuning:?}: {failed:#?}", device.adapter());
     outcomes
@@ -64,6 +76,7 @@ fn every_matmul_tile_agrees_with_the_oracle() {
         });
         let tiles = candidates(&device).into_iter().chain(others).chain(shared);
         let tiles = tiles.chain(matrix_tiles(&device)).chain(straight);
+        let tiles = tiles.filter(|tile| selection().takes_variant(Variant::Matmul(*tile)));
         for tile in tiles {
             // So is what fuses into matmuls; a small tile in shared memory shows it for what GPUs run, and one in
             // fours.
@@ -81,7 +94,7 @@ fn every_matmul_tile_agrees_with_the_oracle() {
             let halves = |sample: &Sample| sample.inputs.iter().any(|(ty, _)| ty.dtype == DType::F16);
             let matmuls = matmuls.filter(|sample| !large || !halves(sample));
             let stores = !large && !matches!(tile, Tile::Naive | Tile::Register { .. } | Tile::Subgroup { .. });
-            let tuning = Tuning::uniform(tile, tuning.attention(DType::F32), tuning.norm);
+            let tuning = Tuning::uniform(tile, tuning.attention.of(DType::F32), tuning.layer_norm);
             check_with_f16(&device, &tuning, matmuls.collect(), stores);
         }
     });
@@ -105,7 +118,8 @@ fn every_attention_agrees_with_the_oracle() {
         let rows = row_candidates(&device, DType::F16).into_iter().chain(matrix_rows(&device)).chain(others);
         // The built-in one is proven with every operation.
         let built_in =
-            |rows: &AttentionVariant| [DType::F32, DType::F16].iter().all(|dtype| tuning.attention(*dtype) == *rows);
+            |rows: &AttentionVariant| [DType::F32, DType::F16].iter().all(|dtype| tuning.attention.of(*dtype) == *rows);
+        let rows = rows.filter(|rows| selection().takes_variant(Variant::Attention(*rows)));
         for attention in rows.filter(|rows| !built_in(rows)) {
             let mut attended: Vec<_> = samples().into_iter().filter(|sample| is_of(sample, "attention")).collect();
             // Wide heads compile long elsewhere.
@@ -127,15 +141,43 @@ fn every_layer_norm_agrees_with_the_oracle() {
             LayerNormVariant::SharedMemory { group: 8 },
             LayerNormVariant::Vec4 { group: 8 },
         ];
-        for norm in norm_candidates(&device).into_iter().chain(others) {
-            // The losses' rows are shared as layer norm's.
-            let takes = |sample: &Sample| is_of(sample, "layer_norm") || sample.op.name() == "masked_mse+backward";
-            let norms = samples().into_iter().filter(takes);
+        let norms = norm_candidates(&device).into_iter().chain(others);
+        for norm in norms.filter(|norm| selection().takes_variant(Variant::LayerNorm(*norm))) {
+            let norms = samples().into_iter().filter(|sample| is_of(sample, "layer_norm")).collect();
             let mut other = tuning.clone();
-            other.norm = norm;
-            check_with_f16(&device, &other, norms.collect(), norm != LayerNormVariant::Scalar);
+            other.layer_norm = norm;
+            check_with_f16(&device, &other, norms, norm != LayerNormVariant::Scalar);
         }
     });
+}
+
+#[test]
+fn both_ways_of_the_loss_agree_with_the_oracle() {
+    common::on_each_adapter(|device, tuning| {
+        for masked_mse in [LossVariant::Scalar, LossVariant::SharedMemory] {
+            let losses = samples().into_iter().filter(|sample| sample.op.name() == "masked_mse+backward").collect();
+            check(&device, &Tuning { masked_mse, ..tuning.clone() }, losses);
+        }
+    });
+}
+
+#[test]
+fn a_selection_takes_what_its_words_are_part_of() {
+    let device = common::one_device(DeviceOptions::default());
+    let chosen = |op: &str, variant: Option<&str>| {
+        Selection { op: Some(op.into()), variant: variant.map(String::from) }.of(&device)
+    };
+    let [built_in] = &chosen("matmul_nt+gelu", None)[..] else { panic!("one tuning runs all") };
+    assert!(built_in.samples.len() > 1 && built_in.samples.iter().all(|s| s.op.name().contains("matmul_nt+gelu")));
+    let texts = built_in.texts();
+    assert!(texts.iter().any(|(head, text)| head.starts_with("matmul") && text.contains("fn forward(")), "{texts:?}");
+    let registers = chosen("matmul", Some("register tile"));
+    assert!(!registers.is_empty());
+    for selected in registers {
+        assert!(matches!(selected.variant, Some(Variant::Matmul(Tile::Register { .. } | Tile::RegisterVec4 { .. }))));
+        assert!(selected.texts().iter().any(|(head, _)| head.starts_with("matmul_register")));
+    }
+    assert!(chosen("layer_norm", Some("register tile")).is_empty() && chosen("nothing", None).is_empty());
 }
 
 #[test]
@@ -143,7 +185,10 @@ fn the_built_in_and_the_web_safe_variants_are_among_the_candidates() {
     common::on_each_adapter(|device, tuning| {
         assert!(tuning.runs_on(&device, Precision::F16) && Tuning::default().runs_on(&device, Precision::F16));
         let unknown = Tile::Subgroup { lanes: 5, lane_m: 1, lane_n: 1 };
-        assert!(!Tuning::uniform(unknown, tuning.attention(DType::F32), tuning.norm).runs_on(&device, Precision::F16));
+        assert!(
+            !Tuning::uniform(unknown, tuning.attention.of(DType::F32), tuning.layer_norm)
+                .runs_on(&device, Precision::F16)
+        );
     });
 }
 

@@ -8,7 +8,6 @@ use bootmae::{
     device::{matrix_rows, matrix_tiles},
     kernels::Tuning,
     lower::Precision,
-    shape::DType,
     train::{
         tensors::{self, TensorFile},
         verify::verify,
@@ -84,8 +83,8 @@ fn half_precision_by_matrix_units_stays_near_the_reference() {
         }
         for tile in tiles {
             let device = pollster::block_on(device.reopen()).unwrap();
-            let rows = matrix_rows(&device).first().copied().unwrap_or(tuning.attention(DType::F16));
-            let tuning = Tuning::uniform(tile, rows, tuning.norm);
+            let rows = matrix_rows(&device).first().copied().unwrap_or(tuning.attention.f16);
+            let tuning = Tuning::uniform(tile, rows, tuning.layer_norm);
             let report = pollster::block_on(verify(device, tuning, Precision::F16, &file)).unwrap();
             assert!(report.pass, "{tile:?}: {report:#?}");
         }

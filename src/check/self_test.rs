@@ -106,7 +106,7 @@ async fn run(device: &Device, tuning: &Tuning, sample: &Sample) -> Result<Outcom
     let shapes: Vec<_> = sample.inputs.iter().map(|(ty, _)| ty.to_string()).collect();
     let halved = (&*sample.op as &dyn Any).is::<StoresF16>();
     let name = format!("{} {}{}", sample.op.name(), shapes.join(" "), if halved { STORES_F16 } else { "" });
-    let attention = sample.op.name().starts_with("attention").then(|| tuning.attention(DType::F16));
+    let attention = sample.op.name().starts_with("attention").then(|| tuning.attention.of(DType::F16));
     let mut outcome = Outcome { name, pass: true, worst: 0.0, tensor: String::new() };
     for ((name, tensor), want) in recording.results.iter().zip(&want) {
         let got = executor.read_as(device, name, tensor.ty().dtype).await?;

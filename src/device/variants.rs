@@ -2,13 +2,16 @@
 
 use super::Device;
 use crate::{
-    kernels::{AttentionVariant, Class, Form, LayerNormVariant, Size, Tile, Tuning, Variant, Work, inner, place},
+    kernels::{
+        AttentionVariant, ByType, Class, Form, LayerNormVariant, OptimiserVariant, Size, Tile, Tuning, Variant, Work,
+        inner,
+    },
     shape::{DType, Precision},
 };
 
 /// The built-in tile of a software adapter that lacks 64-bit integers or narrow subgroups. A workgroup is as wide as
 /// SwiftShader's SIMD: it runs a wider one in turns.
-const QUADS: Tile = Tile::RegisterVec4 { tile_m: 16, tile_n: 16, group_m: 1, group_n: 4 };
+const REGISTER: Tile = Tile::RegisterVec4 { tile_m: 16, tile_n: 16, group_m: 1, group_n: 4 };
 
 impl Tuning {
     /// The built-in choice for an adapter: software rasterizers, whose loads are dear, share each load of four values
@@ -19,20 +22,20 @@ impl Tuning {
         }
         match wide_lanes(device) {
             Some(lanes) => {
-                let [.., tile] = four_tiles(lanes);
+                let [.., tile] = vec4_tiles(lanes);
                 let mut tuning = Tuning::uniform(
                     tile,
                     AttentionVariant::SubgroupVec4 { lanes },
                     LayerNormVariant::SubgroupVec4 { lanes },
                 );
                 for class in Class::all().filter(|class| class.form == Form::Tn) {
-                    tuning.matmuls[class.index()] = gradient_tile(lanes);
+                    *tuning.matmul.tile_mut(class) = gradient_tile(lanes);
                 }
-                tuning
+                Tuning { optimiser: OptimiserVariant::Wide, ..tuning }
             }
             None => {
                 let tuning = Tuning::uniform(
-                    QUADS,
+                    REGISTER,
                     AttentionVariant::Vec4 { group: 4, rows: 4 },
                     LayerNormVariant::Vec4 { group: 4 },
                 );
@@ -47,7 +50,7 @@ impl Tuning {
     pub fn for_a_look(device: &Device) -> Tuning {
         if device.is_software() && wide_lanes(device).is_none() {
             return Tuning {
-                attention: [AttentionVariant::Scalar { group: 8 }; 2],
+                attention: ByType::both(AttentionVariant::Scalar { group: 8 }),
                 fuse_gelu: false,
                 ..Tuning::default()
             };
@@ -61,11 +64,11 @@ impl Tuning {
         if let [narrow, wide, ..] = tiles[..] {
             let takes = |class: &Class| class.half && class.size != Size::Tiny;
             for class in Class::all().filter(takes) {
-                self.matmuls[class.index()] = if class.size == Size::Large { wide } else { narrow };
+                *self.matmul.tile_mut(class) = if class.size == Size::Large { wide } else { narrow };
             }
         }
         if let Some(rows) = matrix_rows(device).first() {
-            self.attention[place(DType::F16)] = *rows;
+            self.attention.f16 = *rows;
         }
         self
     }
@@ -75,11 +78,12 @@ impl Tuning {
     pub fn runs_on(&self, device: &Device, precision: Precision) -> bool {
         let tiles: Vec<_> = candidates(device).into_iter().chain(matrix_tiles(device)).collect();
         let asked = |class: &Class| precision == Precision::F16 || !class.half;
-        Class::all().filter(asked).all(|class| tiles.contains(&self.matmuls[class.index()]))
-            && self.shapes.values().all(|tile| tiles.contains(tile))
-            && row_candidates(device, DType::F32).contains(&self.attention(DType::F32))
-            && (precision == Precision::F32 || row_candidates(device, DType::F16).contains(&self.attention(DType::F16)))
-            && norm_candidates(device).contains(&self.norm)
+        Class::all().filter(asked).all(|class| tiles.contains(&self.matmul.tile(class)))
+            && self.single_shapes.iter().all(|single| tiles.contains(&single.tile))
+            && row_candidates(device, DType::F32).contains(&self.attention.f32)
+            && (precision == Precision::F32 || row_candidates(device, DType::F16).contains(&self.attention.f16))
+            && norm_candidates(device).contains(&self.layer_norm)
+            && (self.optimiser == OptimiserVariant::Vec4 || wide_lanes(device).is_some())
     }
 }
 
@@ -121,9 +125,9 @@ pub fn candidates(device: &Device) -> Vec<Tile> {
     tiles.extend(narrow_lanes(device).map(Tile::subgroup));
     if let Some(lanes) = wide_lanes(device) {
         tiles.push(gradient_tile(lanes));
-        tiles.extend(four_tiles(lanes));
+        tiles.extend(vec4_tiles(lanes));
     } else if device.is_software() {
-        tiles.push(QUADS);
+        tiles.push(REGISTER);
     }
     if !device.is_software() {
         tiles.extend([register(4, 4, 8, 8), register(8, 8, 8, 8), Tile::NARROW, Tile::WIDE]);
@@ -171,15 +175,15 @@ pub fn matrix_tiles(device: &Device) -> Vec<Tile> {
     tiles.into_iter().filter(|tile| tile.shared_bytes() <= device.shared_bytes()).collect()
 }
 
-/// The tiles in fours worth measuring for a matmul that is no weight gradient, the built-in one last: Mesa 25 unrolls loops
+/// The tiles of vec4s worth measuring for a matmul that is no weight gradient, the built-in one last: Mesa 25 unrolls loops
 /// over lanes, so that a taller one's instructions fill a processor's cache, and takes 10 to 20 % longer with it. Where
 /// loops stay loops, as with Mesa 22, taller ones are faster by a tenth. A matmul of few rows wants the tile that fits
 /// them: of 100, two of 50 waste none and three of 34 next to none, four of 32 a fifth.
-fn four_tiles(lanes: u32) -> [Tile; 4] {
+fn vec4_tiles(lanes: u32) -> [Tile; 4] {
     [50, 44, 34, 32].map(|rows| Tile::SubgroupVec4 { lanes, tile_m: rows, tile_n: 8 * lanes })
 }
 
-/// The tile in fours of weight gradients.
+/// The tile of vec4s of weight gradients.
 fn gradient_tile(lanes: u32) -> Tile {
     Tile::SubgroupVec4 { lanes, tile_m: 64, tile_n: 8 * lanes }
 }
@@ -208,17 +212,17 @@ pub fn matrix_rows(device: &Device) -> Vec<AttentionVariant> {
 /// The ways of attention worth measuring on a device for values of this type, its built-in one and the web-safe one among
 /// them.
 pub fn row_candidates(device: &Device, dtype: DType) -> Vec<AttentionVariant> {
-    let fours = wide_lanes(device).map(|lanes| AttentionVariant::SubgroupVec4 { lanes });
+    let shared_loads = wide_lanes(device).map(|lanes| AttentionVariant::SubgroupVec4 { lanes });
     // Software adapters compile each for seconds.
-    let (quads, shared): (&[(u32, u32)], &[u32]) = match fours {
+    let (vec4s, shared): (&[(u32, u32)], &[u32]) = match shared_loads {
         _ if !device.is_software() => (&[(64, 1)], &[128, 64]),
         Some(_) => (&[], &[]),
         None => (&[(4, 4), (4, 8)], &[]),
     };
-    let quads = quads.iter().map(|&(group, rows)| AttentionVariant::Vec4 { group, rows });
+    let vec4s = vec4s.iter().map(|&(group, rows)| AttentionVariant::Vec4 { group, rows });
     let shared = shared.iter().map(|&group| AttentionVariant::SharedMemory { group });
     let mut rows: Vec<_> =
-        [AttentionVariant::Scalar { group: 64 }].into_iter().chain(quads).chain(shared).chain(fours).collect();
+        [AttentionVariant::Scalar { group: 64 }].into_iter().chain(vec4s).chain(shared).chain(shared_loads).collect();
     if dtype == DType::F16 && !device.is_software() {
         rows.extend(matrix_rows(device).into_iter().rev());
     }

@@ -11,14 +11,6 @@ use crate::shape::{DType, TensorType};
 /// Floating-point operations of layer normalisation per element, about: 7 forward, 15 backward.
 const NORM_FLOPS: f64 = 22.0;
 
-/// Attention by [`place`].
-pub(crate) const ATTENTION: [&str; 2] = ["attention", "attention f16"];
-pub(crate) const LAYER_NORM: &str = "layer_norm";
-/// Where what holds for values of a type stands among two.
-pub(crate) fn place(dtype: DType) -> usize {
-    usize::from(dtype == DType::F16)
-}
-
 /// What a plan computes with a kernel that has variants.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
@@ -108,11 +100,10 @@ impl fmt::Display for Work {
                     .iter()
                     .map(|ty| ty.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"))
                     .collect();
-                let name = ATTENTION[0];
                 let values = if inputs[0].dtype == DType::F16 { " f16" } else { "" };
-                write!(f, "{name} {} of {heads} heads{values}", shapes.join(" by "))
+                write!(f, "attention {} of {heads} heads{values}", shapes.join(" by "))
             }
-            Work::LayerNorm { input } => write!(f, "{LAYER_NORM} {}x{}", input.rows(), input.cols()),
+            Work::LayerNorm { input } => write!(f, "layer_norm {}x{}", input.rows(), input.cols()),
         }
     }
 }

@@ -242,13 +242,13 @@ mod tests {
             let options = PlanOptions { tuning: tuning.clone(), no_fusion, ..Default::default() };
             Plan::new(&graph, &fetch, &options).dispatches.iter().map(|d| d.op).collect::<Vec<_>>()
         };
-        let mut fours = Tuning::default();
+        let mut subgroups = Tuning::default();
         let work = Work::Matmul { form: Form::Tn, shape: [8, 16, 80], operands: DType::F32 };
-        fours.choose(&work, Variant::Matmul(Tile::SubgroupVec4 { lanes: 8, tile_m: 32, tile_n: 64 }));
+        subgroups.choose(&work, Variant::Matmul(Tile::SubgroupVec4 { lanes: 8, tile_m: 32, tile_n: 64 }));
         let apart = ["matmul_tn", "column_sum", "column_sum"];
-        assert_eq!(ops(&fours, false, false), ["matmul_tn+column_sum"]);
-        assert_eq!(ops(&fours, false, true), ["matmul_tn+column_sum", "column_sum"]);
-        assert_eq!(ops(&fours, true, false), apart);
+        assert_eq!(ops(&subgroups, false, false), ["matmul_tn+column_sum"]);
+        assert_eq!(ops(&subgroups, false, true), ["matmul_tn+column_sum", "column_sum"]);
+        assert_eq!(ops(&subgroups, true, false), apart);
         assert_eq!(ops(&Tuning::default(), false, false), apart);
     }
 
@@ -285,18 +285,22 @@ mod tests {
         let found = gradients(y, graph.input("dy", TensorType::f32(&[8, 8])), &[x]);
         let ops = |fetch: &[Fetch<'_>], options: &PlanOptions| {
             let plan = Plan::new(&graph, fetch, options);
-            plan.dispatches.iter().map(|d| format!("{} {}", d.op, d.kernel.entry)).collect::<Vec<_>>()
+            plan.dispatches.iter().map(|d| format!("{} {}", d.op, d.kernel.label())).collect::<Vec<_>>()
         };
         let dx = || Fetch::new("dx", found[0]);
-        let backward = ["matmul_nt+gelu forward_gelu", "matmul_nn+gelu_backward forward", "matmul_nn forward"];
         let both = [dx(), Fetch::new("y", y)];
-        let [made, multiplied, last] = backward;
-        assert_eq!(ops(&both, &PlanOptions::default()), [made, "matmul_nt forward", multiplied, last]);
+        let all = [
+            "matmul_nt+gelu matmul_register+gelu_and_slope.forward",
+            "matmul_nt matmul_register.forward",
+            "matmul_nn+gelu_backward matmul_register.forward",
+            "matmul_nn matmul_register.forward",
+        ];
+        assert_eq!(ops(&both, &PlanOptions::default()), all);
         let wanted = ops(&[dx(), Fetch::new("sum", sum)], &PlanOptions::default());
-        assert!(wanted.contains(&"gelu_backward backward".into()), "{wanted:?}");
+        assert!(wanted.contains(&"gelu_backward gelu.backward".into()), "{wanted:?}");
         let mut apart = PlanOptions::default();
         apart.tuning.fuse_gelu = false;
-        assert!(ops(&both, &apart).contains(&"gelu_backward backward".into()));
+        assert!(ops(&both, &apart).contains(&"gelu_backward gelu.backward".into()));
     }
 
     #[test]

@@ -138,7 +138,9 @@ mod tests {
         let whole = plan(Precision::F32);
         assert_eq!((of(&whole, "cast"), of(&half, "matmul")), (0, of(&whole, "matmul")), "{whole}");
         let matmuls = half.dispatches.iter().filter(|d| d.op.starts_with("matmul"));
-        matmuls.for_each(|d| assert!(d.kernel.file.ends_with("_half") && d.ranges[0].bytes == 2 * 64 * 64, "{half}"));
+        matmuls.for_each(|d| {
+            assert!(d.kernel.name.ends_with("_f16_to_f32") && d.ranges[0].bytes == 2 * 64 * 64, "{half}")
+        });
     }
 
     #[test]
@@ -154,13 +156,14 @@ mod tests {
         let fetch: Vec<_> = fetch.iter().enumerate().map(|(i, t)| Fetch::new(i.to_string(), *t)).collect();
         let options = PlanOptions { precision: Precision::F16, tuning: Tuning::for_gpus(), ..Default::default() };
         let plan = Plan::new(&graph, &fetch, &options);
-        let of = |op: &str| plan.dispatches.iter().filter(|d| d.op == op).map(|d| d.kernel.file).collect::<Vec<_>>();
+        let of =
+            |op: &str| plan.dispatches.iter().filter(|d| d.op == op).map(|d| d.kernel.row().name).collect::<Vec<_>>();
         // The weights, and the gradient that comes from outside.
         assert_eq!(of("cast"), ["cast"; 2], "{plan}");
-        assert_eq!(of("layer_norm"), ["layer_norm_workgroup_half"]);
-        assert_eq!(of("matmul_nt+gelu"), ["matmul_workgroup_halves"], "{plan}");
-        assert_eq!(of("matmul_nt+add"), ["matmul_workgroup_half"], "the residual stream stays f32");
-        assert_eq!(of("matmul_nn+gelu_backward"), ["matmul_workgroup_halves"]);
-        assert_eq!(of("layer_norm_backward+add")[0], "layer_norm_workgroup_half", "a slope between matmuls");
+        assert_eq!(of("layer_norm"), ["layer_norm_shared_f16"]);
+        assert_eq!(of("matmul_nt+gelu"), ["matmul_shared_f16"], "{plan}");
+        assert_eq!(of("matmul_nt+add"), ["matmul_shared_f16_to_f32"], "the residual stream stays f32");
+        assert_eq!(of("matmul_nn+gelu_backward"), ["matmul_shared_f16"]);
+        assert_eq!(of("layer_norm_backward+add")[0], "layer_norm_shared_f16", "a slope between matmuls");
     }
 }

@@ -180,7 +180,7 @@ impl Plan {
             let mut work = node.op.work(&x);
             for (dispatch, share) in node.op.dispatch(&x, &y, &options.tuning).into_iter().zip(shares) {
                 let bound = dispatch.kernel.bindings.len();
-                assert_eq!(dispatch.slots.len(), bound, "bindings of {}", dispatch.kernel.name());
+                assert_eq!(dispatch.slots.len(), bound, "bindings of {}", dispatch.kernel.label());
                 let range = |slot: &Slot| {
                     let id = match slot {
                         Slot::In(i) => node.inputs[*i],
@@ -339,7 +339,7 @@ impl fmt::Display for Plan {
                 format!("{arrow}{}={}+{}", binding.name, range.buffer, range.offset)
             });
             let bound: Vec<_> = bound.collect();
-            writeln!(f, "{:<28} {:?} {}  {}", d.kernel.name(), d.groups, d.path, bound.join(" "))?;
+            writeln!(f, "{:<28} {:?} {}  {}", d.kernel.label(), d.groups, d.path, bound.join(" "))?;
         }
         write!(f, "scratch {} bytes, of which {} are alive at once", self.pool_bytes(), self.live_bytes)
     }

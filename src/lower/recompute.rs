@@ -1,4 +1,4 @@
-//! A pass that trades time for memory: what a block of layers computed on the way forward is not kept for the backward
+//! Activation checkpointing, a pass that trades time for memory: what a block of layers computed on the way forward is not kept for the backward
 //! pass but computed again there, from the block's input, by the same kernels and so with the same bits.
 
 use std::{

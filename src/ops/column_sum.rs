@@ -54,8 +54,8 @@ impl ColumnSum {
         };
         let sums = x.rows().div_ceil(chunk) * cols;
         let (kernel, invocations) = match (self.takes_fours(x), x.dtype) {
-            (true, DType::F16) => (&kernels::column_sum_fours_half::FORWARD, sums / 4),
-            (true, _) => (&kernels::column_sum_fours::FORWARD, sums / 4),
+            (true, DType::F16) => (&kernels::column_sum_vec4_f16::FORWARD, sums / 4),
+            (true, _) => (&kernels::column_sum_vec4::FORWARD, sums / 4),
             (false, _) => (&kernels::column_sum::FORWARD, sums),
         };
         dispatch(kernel, params, slots, groups(invocations))

@@ -53,12 +53,12 @@ impl FillMasked {
     }
 }
 
-/// The kernel for values so stored: one by one, in fours, or as halves in fours.
-fn pick(y: &TensorType, items: Items, [one, fours, halves]: [&'static Kernel; 3]) -> &'static Kernel {
-    if y.dtype == DType::F16 { halves } else { items.pick(one, fours) }
+/// The kernel for values so stored: one by one, in vec4s, or in vec4s of halves.
+fn pick(y: &TensorType, items: Items, [one, vec4, f16]: [&'static Kernel; 3]) -> &'static Kernel {
+    if y.dtype == DType::F16 { f16 } else { items.pick(one, vec4) }
 }
 
-/// Halves are moved by fours alone.
+/// Halves are moved in vec4s alone.
 fn halves_of(x: &TensorType) -> usize {
     x.cols().is_multiple_of(4).into()
 }
@@ -100,8 +100,8 @@ impl Op for FillMasked {
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let kernels = [
             &kernels::fill_masked::FORWARD,
-            &kernels::fill_masked_fours::FORWARD,
-            &kernels::fill_masked_fours_half::FORWARD,
+            &kernels::fill_masked_vec4::FORWARD,
+            &kernels::fill_masked_vec4_f16::FORWARD,
         ];
         let items = Items::of_width(y[0].cols());
         let width = items.of(y[0].cols());
@@ -148,8 +148,8 @@ impl Op for CollectMasked {
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let kernels = [
             &kernels::fill_masked::COLLECT,
-            &kernels::fill_masked_fours::COLLECT,
-            &kernels::fill_masked_fours_half::COLLECT,
+            &kernels::fill_masked_vec4::COLLECT,
+            &kernels::fill_masked_vec4_f16::COLLECT,
         ];
         let items = Items::of_width(y[0].cols());
         let params = self.0.params(&x[1], items.of(y[0].cols()));

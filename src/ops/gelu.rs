@@ -68,7 +68,7 @@ impl Op for Gelu {
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        launch(&x[0], [&kernels::gelu::FORWARD, &kernels::gelu_half::FORWARD], &[Slot::In(0), Slot::Out(0)])
+        launch(&x[0], [&kernels::gelu::FORWARD, &kernels::gelu_f16::FORWARD], &[Slot::In(0), Slot::Out(0)])
     }
 }
 
@@ -95,7 +95,7 @@ impl Op for GeluBackward {
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let kernels = [&kernels::gelu::BACKWARD, &kernels::gelu_half::BACKWARD];
+        let kernels = [&kernels::gelu::BACKWARD, &kernels::gelu_f16::BACKWARD];
         launch(&x[0], kernels, &[Slot::In(0), Slot::In(1), Slot::Out(0)])
     }
 }
@@ -122,7 +122,7 @@ impl Op for GeluAndSlope {
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let kernels = [&kernels::gelu::FORWARD_SLOPE, &kernels::gelu_half::FORWARD_SLOPE];
+        let kernels = [&kernels::gelu::FORWARD_SLOPE, &kernels::gelu_f16::FORWARD_SLOPE];
         launch(&x[0], kernels, &[Slot::In(0), Slot::Out(0), Slot::Out(1)])
     }
 }
@@ -149,7 +149,7 @@ impl Op for TimesSlope {
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let kernels = [&kernels::gelu::TIMES_SLOPE, &kernels::gelu_half::TIMES_SLOPE];
+        let kernels = [&kernels::gelu::TIMES_SLOPE, &kernels::gelu_f16::TIMES_SLOPE];
         launch(&x[0], kernels, &[Slot::In(0), Slot::In(1), Slot::Out(0)])
     }
 }

@@ -176,7 +176,7 @@ impl Matmul {
         let (tile, part) = divided.unwrap_or_else(|| (tuning.matmul(self.form, [e.m, e.n, e.k], x[0].dtype), e.k));
         // Neighbouring workgroups read all of one operand: the smaller one, unless a processor's cache holds either.
         let rows_first = matches!(tile, Tile::SubgroupVec4 { .. }) && e.m < e.n && e.n * e.k > CACHED;
-        let params = kernels::matmul::Params {
+        let params = kernels::matmul_register::Params {
             m: e.m as u32,
             n: e.n as u32,
             k: e.k as u32,
@@ -195,6 +195,7 @@ impl Matmul {
         let mut constants = Vec::new();
         let both = epilogue == Some(Epilogue::GeluAndSlope);
         if both {
+            // An epilogue of its own, which reads nothing more.
             slots.remove(3);
         } else {
             constants.push(Constant { name: "EPILOGUE", value: epilogue.map_or(0, Epilogue::code) });
@@ -338,7 +339,7 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::random(op(Form::Nn), &[&[9, 7], &[7, 5]]),
         Sample::random(op(Form::Nt), &[&[2, 37, 20], &[68, 20], &[34]]),
         Sample::random(op(Form::Tn), &[&[3, 23, 36], &[3, 23, 68]]),
-        // In eights where others are in fours.
+        // In pairs of vec4s where others are in single ones.
         Sample::random(op(Form::Tn), &[&[3, 23, 40], &[3, 23, 72]]),
         Sample::random(op(Form::Nt), &[&[2, 37, 24], &[72, 24], &[36]]),
         // Long enough to be divided.

@@ -1,4 +1,5 @@
-//! A weight gradient done as two operations, matmuls of parts of its sums and their sum. A pass records them, not models.
+//! Split-K: a weight gradient done as two operations, matmuls of parts of its sums and their sum. A pass records them, not
+//! models.
 
 use std::{any::Any, rc::Rc};
 

@@ -79,7 +79,7 @@ pub async fn time_dispatches(device: &Device, plans: &[&Executor]) -> Result<Opt
 
 fn timed(planned: &Planned, span: Span) -> Timed {
     let Planned { groups, op, flops, bytes, .. } = *planned;
-    Timed { kernel: planned.kernel.name(), op, path: planned.path.clone(), groups, flops, bytes, span }
+    Timed { kernel: planned.kernel.label(), op, path: planned.path.clone(), groups, flops, bytes, span }
 }
 
 /// Adds up the dispatches by kernel, the longest first.

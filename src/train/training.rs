@@ -47,7 +47,7 @@ pub fn kept_tuning(
         return None;
     }
     let Some(text) = &snapshot.tuning else { return Some(built_in.clone()) };
-    serde_json::from_str(text).ok().filter(runs)
+    Tuning::read(text).ok().filter(runs)
 }
 
 /// What training begins with; paths are for messages.

@@ -523,15 +523,15 @@ mod tests {
 
     #[test]
     fn what_a_shape_may_take_follows_from_its_class_and_its_edges() {
-        let fours = |rows| Variant::Matmul(Tile::SubgroupVec4 { lanes: 8, tile_m: rows, tile_n: 64 });
+        let subgroup = |rows| Variant::Matmul(Tile::SubgroupVec4 { lanes: 8, tile_m: rows, tile_n: 64 });
         let class = matmul(Form::Nt, 640, 128, 64);
         // At 640 rows both tiles are full; at 130 the taller one computes 160 rows for them, the other 192.
-        let rates = vec![(fours(80), 44.0), (fours(64), 43.0), (fours(8), 20.0)];
+        let rates = vec![(subgroup(80), 44.0), (subgroup(64), 43.0), (subgroup(8), 20.0)];
         let measured = Measured { class: class.clone(), work: class, rates };
         let of = |work| measured.expect(&work);
-        assert_eq!(of(matmul(Form::Nt, 320, 128, 64)), [(fours(80), 44.0), (fours(64), 43.0)]);
+        assert_eq!(of(matmul(Form::Nt, 320, 128, 64)), [(subgroup(80), 44.0), (subgroup(64), 43.0)]);
         let [(first, rate)] = of(matmul(Form::Nt, 130, 128, 64))[..] else { panic!("one is enough") };
-        assert!(first == fours(80) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
+        assert!(first == subgroup(80) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
         assert_eq!(of(matmul(Form::Nt, 320, 127, 64)), [], "no measured tile takes it");
     }
 
@@ -553,15 +553,15 @@ mod tests {
             let class = matmul(form, 640, 1024, 64);
             Measured { class: class.clone(), work: class, rates: vec![(variant, 1.0)] }
         };
-        let fours = |rows| Variant::Matmul(Tile::SubgroupVec4 { lanes: 8, tile_m: rows, tile_n: 64 });
+        let subgroup = |rows| Variant::Matmul(Tile::SubgroupVec4 { lanes: 8, tile_m: rows, tile_n: 64 });
         let [nt, nn, tn] =
-            [(Form::Nt, fours(3)), (Form::Nn, fours(5)), (Form::Tn, fours(4))].map(|(f, v)| measured(f, v));
+            [(Form::Nt, subgroup(3)), (Form::Nn, subgroup(5)), (Form::Tn, subgroup(4))].map(|(f, v)| measured(f, v));
         let classes = [nn, tn, nt];
         let like = |classes: &[Measured], work: Work| most_like(classes, &work).map(|held| held.rates[0].0);
-        assert_eq!(like(&classes, matmul(Form::Nt, 320, 1024, 64)), Some(fours(3)), "its own");
-        assert_eq!(like(&classes, matmul(Form::Nt, 64, 128, 64)), Some(fours(3)), "its form");
-        assert_eq!(like(&classes[..2], matmul(Form::Nt, 64, 128, 64)), Some(fours(5)), "the same tiles");
-        assert_eq!(like(&classes, matmul(Form::Tn, 64, 128, 64)), Some(fours(4)));
+        assert_eq!(like(&classes, matmul(Form::Nt, 320, 1024, 64)), Some(subgroup(3)), "its own");
+        assert_eq!(like(&classes, matmul(Form::Nt, 64, 128, 64)), Some(subgroup(3)), "its form");
+        assert_eq!(like(&classes[..2], matmul(Form::Nt, 64, 128, 64)), Some(subgroup(5)), "the same tiles");
+        assert_eq!(like(&classes, matmul(Form::Tn, 64, 128, 64)), Some(subgroup(4)));
         assert_eq!(like(&classes[1..2], matmul(Form::Nt, 64, 128, 64)), None, "other tiles");
         let half = Work::Matmul { form: Form::Nt, shape: [640, 1024, 64], operands: DType::F16 };
         assert_eq!(like(&classes, half), None, "other operands");

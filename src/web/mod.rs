@@ -125,7 +125,7 @@ pub async fn check() -> Result<String, JsError> {
     json(&Check { adapter: limits.to_string(), limits, tuned, matmul_gflops: best, copy_gb_s: copy })
 }
 
-/// Times `steps` training steps of a preset on random images, and each kernel where asked to, beside the best matrix
+/// Times `steps` training steps of a preset on random images, and each kernel where asked to, beside the best
 /// matmul: a [`bench::Bench`] as JSON.
 #[wasm_bindgen]
 pub async fn bench(preset: &str, batch: usize, steps: usize, profile: bool) -> Result<String, JsError> {

@@ -1,13 +1,7 @@
 //! The kernel variants of attention: how its rows are shared among invocations, and which kernel that is.
 
 use crate::{
-    kernels::{
-        Constant, Kernel, attention as workgroup, attention_fours_half_subgroup as fours_half,
-        attention_fours_subgroup as fours, attention_matrix8 as matrix8, attention_matrix8_pairs as matrix8_pairs,
-        attention_matrix16 as matrix16, attention_matrix16_pairs as matrix16_pairs, attention_quads as quads,
-        attention_quads_half as quads_half, attention_shared as shared, attention_shared_half as shared_half,
-        attention_shared_scalar as shared_scalar,
-    },
+    kernels::{self, Constant, Kernel},
     shape::DType,
 };
 
@@ -74,7 +68,7 @@ const MEMORY: u32 = 16 << 10;
 struct Teams {
     /// Invocations of a team.
     lanes: u32,
-    /// Fours of columns of an invocation.
+    /// Vec4s of columns of an invocation.
     cols: u32,
     /// Pairs of rows of a team in the backward pass.
     pairs: u32,
@@ -86,14 +80,14 @@ impl Teams {
     /// Those of a workgroup of this many invocations, if its memory suffices. An invocation's values fit its registers,
     /// but in very wide heads, and its copies take up to 4 loads of each side.
     fn of(part: Part, group: u32, head: usize) -> Option<Teams> {
-        let quads = head.div_ceil(4) as u32;
+        let vec4s = head.div_ceil(4) as u32;
         let (lanes, pairs) = match part {
             // Each load then feeds twice as many sums, for more that is handed around.
-            Part::BackwardQ | Part::BackwardKv if (13..=24).contains(&quads) && group <= 64 => (8, 2),
-            _ if quads <= 20 => (4, 1),
+            Part::BackwardQ | Part::BackwardKv if (13..=24).contains(&vec4s) && group <= 64 => (8, 2),
+            _ if vec4s <= 20 => (4, 1),
             _ => (8, 1),
         };
-        let cols = quads.div_ceil(lanes);
+        let cols = vec4s.div_ceil(lanes);
         let units = KEYS * pairs;
         let handed = units * (group + 1) + units * group / lanes;
         let left = (MEMORY / 16).saturating_sub(handed) / (2 * cols * lanes) / KEYS;
@@ -147,7 +141,6 @@ impl Blocks {
 
     fn constants(&self) -> Vec<(&'static str, u32)> {
         let Blocks { side, subgroups, lanes, block, columns, width } = *self;
-        let (eights, share) = (columns * side / 8, lanes / side);
         let piece =
             (1..=width / side).rev().find(|piece| columns.is_multiple_of(*piece)).expect("one block divides all");
         vec![
@@ -155,17 +148,8 @@ impl Blocks {
             ("LANES", lanes),
             ("BLOCK", block),
             ("COLUMNS", columns),
-            ("TURNS", block / side),
-            ("EIGHTS", eights),
-            ("LOADS", (block * eights).div_ceil(subgroups * lanes)),
-            ("PIECES", columns / piece),
             ("PIECE", piece),
-            ("PIECE_EIGHTS", piece * side / 8),
-            ("OWN_LOADS", (side * piece * side / 8).div_ceil(lanes)),
-            ("SHARE", share),
-            ("JOINS", share.ilog2()),
-            ("QUADS", block / 4 / share),
-            ("OWN_EIGHTS", (piece * side / 8).div_ceil(share)),
+            ("JOINS", (lanes / side).ilog2()),
             ("WIDTH", width),
         ]
     }
@@ -208,7 +192,7 @@ impl AttentionVariant {
     }
 
     /// The kernel of this part for heads of so many columns, of values of this type, the rows of a workgroup, of `rows` in all,
-    /// and the shader's constants but that of the columns.
+    /// and the constants that are chosen, but that of the columns.
     pub(crate) fn kernel(
         self,
         part: Part,
@@ -216,85 +200,60 @@ impl AttentionVariant {
         head: usize,
         dtype: DType,
     ) -> (&'static Kernel, u32, Vec<Constant>) {
+        /// The kernel of a line of the table.
+        macro_rules! pick {
+            ($line:ident) => {
+                match part {
+                    Part::Forward => &kernels::$line::FORWARD,
+                    Part::BackwardQ => &kernels::$line::BACKWARD_Q,
+                    Part::BackwardKv => &kernels::$line::BACKWARD_KV,
+                }
+            };
+        }
         let half = dtype == DType::F16;
-        let (kernels, group, constants) = match self.fitting(head, dtype) {
-            AttentionVariant::Scalar { group } => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
+        let (kernel, group, constants) = match self.fitting(head, dtype) {
+            AttentionVariant::Scalar { group } => (pick!(attention_scalar), group, vec![("GROUP", group)]),
             AttentionVariant::Vec4 { group, rows } => {
-                let quads = head as u32 / 4;
-                let sizes = [("GROUP", group), ("ROWS", rows), ("QUADS", quads), ("HELD", rows * quads)];
-                (
-                    match (rows == 1, half) {
-                        (true, false) => &QUADS,
-                        (true, true) => &QUADS_HALF,
-                        (false, false) => &QUADS_OF_ROWS,
-                        (false, true) => &QUADS_OF_ROWS_HALF,
-                    },
-                    group * rows,
-                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
-                )
+                let kernel = match (part, half) {
+                    (Part::BackwardKv, false) if rows > 1 => &kernels::attention_vec4::BACKWARD_KV_AT_ONCE,
+                    (Part::BackwardKv, true) if rows > 1 => &kernels::attention_vec4_f16::BACKWARD_KV_AT_ONCE,
+                    (_, false) => pick!(attention_vec4),
+                    (_, true) => pick!(attention_vec4_f16),
+                };
+                (kernel, group * rows, vec![("GROUP", group), ("ROWS", rows)])
             }
             AttentionVariant::SharedMemory { group } => {
                 let teams = Teams::of(part, group, head).expect("a fitting head");
+                let kernel = match (head.is_multiple_of(4), half) {
+                    (true, false) => pick!(attention_shared),
+                    (true, true) => pick!(attention_shared_f16),
+                    (false, _) => pick!(attention_shared_scalar),
+                };
                 let Teams { lanes, cols, pairs, block } = teams;
-                let sizes = [
-                    ("GROUP", group),
-                    ("LANES", lanes),
-                    ("COLS", cols),
-                    ("VALUES", 4 * cols),
-                    ("PAIRS", pairs),
-                    ("BLOCK", block),
-                    ("LOADS", (block * cols * lanes).div_ceil(group)),
-                ];
-                (
-                    match (head.is_multiple_of(4), half) {
-                        (true, false) => &SHARED,
-                        (true, true) => &SHARED_HALF,
-                        (false, _) => &SHARED_SCALAR,
-                    },
-                    teams.rows(part, group),
-                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
-                )
+                let constants =
+                    vec![("GROUP", group), ("LANES", lanes), ("COLS", cols), ("PAIRS", pairs), ("BLOCK", block)];
+                (kernel, teams.rows(part, group), constants)
             }
-            rows @ AttentionVariant::CooperativeMatrix { side, subgroups, .. } => {
-                let blocks = Blocks::of(part, rows, head).expect("a fitting head");
-                let constants = blocks.constants().into_iter().map(|(name, value)| Constant { name, value }).collect();
-                (
-                    match (side, head.is_multiple_of(8)) {
-                        (8, true) => &MATRIX8,
-                        (8, false) => &MATRIX8_PAIRS,
-                        (_, true) => &MATRIX16,
-                        (_, false) => &MATRIX16_PAIRS,
-                    },
-                    subgroups * side,
-                    constants,
-                )
+            variant @ AttentionVariant::CooperativeMatrix { side, subgroups, .. } => {
+                let blocks = Blocks::of(part, variant, head).expect("a fitting head");
+                let kernel = match (side, head.is_multiple_of(8)) {
+                    (8, true) => pick!(attention_coop_8),
+                    (8, false) => pick!(attention_coop_8_pairs),
+                    (_, true) => pick!(attention_coop_16),
+                    (_, false) => pick!(attention_coop_16_pairs),
+                };
+                (kernel, subgroups * side, blocks.constants())
             }
             AttentionVariant::SubgroupVec4 { lanes } => {
-                let loads = head.div_ceil(4 * lanes as usize) as u32;
-                let padded = loads * lanes * 4;
                 let (each, turn) = shared_rows(part, rows, lanes);
-                let quads = head as u32 / 4;
-                let step = [4, 3, 2].into_iter().find(|step| quads.is_multiple_of(*step)).unwrap_or(1);
-                let sizes = [
-                    ("LANES", lanes),
-                    ("ROWS", each),
-                    ("LOADS", loads),
-                    ("PADDED", padded),
-                    ("BLOCK", each * padded),
-                    ("TURN", turn),
-                    ("HELD", turn * loads),
-                    ("QUADS", quads),
-                    ("STEP", step),
-                    ("REST", 4 * (quads - step)),
-                ];
-                (
-                    if half { &FOURS_HALF } else { &FOURS },
-                    lanes * each,
-                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
-                )
+                let vec4s = head / 4;
+                let step = [4, 3, 2].into_iter().find(|step| vec4s.is_multiple_of(*step)).unwrap_or(1);
+                let kernel = if half { pick!(attention_subgroup_vec4_f16) } else { pick!(attention_subgroup_vec4) };
+                let constants = vec![("LANES", lanes), ("ROWS", each), ("TURN", turn), ("STEP", step as u32)];
+                (kernel, lanes * each, constants)
             }
         };
-        (kernels[part as usize], group, constants)
+        (kernel, group, constants.into_iter().map(|(name, value)| Constant { name, value }).collect())
     }
 }
 
@@ -308,27 +267,6 @@ pub(crate) enum Part {
 
 const PARTS: [Part; 3] = [Part::Forward, Part::BackwardQ, Part::BackwardKv];
 
-/// The kernels in the order of [`Part`].
-static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &workgroup::BACKWARD_KV];
-static QUADS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV];
-static QUADS_OF_ROWS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV_AT_ONCE];
-static SHARED: [&Kernel; 3] = [&shared::FORWARD, &shared::BACKWARD_Q, &shared::BACKWARD_KV];
-/// The same for heads of any number of columns.
-static SHARED_SCALAR: [&Kernel; 3] = [&shared_scalar::FORWARD, &shared_scalar::BACKWARD_Q, &shared_scalar::BACKWARD_KV];
-static FOURS: [&Kernel; 3] = [&fours::FORWARD, &fours::BACKWARD_Q, &fours::BACKWARD_KV];
-/// The same for values in half precision.
-static QUADS_HALF: [&Kernel; 3] = [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV];
-static QUADS_OF_ROWS_HALF: [&Kernel; 3] =
-    [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV_AT_ONCE];
-static SHARED_HALF: [&Kernel; 3] = [&shared_half::FORWARD, &shared_half::BACKWARD_Q, &shared_half::BACKWARD_KV];
-/// By matrix units, in eights and in pairs.
-static MATRIX16: [&Kernel; 3] = [&matrix16::FORWARD, &matrix16::BACKWARD_Q, &matrix16::BACKWARD_KV];
-static MATRIX16_PAIRS: [&Kernel; 3] =
-    [&matrix16_pairs::FORWARD, &matrix16_pairs::BACKWARD_Q, &matrix16_pairs::BACKWARD_KV];
-static MATRIX8: [&Kernel; 3] = [&matrix8::FORWARD, &matrix8::BACKWARD_Q, &matrix8::BACKWARD_KV];
-static MATRIX8_PAIRS: [&Kernel; 3] = [&matrix8_pairs::FORWARD, &matrix8_pairs::BACKWARD_Q, &matrix8_pairs::BACKWARD_KV];
-static FOURS_HALF: [&Kernel; 3] = [&fours_half::FORWARD, &fours_half::BACKWARD_Q, &fours_half::BACKWARD_KV];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,8 +276,8 @@ mod tests {
         for (part, group) in PARTS.into_iter().flat_map(|part| [8, 64, 128].map(|group| (part, group))) {
             for head in 1..600 {
                 let Some(Teams { lanes, cols, pairs, block }) = Teams::of(part, group, head) else { continue };
-                let quads = 2 * block * cols * lanes + KEYS * pairs * (group + 1 + group / lanes);
-                assert!(16 * quads <= MEMORY && block.is_multiple_of(KEYS), "{group} {head}");
+                let vec4s = 2 * block * cols * lanes + KEYS * pairs * (group + 1 + group / lanes);
+                assert!(16 * vec4s <= MEMORY && block.is_multiple_of(KEYS), "{group} {head}");
                 assert!((4 * cols * lanes) as usize >= head && group.is_multiple_of(lanes), "{group} {head}");
                 assert!(lanes >= KEYS * pairs, "{group} {head}");
             }

@@ -4,6 +4,7 @@
 mod attention;
 mod layer_norm;
 mod matmul;
+mod others;
 mod text;
 mod variant;
 
@@ -11,4 +12,5 @@ pub use attention::AttentionVariant;
 pub(crate) use attention::Part;
 pub use layer_norm::LayerNormVariant;
 pub use matmul::{Epilogue, Form, Tile};
+pub use others::{LossVariant, OptimiserVariant};
 pub use variant::Variant;

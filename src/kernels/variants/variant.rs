@@ -2,8 +2,9 @@
 
 use super::{AttentionVariant, LayerNormVariant, Tile};
 
-/// A variant of one of the kernels that have some. Its text form is what files hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A variant of one of the kernels that have some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Variant {
     /// Of the matmul.
     Matmul(Tile),

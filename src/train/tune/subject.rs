@@ -72,7 +72,7 @@ pub(super) fn sample(work: &Work) -> Work {
             Work::Matmul { form: *form, shape: [odd(m, 129), odd(n, 77), odd(k, 45)], operands: *operands }
         }
         Work::Attention { heads, first_query, inputs } => {
-            // Every variant takes halves in fours.
+            // Every variant takes halves in vec4s.
             let unit = if inputs[0].dtype == DType::F16 { 4 } else { 1 };
             let inner = inner(inputs);
             let width = |ty: &TensorType| ty.cols() / inner * (inner / heads).next_multiple_of(unit);
