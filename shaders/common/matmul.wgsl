@@ -1,8 +1,8 @@
 // What the matmul's variants share.
 //   y[m, n] = epilogue(sum_k a(m, k) b(k, n) + bias[n / bias_repeat])
 // with a(m, k) at m * a_row + k * a_k and b(k, n) at k * b_k + n * b_column, so that one kernel serves x W^T, dy W and
-// dy^T x. Bindings that a matmul does not have hold b. Each variant declares a, b, extra, y and slopes as it reads
-// them.
+// dy^T x. Bindings that a matmul does not have hold b. a and b are declared by the include that reads them, y and what an
+// epilogue reads and stores besides by the epilogue.
 struct Params {
     m: u32, n: u32, k: u32,
     a_row: u32, a_k: u32, b_k: u32, b_column: u32,

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::thresholds::{PATTERN, REPEATS, ROWS, RUN_S, TRIAL_FLOPS, WARM_S};
 use crate::{
     device::Device,
     error::Result,
@@ -17,19 +18,6 @@ use crate::{
     train::Clock,
 };
 
-/// The most and the least seconds that one timed run is meant to take.
-const RUN_S: (f64, f64) = (0.05, 0.01);
-/// The most repetitions in a timed run.
-const REPEATS: f64 = 64.0;
-/// Floating-point operations of the run that estimates an adapter's rate.
-const TRIAL_FLOPS: f64 = 32e6;
-/// Rows of a matmul are cut to a multiple of this.
-const ROWS: usize = 64;
-/// Values after which inputs repeat: to make as many as a GPU multiplies in a moment would take longer than that.
-const PATTERN: usize = 251 << 8;
-/// How long a GPU is kept busy before it is timed: while kernels were compiled, its clock went down. An H100 takes between a
-/// tenth and a quarter of a second until it is up again.
-const WARM_S: f64 = 0.3;
 /// Holds the inputs of what is measured.
 const ARENA: &str = "tuning";
 
