@@ -13,28 +13,32 @@ use naga::{AddressSpace, ArraySize, Scalar, ScalarKind, StorageAccess, TypeInner
 #[path = "src/kernels/specialise.rs"]
 #[allow(dead_code)]
 mod specialise;
+#[path = "src/kernels/table.rs"]
+#[allow(dead_code)]
+mod table;
 
-/// Files named so may use subgroup operations and 64-bit integers; all others stay within WebGPU's core.
-const SUBGROUP_FILE: &str = "_subgroup.wgsl";
-
-/// Files with this in their names use matrix units and what these need.
-const MATRIX_FILE: &str = "_matrix";
+use table::{Epilogue, Feature, Row, TABLE};
 
 fn main() {
     println!("cargo:rerun-if-changed=shaders");
     println!("cargo:rerun-if-changed=src/kernels/specialise.rs");
-    let mut names: Vec<String> = fs::read_dir("shaders")
-        .expect("the folder shaders/")
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".wgsl").map(String::from))
-        .collect();
-    names.sort();
+    println!("cargo:rerun-if-changed=src/kernels/table.rs");
     let mut rust = String::new();
     let mut all = String::new();
-    for name in &names {
-        let entries = emit(name, &mut rust);
-        entries.iter().for_each(|entry| write!(all, "&{name}::{entry}, ").unwrap());
+    for row in TABLE {
+        writeln!(
+            rust,
+            "/// `shaders/{}.wgsl` as the table's `{}` has it.\npub mod {} {{\nuse super::*;",
+            row.body, row.name, row.name
+        )
+        .unwrap();
+        for epilogue in row.epilogues {
+            let entries = emit(row, epilogue, &mut rust);
+            entries.iter().for_each(|entry| write!(all, "&{}::{entry}, ", row.name).unwrap());
+        }
+        writeln!(rust, "}}").unwrap();
     }
-    writeln!(rust, "/// Every entry point of every shader file.\npub static ALL: &[&Kernel] = &[{all}];").unwrap();
+    writeln!(rust, "/// Every entry point of every kernel.\npub static ALL: &[&Kernel] = &[{all}];").unwrap();
     let out = env::var("OUT_DIR").expect("OUT_DIR");
     fs::write(Path::new(&out).join("shaders.rs"), rust).expect("writing shaders.rs");
     fs::write(Path::new(&out).join("page.rs"), page()).expect("writing page.rs");
@@ -86,17 +90,19 @@ fn require_initial_values(path: &str, source: &str) {
     }
 }
 
-/// Validates `shaders/{name}.wgsl` as it stands and with its loops unrolled, then writes its module.
-fn emit(name: &str, rust: &mut String) -> Vec<String> {
-    let path = format!("shaders/{name}.wgsl");
+/// Validates a row of the table with one of its epilogues, as it stands and with its loops unrolled, then writes what is in
+/// its module.
+fn emit(row: &Row, epilogue: &Epilogue, rust: &mut String) -> Vec<String> {
+    let plain = epilogue.0.is_empty();
+    let name = if plain { row.name.to_string() } else { format!("{}+{}", row.name, epilogue.0) };
+    let path = format!("shaders/{}.wgsl as {name}", row.body);
     let read =
         |p: &str| fs::read_to_string(Path::new("shaders").join(p)).unwrap_or_else(|e| panic!("shaders/{p}: {e}"));
-    let source = specialise::include(&read(&format!("{name}.wgsl")), &read);
+    let source = table::text(row, epilogue, &read, specialise::include);
     require_initial_values(&path, &source);
-    let (module, info) = validate(&path, &specialise::unroll(&source));
-    // A subgroup's lanes are named by constants, which the loops only yield once unrolled.
-    if !path.ends_with(SUBGROUP_FILE) {
-        validate(&path, &source);
+    let (module, info) = validate(&path, &specialise::unroll(&source), row.needs);
+    if !row.only_unrolled() {
+        validate(&path, &source, row.needs);
     }
 
     let bound = |class: &dyn Fn(AddressSpace) -> bool| {
@@ -105,9 +111,10 @@ fn emit(name: &str, rust: &mut String) -> Vec<String> {
         list.sort_by_key(|(_, v)| v.binding.as_ref().map(|b| b.binding));
         list
     };
-    writeln!(rust, "/// The shader `{path}`.\npub mod {name} {{\nuse super::*;").unwrap();
-    writeln!(rust, "const SOURCE: &str = {source:?};").unwrap();
-    for (_, variable) in bound(&|space| space == AddressSpace::Uniform) {
+    let suffix = if plain { String::new() } else { format!("_{}", epilogue.0.to_uppercase()) };
+    writeln!(rust, "const SOURCE{suffix}: &str = {source:?};").unwrap();
+    let uniforms = bound(&|space| space == AddressSpace::Uniform);
+    for (_, variable) in uniforms.into_iter().filter(|_| plain) {
         let TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else {
             panic!("{path}: params is not a struct")
         };
@@ -147,26 +154,27 @@ fn emit(name: &str, rust: &mut String) -> Vec<String> {
             )
             .unwrap();
         }
-        let constant = entry.name.to_uppercase();
-        writeln!(rust, "/// Entry point `{}` of `{path}`.\npub static {constant}: Kernel = Kernel {{ file: {name:?}, entry: {:?}, source: SOURCE, bindings: &[{bindings}] }};", entry.name, entry.name).unwrap();
+        let constant = entry.name.to_uppercase() + &suffix;
+        writeln!(rust, "/// Entry point `{}` of `{path}`.\npub static {constant}: Kernel = Kernel {{ name: {name:?}, entry: {:?}, source: SOURCE{suffix}, bindings: &[{bindings}] }};", entry.name, entry.name).unwrap();
         entries.push(constant);
     }
-    writeln!(rust, "}}").unwrap();
+    let held: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
+    assert!(row.entries.is_empty() || held == row.entries, "{path} has the entry points {held:?}");
     entries
 }
 
-fn validate(path: &str, source: &str) -> (naga::Module, valid::ModuleInfo) {
+fn validate(path: &str, source: &str, needs: &[Feature]) -> (naga::Module, valid::ModuleInfo) {
     let module =
         naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(source, path)));
     // Part of WebGPU's core: two halves in 32 bits.
     let mut capabilities = valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    if path.ends_with(SUBGROUP_FILE) {
-        capabilities |= valid::Capabilities::SUBGROUP | valid::Capabilities::SHADER_INT64;
-    }
-    if path.contains(MATRIX_FILE) {
-        capabilities |= valid::Capabilities::SUBGROUP
-            | valid::Capabilities::SHADER_FLOAT16
-            | valid::Capabilities::COOPERATIVE_MATRIX;
+    for feature in needs {
+        capabilities |= match feature {
+            Feature::Subgroups => valid::Capabilities::SUBGROUP,
+            Feature::Int64 => valid::Capabilities::SHADER_INT64,
+            Feature::F16 => valid::Capabilities::SHADER_FLOAT16,
+            Feature::CooperativeMatrix => valid::Capabilities::COOPERATIVE_MATRIX,
+        };
     }
     let info = valid::Validator::new(valid::ValidationFlags::all(), capabilities)
         .validate(&module)

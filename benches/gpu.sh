@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures ViT-B at 224/16 on a GPU: bootmae in f32 and f16 with the time of each kernel, beside the adapter's best product
+# Measures ViT-B at 224/16 on a GPU: bootmae in f32 and f16 with the time of each kernel, beside the adapter's best matmul
 # and copy, and PyTorch on the same machine where it has CUDA. Writes docs/performance.md. Checks a training step of each
 # precision against its fixture first, so that no figure comes from a wrong step.
 #
@@ -102,7 +102,7 @@ if [ "$model" != base ]; then
 elif torch_has_cuda; then
     say "torch: f32, TF32, float16, bfloat16"
     torch "f32"
-    torch "TF32 products" --tf32
+    torch "TF32 matmuls" --tf32
     torch "float16 autocast" --amp
     torch "bfloat16 autocast, fused attention, compiled" --bf16 --sdpa --compile
 elif [ -n "$python" ]; then
@@ -132,8 +132,8 @@ mkdir -p "$(dirname "$out")"
     echo "| | f32 | f16 |"
     echo "|---|---|---|"
     both() { echo "| $1 | $(fixed "$(value "$2" f32)" "$3" "${4:-1}") $5 | $(fixed "$(value "$2" f16)" "$3" "${4:-1}") $5 |"; }
-    both "best matrix product of bootmae" best_product_gflops 1 1 GFLOP/s
-    both "step over best product" share_of_best_product 0 100 %
+    both "best matmul of bootmae" best_matmul_gflops 1 1 GFLOP/s
+    both "step over best matmul" share_of_best_matmul 0 100 %
     both "best copy, read and written" best_copy_gbs 1 1 GB/s
     both "the host's part of a step" host_ms 2 1 ms
     both "dispatches" dispatches 0 1 ""
@@ -161,7 +161,7 @@ mkdir -p "$(dirname "$out")"
                     flops = v["gflops"] + 0 > 0
                     printf "| `%s` | %d | %.3f | %.1f %% | %.1f %s | %.0f %% of the %s |\n", v["kernel"],
                         v["calls"], v["ms"], v["share"] * 100, flops ? v["gflops"] : v["gbs"],
-                        flops ? "GFLOP/s" : "GB/s", v["share_of_best"] * 100, flops ? "product" : "copy"
+                        flops ? "GFLOP/s" : "GB/s", v["share_of_best"] * 100, flops ? "matmul" : "copy"
                 }' "$scratch/bench-$precision"
         else
             echo "Not known: the adapter has no timestamps."

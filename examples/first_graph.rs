@@ -8,7 +8,7 @@ use bootmae::{
     graph::{Array, Graph, gradients, interpret},
     kernels::Form,
     lower::{Fetch, Plan, PlanOptions},
-    ops::{Gelu, Product},
+    ops::{Gelu, Matmul},
     shape::TensorType,
 };
 
@@ -17,7 +17,7 @@ fn main() -> Result<()> {
     let graph = Graph::new();
     let x = graph.input("x", TensorType::f32(&[4, 8]));
     let weight = graph.input("weight", TensorType::f32(&[3, 8]));
-    let y = Product::of(Form::Nt, x, weight).then(Gelu, &[]);
+    let y = Matmul::of(Form::Nt, x, weight).then(Gelu, &[]);
     let dy = graph.input("dy", TensorType::f32(&[4, 3]));
     let dweight = gradients(y, dy, &[weight])[0];
 

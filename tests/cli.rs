@@ -313,7 +313,7 @@ fn doctor_and_bench_report_json() {
     let output = bootmae(&arguments.split(' ').collect::<Vec<_>>());
     says(&output, 0, &[]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    for key in ["step_ms", "host_ms", "images_per_s", "gflops", "best_product_gflops", "best_copy_gbs", "peak_bytes"] {
+    for key in ["step_ms", "host_ms", "images_per_s", "gflops", "best_matmul_gflops", "best_copy_gbs", "peak_bytes"] {
         assert!(report[key].as_f64().unwrap() > 0.0, "{key}");
     }
     assert!(report["adapter"].is_string());

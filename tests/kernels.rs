@@ -3,25 +3,37 @@
 mod common;
 
 use bootmae::{
-    check::self_test::{Outcome, STORES_HALVES, self_test_of},
+    check::{
+        selection::Selection,
+        self_test::{Outcome, STORES_F16, self_test_of},
+    },
     device::{Device, DeviceOptions, candidates, matrix_rows, matrix_tiles, norm_candidates, row_candidates},
-    kernels::{Form, NormRows, Rows, Tile, Tuning, Work},
+    kernels::{AttentionVariant, Form, LayerNormVariant, LossVariant, Tile, Tuning, Variant, Work},
     lower::Precision,
     ops::{Attention, Sample, samples},
     shape::{DType, TensorType},
     train::tune::{Need, compare, tune},
 };
 
+/// What `BOOTMAE_OP` and `BOOTMAE_VARIANT` ask for: parts of the names of operations and variants, as for `bootmae doctor`.
+/// Without them, everything.
+fn selection() -> Selection {
+    Selection { op: std::env::var("BOOTMAE_OP").ok(), variant: std::env::var("BOOTMAE_VARIANT").ok() }
+}
+
 /// Checks samples; those that store halves are among them exactly if a tuning's variants can.
-fn check_with_halves(device: &Device, tuning: &Tuning, samples: Vec<Sample>, expected: bool) {
+fn check_with_f16(device: &Device, tuning: &Tuning, samples: Vec<Sample>, expected: bool) {
     let outcomes = check(device, tuning, samples);
-    let found = outcomes.iter().any(|outcome| outcome.name.ends_with(STORES_HALVES));
-    assert_eq!(found, expected, "on {} with {tuning:?}", device.adapter());
+    let found = outcomes.iter().any(|outcome| outcome.name.ends_with(STORES_F16));
+    let some_are_left_out = selection().op.is_some();
+    assert!(found == expected || some_are_left_out, "on {} with {tuning:?}", device.adapter());
 }
 
 fn check(device: &Device, tuning: &Tuning, samples: Vec<Sample>) -> Vec<Outcome> {
+    let selection = selection();
+    let samples: Vec<_> = samples.into_iter().filter(|sample| selection.takes_op(sample.op.name())).collect();
     let outcomes = pollster::block_on(self_test_of(device, tuning, samples)).expect("the self-test runs");
-    assert!(!outcomes.is_empty());
+    assert!(!outcomes.is_empty() || selection.op.is_some());
     let failed: Vec<_> = outcomes.iter().filter(|o| !o.pass).collect();
     assert!(failed.is_empty(), "on {} with {tuning:?}: {failed:#?}", device.adapter());
     outcomes
@@ -29,20 +41,20 @@ fn check(device: &Device, tuning: &Tuning, samples: Vec<Sample>) -> Vec<Outcome>
 
 #[test]
 fn every_operation_agrees_with_the_oracle() {
-    common::on_each_adapter(|device, tuning| check_with_halves(&device, &tuning, samples(), true));
+    common::on_each_adapter(|device, tuning| check_with_f16(&device, &tuning, samples(), true));
 }
 
 #[test]
 fn the_web_safe_kernels_agree_with_the_oracle() {
-    common::on_each_adapter(|device, _| check_with_halves(&device, &Tuning::default(), samples(), true));
+    common::on_each_adapter(|device, _| check_with_f16(&device, &Tuning::default(), samples(), true));
 }
 
 #[test]
-fn every_product_tile_agrees_with_the_oracle() {
+fn every_matmul_tile_agrees_with_the_oracle() {
     let others = [
-        Tile::Plain,
-        Tile::Register { rows: 3, cols: 5, group_rows: 2, group_cols: 16 },
-        Tile::Quads { rows: 4, cols: 8, group_rows: 2, group_cols: 4 },
+        Tile::Naive,
+        Tile::Register { tile_m: 3, tile_n: 5, group_m: 2, group_n: 16 },
+        Tile::RegisterVec4 { tile_m: 4, tile_n: 8, group_m: 2, group_n: 4 },
     ];
     common::on_each_adapter(|device, tuning| {
         // Checks are proven with the two tests before; a large tile compiles long.
@@ -50,39 +62,40 @@ fn every_product_tile_agrees_with_the_oracle() {
             return;
         }
         let shared = [(4, 4, 8, 8, 16), (8, 8, 8, 8, 16), (4, 8, 2, 4, 4)];
-        let shared = shared.map(|(rows, cols, group_rows, group_cols, depth)| Tile::Workgroup {
-            rows,
-            cols,
-            group_rows,
-            group_cols,
-            depth,
+        let shared = shared.map(|(rows, cols, group_rows, group_cols, depth)| Tile::SharedMemory {
+            tile_m: rows,
+            tile_n: cols,
+            group_m: group_rows,
+            group_n: group_cols,
+            tile_k: depth,
         });
         // Straight from storage too, where subgroups can be counted on.
         let straight = device.matrix_units().map(|(side, lanes)| {
             let (rows, cols) = (2, 2);
-            Tile::Matrix { side, rows, cols, group_rows: 2, group_cols: 2, lanes }
+            Tile::CooperativeMatrix { side, blocks_m: rows, blocks_n: cols, subgroups_m: 2, subgroups_n: 2, lanes }
         });
         let tiles = candidates(&device).into_iter().chain(others).chain(shared);
         let tiles = tiles.chain(matrix_tiles(&device)).chain(straight);
+        let tiles = tiles.filter(|tile| selection().takes_variant(Variant::Matmul(*tile)));
         for tile in tiles {
-            // So is what fuses into products; a small tile in shared memory shows it for what GPUs run, and one in
+            // So is what fuses into matmuls; a small tile in shared memory shows it for what GPUs run, and one in
             // fours.
             let fused = matches!(
                 tile,
-                Tile::Workgroup { depth: 4, .. }
-                    | Tile::Quads { rows: 4, .. }
-                    | Tile::Matrix { rows: 2, .. }
-                    | Tile::MatrixWorkgroup { rows: 2, .. }
+                Tile::SharedMemory { tile_k: 4, .. }
+                    | Tile::RegisterVec4 { tile_m: 4, .. }
+                    | Tile::CooperativeMatrix { blocks_m: 2, .. }
+                    | Tile::CooperativeMatrixShared { blocks_m: 2, .. }
             );
-            let takes = |name: &str| name.starts_with("product") && (fused || !name.contains('+'));
-            let products = samples().into_iter().filter(|sample| takes(sample.op.name()));
+            let takes = |name: &str| name.starts_with("matmul") && (fused || !name.contains('+'));
+            let matmuls = samples().into_iter().filter(|sample| takes(sample.op.name()));
             // What differs in half precision, loads and stores, the smaller tiles in fours show.
-            let large = matches!(tile, Tile::Fours { rows, .. } if rows > 32);
+            let large = matches!(tile, Tile::SubgroupVec4 { tile_m: rows, .. } if rows > 32);
             let halves = |sample: &Sample| sample.inputs.iter().any(|(ty, _)| ty.dtype == DType::F16);
-            let products = products.filter(|sample| !large || !halves(sample));
-            let stores = !large && !matches!(tile, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. });
-            let tuning = Tuning::uniform(tile, tuning.attention(DType::F32), tuning.norm);
-            check_with_halves(&device, &tuning, products.collect(), stores);
+            let matmuls = matmuls.filter(|sample| !large || !halves(sample));
+            let stores = !large && !matches!(tile, Tile::Naive | Tile::Register { .. } | Tile::Subgroup { .. });
+            let tuning = Tuning::uniform(tile, tuning.attention.of(DType::F32), tuning.layer_norm);
+            check_with_f16(&device, &tuning, matmuls.collect(), stores);
         }
     });
 }
@@ -99,12 +112,14 @@ fn every_attention_agrees_with_the_oracle() {
         if device.is_checked() {
             return;
         }
-        let quads = |group, rows| Rows::Quads { group, rows };
-        let shared = |group| Rows::Shared { group };
-        let others = [Rows::Workgroup(8), quads(8, 1), quads(4, 3), shared(8), shared(64)];
+        let quads = |group, rows| AttentionVariant::Vec4 { group, rows };
+        let shared = |group| AttentionVariant::SharedMemory { group };
+        let others = [AttentionVariant::Scalar { group: 8 }, quads(8, 1), quads(4, 3), shared(8), shared(64)];
         let rows = row_candidates(&device, DType::F16).into_iter().chain(matrix_rows(&device)).chain(others);
         // The built-in one is proven with every operation.
-        let built_in = |rows: &Rows| [DType::F32, DType::F16].iter().all(|dtype| tuning.attention(*dtype) == *rows);
+        let built_in =
+            |rows: &AttentionVariant| [DType::F32, DType::F16].iter().all(|dtype| tuning.attention.of(*dtype) == *rows);
+        let rows = rows.filter(|rows| selection().takes_variant(Variant::Attention(*rows)));
         for attention in rows.filter(|rows| !built_in(rows)) {
             let mut attended: Vec<_> = samples().into_iter().filter(|sample| is_of(sample, "attention")).collect();
             // Wide heads compile long elsewhere.
@@ -113,7 +128,7 @@ fn every_attention_agrees_with_the_oracle() {
                 attended.extend([84, 100].map(wide));
             }
             let other = tuning.clone().with_attention(attention);
-            check_with_halves(&device, &other, attended, !matches!(attention, Rows::Workgroup(_)));
+            check_with_f16(&device, &other, attended, !matches!(attention, AttentionVariant::Scalar { .. }));
         }
     });
 }
@@ -121,24 +136,59 @@ fn every_attention_agrees_with_the_oracle() {
 #[test]
 fn every_layer_norm_agrees_with_the_oracle() {
     common::on_each_adapter(|device, tuning| {
-        let others = [NormRows::Workgroup(64), NormRows::Workgroup(8), NormRows::Quads(8)];
-        for norm in norm_candidates(&device).into_iter().chain(others) {
-            // The losses' rows are shared as layer norm's.
-            let takes = |sample: &Sample| is_of(sample, "layer_norm") || sample.op.name() == "masked_mse+backward";
-            let norms = samples().into_iter().filter(takes);
+        let others = [
+            LayerNormVariant::SharedMemory { group: 64 },
+            LayerNormVariant::SharedMemory { group: 8 },
+            LayerNormVariant::Vec4 { group: 8 },
+        ];
+        let norms = norm_candidates(&device).into_iter().chain(others);
+        for norm in norms.filter(|norm| selection().takes_variant(Variant::LayerNorm(*norm))) {
+            let norms = samples().into_iter().filter(|sample| is_of(sample, "layer_norm")).collect();
             let mut other = tuning.clone();
-            other.norm = norm;
-            check_with_halves(&device, &other, norms.collect(), norm != NormRows::Invocation);
+            other.layer_norm = norm;
+            check_with_f16(&device, &other, norms, norm != LayerNormVariant::Scalar);
         }
     });
+}
+
+#[test]
+fn both_ways_of_the_loss_agree_with_the_oracle() {
+    common::on_each_adapter(|device, tuning| {
+        for masked_mse in [LossVariant::Scalar, LossVariant::SharedMemory] {
+            let losses = samples().into_iter().filter(|sample| sample.op.name() == "masked_mse+backward").collect();
+            check(&device, &Tuning { masked_mse, ..tuning.clone() }, losses);
+        }
+    });
+}
+
+#[test]
+fn a_selection_takes_what_its_words_are_part_of() {
+    let device = common::one_device(DeviceOptions::default());
+    let chosen = |op: &str, variant: Option<&str>| {
+        Selection { op: Some(op.into()), variant: variant.map(String::from) }.of(&device)
+    };
+    let [built_in] = &chosen("matmul_nt+gelu", None)[..] else { panic!("one tuning runs all") };
+    assert!(built_in.samples.len() > 1 && built_in.samples.iter().all(|s| s.op.name().contains("matmul_nt+gelu")));
+    let texts = built_in.texts();
+    assert!(texts.iter().any(|(head, text)| head.starts_with("matmul") && text.contains("fn forward(")), "{texts:?}");
+    let registers = chosen("matmul", Some("register tile"));
+    assert!(!registers.is_empty());
+    for selected in registers {
+        assert!(matches!(selected.variant, Some(Variant::Matmul(Tile::Register { .. } | Tile::RegisterVec4 { .. }))));
+        assert!(selected.texts().iter().any(|(head, _)| head.starts_with("matmul_register")));
+    }
+    assert!(chosen("layer_norm", Some("register tile")).is_empty() && chosen("nothing", None).is_empty());
 }
 
 #[test]
 fn the_built_in_and_the_web_safe_variants_are_among_the_candidates() {
     common::on_each_adapter(|device, tuning| {
         assert!(tuning.runs_on(&device, Precision::F16) && Tuning::default().runs_on(&device, Precision::F16));
-        let unknown = Tile::Subgroup { lanes: 5, rows: 1, cols: 1 };
-        assert!(!Tuning::uniform(unknown, tuning.attention(DType::F32), tuning.norm).runs_on(&device, Precision::F16));
+        let unknown = Tile::Subgroup { lanes: 5, lane_m: 1, lane_n: 1 };
+        assert!(
+            !Tuning::uniform(unknown, tuning.attention.of(DType::F32), tuning.layer_norm)
+                .runs_on(&device, Precision::F16)
+        );
     });
 }
 
@@ -146,13 +196,13 @@ fn the_built_in_and_the_web_safe_variants_are_among_the_candidates() {
 fn the_tuner_chooses_from_its_list_and_keeps_to_its_budget() {
     let device = common::one_device(DeviceOptions::default());
     let needs = [
-        Work::Product { form: Form::Tn, shape: [70, 33, 65], operands: DType::F32 },
+        Work::Matmul { form: Form::Tn, shape: [70, 33, 65], operands: DType::F32 },
         Work::Attention { heads: 2, first_query: 1, inputs: vec![TensorType::f32(&[2, 9, 96])] },
         Work::LayerNorm { input: TensorType::f32(&[2, 9, 34]) },
     ];
     let mut needs: Vec<_> = needs.into_iter().map(|work| Need { work, of_class: true }).collect();
     // Another shape of the first one's class.
-    let alone = Work::Product { form: Form::Tn, shape: [66, 30, 64], operands: DType::F32 };
+    let alone = Work::Matmul { form: Form::Tn, shape: [66, 30, 64], operands: DType::F32 };
     needs.push(Need { work: alone, of_class: false });
     let built_in = Tuning::for_device(&device);
     let began = std::time::Instant::now();
@@ -174,8 +224,8 @@ fn the_tuner_chooses_from_its_list_and_keeps_to_its_budget() {
     }
     let mut compared = Vec::new();
     let need = &needs[0];
-    let product = vec![need.work.clone(), need.work.clone()];
-    pollster::block_on(compare(&device, product, &tuning, &clock, |one| compared.push(one.clone()))).unwrap();
+    let matmul = vec![need.work.clone(), need.work.clone()];
+    pollster::block_on(compare(&device, matmul, &tuning, &clock, |one| compared.push(one.clone()))).unwrap();
     let [one] = &compared[..] else { panic!("the same computation is compared once: {compared:?}") };
     assert!(
         one.chosen == tuning.variant(&need.work) && one.rates.len() == need.work.candidates(&device).len(),

@@ -35,20 +35,19 @@ const HALVES: &str = include_str!("../shaders/common/half.wgsl");
 
 /// A source with the occurrence of a change at a byte, if that is code of a function.
 struct Mutant {
-    file: &'static str,
+    /// The kernel's, whose text this is.
+    name: &'static str,
     function: String,
     source: String,
     what: String,
 }
 
 fn mutants() -> Vec<Mutant> {
-    let sources: BTreeSet<_> = ALL.iter().map(|kernel| (kernel.file, kernel.source)).collect();
+    // Variants for particular adapters are tested where those are.
+    let kernels = ALL.iter().filter(|kernel| kernel.row().needs.is_empty() && kernel.row().body != "copy");
+    let sources: BTreeSet<_> = kernels.map(|kernel| (kernel.name, kernel.source)).collect();
     let mut list = Vec::new();
-    for (file, source) in sources {
-        // Variants for particular adapters are tested where those are.
-        if file.ends_with("_subgroup") || file == "copy" {
-            continue;
-        }
+    for (name, source) in sources {
         let mut start = 0;
         let mut inside = false;
         let mut function = String::new();
@@ -61,18 +60,18 @@ fn mutants() -> Vec<Mutant> {
             // What is left of a brace may be a signature; bounds and indices of loops guard the ends of arrays.
             let body = if line.contains("fn ") { code.find('{').map_or(code.len(), |at| at + 1) } else { 0 };
             // Bounds and clamps guard the ends of arrays, a grid's second row begins beyond two million invocations, and a
-            // workgroup of the web-safe product has one row: changes there have no effect. Nor has what a last four of values
+            // workgroup of the web-safe matmul has one row: changes there have no effect. Nor has what a last four of values
             // holds past the end.
             let idle = ["for (", "return;", "- 1u", "groups.x", "local.y", "vec4(i * 4u)", "< params.len"];
             // How ties are rounded shows in the samples of the rounding alone.
-            let rounding = file != "cast" && HALVES.lines().any(|own| own.trim() == code.trim());
+            let rounding = name != "cast" && HALVES.lines().any(|own| own.trim() == code.trim());
             let skipped = !inside || rounding || idle.iter().any(|part| code.contains(part));
             for (old, new) in CHANGES.iter().filter(|_| !skipped) {
                 for (at, _) in code.match_indices(old).filter(|(at, _)| *at >= body) {
                     let place = start + at;
                     let changed = format!("{}{new}{}", &source[..place], &source[place + old.len()..]);
-                    let what = format!("{file}: `{old}` to `{new}` in `{}`", code.trim());
-                    list.push(Mutant { file, function: function.clone(), source: changed, what });
+                    let what = format!("{name}: `{old}` to `{new}` in `{}`", code.trim());
+                    list.push(Mutant { name, function: function.clone(), source: changed, what });
                 }
             }
             start += line.len();
@@ -81,26 +80,26 @@ fn mutants() -> Vec<Mutant> {
     list
 }
 
-/// The samples whose plans run the mutant's kernel with the web-safe variants, or any of its file where it is in a function
+/// The samples whose plans run the mutant's kernel with the web-safe variants, or any of its text where it is in a function
 /// that kernels call.
 fn samples_of(mutant: &Mutant) -> Vec<Sample> {
-    let of_file = |kernel: &Kernel| kernel.file == mutant.file;
-    let of_function = |kernel: &Kernel| of_file(kernel) && kernel.entry == mutant.function;
+    let of_name = |kernel: &Kernel| kernel.name == mutant.name;
+    let of_function = |kernel: &Kernel| of_name(kernel) && kernel.entry == mutant.function;
     let is_kernel = ALL.iter().any(|kernel| of_function(kernel));
     let runs = |sample: &Sample| {
         let graph = Graph::new();
         let recording = record(&graph, sample);
         let fetch: Vec<_> = recording.results.iter().map(|(name, t)| Fetch::new(name, *t)).collect();
         let plan = Plan::new(&graph, &fetch, &PlanOptions::default());
-        plan.dispatches.iter().any(|d| if is_kernel { of_function(d.kernel) } else { of_file(d.kernel) })
+        plan.dispatches.iter().any(|d| if is_kernel { of_function(d.kernel) } else { of_name(d.kernel) })
     };
     samples().into_iter().filter(|sample| runs_with(sample, &Tuning::default()) && runs(sample)).collect()
 }
 
 /// Whether the self-test passes with the mutant; nothing where it does not compile.
 fn survives(mutant: &Mutant, samples: Vec<Sample>) -> Option<bool> {
-    let (file, source) = (mutant.file, mutant.source.clone());
-    let rewrite = move |kernel: &Kernel| if kernel.file == file { source.clone() } else { kernel.source.to_string() };
+    let (name, source) = (mutant.name, mutant.source.clone());
+    let rewrite = move |kernel: &Kernel| if kernel.name == name { source.clone() } else { kernel.source.to_string() };
     let options = DeviceOptions { checked: true, rewrite: Some(Rewrite(Arc::new(rewrite))), ..Default::default() };
     let device: Device = common::one_device(options);
     let outcomes = pollster::block_on(self_test_of(&device, &Tuning::default(), samples)).ok()?;

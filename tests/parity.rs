@@ -10,7 +10,6 @@ use bootmae::{
     formats::tensors::{self, TensorFile},
     kernels::Tuning,
     lower::Precision,
-    shape::DType,
 };
 
 fn fixture(name: &str) -> TensorFile {
@@ -78,12 +77,12 @@ fn half_precision_by_matrix_units_stays_near_the_reference() {
         }
         let tiles = matrix_tiles(&device);
         if tiles.is_empty() {
-            writeln!(std::io::stderr(), "no matrix units: products in half precision run without").unwrap();
+            writeln!(std::io::stderr(), "no matrix units: matmuls in half precision run without").unwrap();
         }
         for tile in tiles {
             let device = pollster::block_on(device.reopen()).unwrap();
-            let rows = matrix_rows(&device).first().copied().unwrap_or(tuning.attention(DType::F16));
-            let tuning = Tuning::uniform(tile, rows, tuning.norm);
+            let rows = matrix_rows(&device).first().copied().unwrap_or(tuning.attention.f16);
+            let tuning = Tuning::uniform(tile, rows, tuning.layer_norm);
             let report = pollster::block_on(verify(device, tuning, Precision::F16, &file)).unwrap();
             assert!(report.pass, "{tile:?}: {report:#?}");
         }

@@ -352,7 +352,7 @@ fn recomputing_changes_no_bit_and_holds_less() {
     }
 }
 
-/// A trainer whose products read halves.
+/// A trainer whose matmuls read f16.
 fn half_trainer(config: &ModelConfig, micro_batch: usize, micro_batches: usize) -> Trainer {
     let device = common::one_device(DeviceOptions::default());
     let tuning = Tuning::for_device(&device);
@@ -468,6 +468,6 @@ fn dividing_long_sums_changes_no_result() {
         trainer.initialise(5);
         trainer
     });
-    assert!(divided.pass().plan().dispatches.iter().any(|d| d.op == "product_tn_parts"));
+    assert!(divided.pass().plan().dispatches.iter().any(|d| d.op == "matmul_tn_split_k"));
     alike(&mut divided, &mut plain, &images(&config, batch, 11));
 }

@@ -1,4 +1,4 @@
-// What the variants of softmax attention share.
+// What the variants of flash attention share.
 //   q            [batch, q_rows, q_stride]   queries are rows from q_first, columns head * HEAD..
 //   kv           [batch, lk, kv_stride]      keys from column k_first, values from column v_first
 //   y, dy        [batch, lq, heads * HEAD]

@@ -1,4 +1,4 @@
-// The operands of a product, one value a load.
+// The operands of a matmul, one value a load.
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 

@@ -1,5 +1,6 @@
 //! Whether a device computes rightly: operations against the oracle, whole steps against fixtures.
 
 pub mod fixture;
+pub mod selection;
 pub mod self_test;
 pub mod verify;

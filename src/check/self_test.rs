@@ -6,11 +6,11 @@ use crate::{
     device::Device,
     error::Result,
     exec::{Arenas, Executor},
-    graph::{Array, Graph, Halves, Tensor, gradients, interpret},
+    graph::{Array, Graph, ReadsF16, Tensor, gradients, interpret},
     kernels::Tuning,
     lower::{Fetch, Plan, PlanOptions},
     ops::{
-        Content, Halved, Sample,
+        Content, Sample, StoresF16,
         agreement::{bytes, normalised_square_error, tolerance},
         samples,
     },
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How the name of a sample ends that stores halves. A tuning whose variants cannot store them does without those.
-pub const STORES_HALVES: &str = " to f16";
+pub const STORES_F16: &str = " to f16";
 
 /// How one sample fared.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -81,9 +81,9 @@ pub async fn self_test_of(device: &Device, tuning: &Tuning, samples: Vec<Sample>
 pub fn runs_with(sample: &Sample, tuning: &Tuning) -> bool {
     let x: Vec<_> = sample.inputs.iter().map(|(ty, _)| ty.clone()).collect();
     let reads = |(operand, ty): (usize, &TensorType)| {
-        ty.dtype != DType::F16 || sample.op.halves(operand, &x, tuning) != Halves::Never
+        ty.dtype != DType::F16 || sample.op.reads_f16(operand, &x, tuning) != ReadsF16::Never
     };
-    let stores = (&*sample.op as &dyn Any).downcast_ref::<Halved>().is_none_or(|op| op.runs_with(&x, tuning));
+    let stores = (&*sample.op as &dyn Any).downcast_ref::<StoresF16>().is_none_or(|op| op.runs_with(&x, tuning));
     x.iter().enumerate().all(reads) && stores
 }
 
@@ -104,9 +104,9 @@ async fn run(device: &Device, tuning: &Tuning, sample: &Sample) -> Result<Outcom
     }
     executor.run(device);
     let shapes: Vec<_> = sample.inputs.iter().map(|(ty, _)| ty.to_string()).collect();
-    let halved = (&*sample.op as &dyn Any).is::<Halved>();
-    let name = format!("{} {}{}", sample.op.name(), shapes.join(" "), if halved { STORES_HALVES } else { "" });
-    let attention = sample.op.name().starts_with("attention").then(|| tuning.attention(DType::F16));
+    let halved = (&*sample.op as &dyn Any).is::<StoresF16>();
+    let name = format!("{} {}{}", sample.op.name(), shapes.join(" "), if halved { STORES_F16 } else { "" });
+    let attention = sample.op.name().starts_with("attention").then(|| tuning.attention.of(DType::F16));
     let mut outcome = Outcome { name, pass: true, worst: 0.0, tensor: String::new() };
     for ((name, tensor), want) in recording.results.iter().zip(&want) {
         let got = executor.read_as(device, name, tensor.ty().dtype).await?;

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Time training steps on random images, beside the adapter's best matrix product.
+/// Time training steps on random images, beside the adapter's best matmul.
 #[derive(Args, Debug)]
 pub struct Arguments {
     #[command(flatten)]
@@ -127,12 +127,12 @@ fn print(result: &Bench, profile: bool) {
     outln!("rate              {:.2} images/s, {:.2} GFLOP/s", result.images_per_s, result.gflops);
     outln!("precision         {}", result.precision);
     outln!(
-        "matrix product    {:.2} GFLOP/s at best, {:.2} with one output an invocation",
-        result.best_product_gflops,
-        result.plain_product_gflops
+        "matmul    {:.2} GFLOP/s at best, {:.2} with one output an invocation",
+        result.best_matmul_gflops,
+        result.naive_matmul_gflops
     );
     outln!("copy              {:.2} GB/s at best, read and written", result.best_copy_gbs);
-    outln!("step / product    {:.0} %", result.share_of_best_product * 100.0);
+    outln!("step / matmul    {:.0} %", result.share_of_best_matmul * 100.0);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     outln!(
         "GPU memory        {:.1} MiB, at least {:.1} needed; computed again: {}",
@@ -155,7 +155,7 @@ fn print_profile(result: &Bench) {
     outln!("{:<48} {:>5} {:>10} {:>7} {:>18} {:>15}", "kernel", "calls", "ms", "share", "rate", "of the best");
     for k in &result.profile {
         let (rate, unit, best) =
-            if k.gflops > 0.0 { (k.gflops, "GFLOP/s", "product") } else { (k.gbs, "GB/s   ", "copy   ") };
+            if k.gflops > 0.0 { (k.gflops, "GFLOP/s", "matmul") } else { (k.gbs, "GB/s   ", "copy   ") };
         let (share, of_best) = (k.share * 100.0, k.share_of_best * 100.0);
         outln!("{:<48} {:5} {:10.2} {share:5.1} % {rate:10.2} {unit} {of_best:5.0} % {best}", k.kernel, k.calls, k.ms);
     }

@@ -5,10 +5,12 @@ use serde::Serialize;
 
 use super::terminal::{errln, outln};
 use crate::{
-    check::self_test::{Outcome, self_test},
+    check::{
+        selection::Selection,
+        self_test::{Outcome, self_test_of},
+    },
     device::{AdapterSummary, Device, DeviceOptions, adapters},
     error::{Error, Result},
-    kernels::Tuning,
 };
 
 /// List adapters with their limits and features, and test every operation on them against a float64 oracle.
@@ -17,6 +19,16 @@ pub struct Arguments {
     /// Test only the adapter with this in its name, or with this index.
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
+    /// Test only operations with this in their names, as in `matmul`, `matmul_nt+gelu`, `attention_backward`.
+    #[arg(long, value_name = "TEXT")]
+    op: Option<String>,
+    /// Test all kernel variants of the adapter with this in their names, as in `shared memory`, `subgroup`, `vec4`, instead of
+    /// those that the built-in table chooses.
+    #[arg(long, value_name = "TEXT")]
+    variant: Option<String>,
+    /// Run nothing; print the WGSL of the kernels chosen, as the driver reads it.
+    #[arg(long, conflicts_with = "json")]
+    dump: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -50,7 +62,15 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         let options = DeviceOptions { adapter: arguments.adapter.clone(), ..Default::default() };
         return Err(pollster::block_on(Device::open(&options)).err().unwrap_or(Error::Gpu("no adapter".into())));
     }
-    let tested: Vec<_> = chosen.into_iter().map(|(index, summary)| test(index, summary)).collect();
+    let selection = Selection { op: arguments.op.clone(), variant: arguments.variant.clone() };
+    if arguments.dump {
+        chosen.into_iter().try_for_each(|(index, summary)| dump(index, summary, &selection))?;
+        return Ok(true);
+    }
+    let tested: Vec<_> = chosen.into_iter().map(|(index, summary)| test(index, summary, &selection)).collect();
+    if tested.iter().all(|tested| tested.error.is_none() && tested.operations.is_empty()) {
+        return Err(nothing_selected());
+    }
     let report = Report { version: env!("CARGO_PKG_VERSION"), pass: tested.iter().all(|t| t.pass), adapters: tested };
     if arguments.json {
         outln!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
@@ -60,12 +80,44 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     Ok(report.pass)
 }
 
-fn test(index: usize, summary: &AdapterSummary) -> Tested {
+fn nothing_selected() -> Error {
+    let reason = "no operation has so named variants here; `bootmae doctor` lists the operations, `bootmae bench --tune` the \
+                  variants";
+    Error::Config(reason.into())
+}
+
+fn open(index: usize) -> Result<Device> {
+    pollster::block_on(Device::open(&DeviceOptions { adapter: Some(index.to_string()), ..Default::default() }))
+}
+
+/// Prints the kernels' texts, each under a line with its name and constants.
+fn dump(index: usize, summary: &AdapterSummary, selection: &Selection) -> Result<()> {
+    let all = selection.of(&open(index)?);
+    if all.is_empty() {
+        return Err(nothing_selected());
+    }
+    for selected in all {
+        let variant = selected.variant.map(|variant| format!(", {variant}")).unwrap_or_default();
+        outln!("// {index}: {summary}{variant}");
+        for (head, text) in selected.texts() {
+            outln!("// {head}\n{text}");
+        }
+    }
+    Ok(())
+}
+
+fn test(index: usize, summary: &AdapterSummary, selection: &Selection) -> Tested {
     errln!("testing {index}: {summary}");
-    let options = DeviceOptions { adapter: Some(index.to_string()), ..Default::default() };
-    let outcome = pollster::block_on(async {
-        let device = Device::open(&options).await?;
-        self_test(&device, &Tuning::for_device(&device)).await
+    let outcome = open(index).and_then(|device| {
+        let mut outcomes = Vec::new();
+        for selected in selection.of(&device) {
+            let mut some = pollster::block_on(self_test_of(&device, &selected.tuning, selected.samples))?;
+            if let Some(variant) = selected.variant {
+                some.iter_mut().for_each(|outcome| outcome.name += &format!(", {variant}"));
+            }
+            outcomes.extend(some);
+        }
+        Ok(outcomes)
     });
     let (operations, error) = match outcome {
         Ok(operations) => (operations, None),

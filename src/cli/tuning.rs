@@ -28,7 +28,7 @@ impl TuningArguments {
     /// them if `afresh`, are measured, printed on standard error and kept.
     pub fn settle(&self, device: &Device, work: Vec<Work>, precision: Precision, afresh: bool) -> Result<Tuning> {
         let (tuning, built_in) = (self.measured(device, work, afresh)?, Tuning::for_device(device));
-        Ok(if precision == Precision::F16 { tuning.storing_halves(&built_in) } else { tuning })
+        Ok(if precision == Precision::F16 { tuning.storing_f16(&built_in) } else { tuning })
     }
 
     fn measured(&self, device: &Device, work: Vec<Work>, afresh: bool) -> Result<Tuning> {

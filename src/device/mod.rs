@@ -317,7 +317,7 @@ impl Device {
     /// The pipeline of `kernel` with these constants, compiled at its first use unless [`Device::compile`] was there
     /// before.
     pub(crate) fn pipeline(&self, kernel: &'static Kernel, constants: &[Constant]) -> Rc<wgpu::ComputePipeline> {
-        let key = (kernel.file, kernel.entry, constants.to_vec());
+        let key = (kernel.name, kernel.entry, constants.to_vec());
         if let Some(found) = self.pipelines.borrow().get(&key) {
             return found.clone();
         }
@@ -335,7 +335,7 @@ impl Device {
     ) -> Option<wgpu::Error> {
         let (mut keys, mut requests): (Vec<PipelineKey>, Vec<Request>) = Default::default();
         for (kernel, constants) in wanted {
-            let key = (kernel.file, kernel.entry, constants.to_vec());
+            let key = (kernel.name, kernel.entry, constants.to_vec());
             if !self.pipelines.borrow().contains_key(&key) && !keys.contains(&key) {
                 keys.push(key);
                 requests.push(self.request(kernel, constants));

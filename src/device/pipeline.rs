@@ -15,7 +15,7 @@ pub(super) struct Request {
 impl Request {
     /// Compiles it.
     pub(super) fn compile(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
-        let label = self.kernel.name();
+        let label = self.kernel.label();
         let source = wgpu::ShaderSource::Wgsl(self.text.as_str().into());
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source };
         let module = if self.checked {

@@ -184,7 +184,7 @@ pub(crate) fn check_limits(device: &Device, plan: &Plan) -> Result<()> {
         if groups > device.max_groups() {
             return Err(Error::Gpu(format!(
                 "{} in `{}` needs {groups} workgroups on an axis; {name} allows max_compute_workgroups_per_dimension = {}",
-                d.kernel.name(),
+                d.kernel.label(),
                 d.path,
                 device.max_groups()
             )));
@@ -192,7 +192,7 @@ pub(crate) fn check_limits(device: &Device, plan: &Plan) -> Result<()> {
         if let Some(range) = d.ranges.iter().find(|r| r.bytes > device.max_binding_bytes()) {
             return Err(Error::Gpu(format!(
                 "{} in `{}` binds {} bytes; {name} allows max_storage_buffer_binding_size = {}. Use a smaller batch",
-                d.kernel.name(),
+                d.kernel.label(),
                 d.path,
                 range.bytes,
                 device.max_binding_bytes()

@@ -9,7 +9,7 @@ mod record;
 pub use array::Array;
 pub use gradient::gradients;
 pub use interpret::interpret;
-pub use record::{Dispatch, Graph, Halves, Op, Place, Slot, Tensor, ValueId};
+pub use record::{Dispatch, Graph, Op, Place, ReadsF16, Slot, Tensor, ValueId};
 pub(crate) use record::{Node, Origin, Recorded, Value};
 
 pub use crate::shape::{DType, ShapeError, TensorType};

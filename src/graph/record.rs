@@ -43,7 +43,7 @@ pub enum Slot {
 
 /// How an operation reads an input where half precision is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Halves {
+pub enum ReadsF16 {
     /// As f32.
     Never,
     /// As halves, if it is stored as halves anyway.
@@ -80,17 +80,17 @@ pub trait Op: Debug + Any {
         None
     }
     /// Whether input `operand` may be in half precision, for inputs of these types.
-    fn halves(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> Halves {
+    fn reads_f16(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> ReadsF16 {
         let _ = (operand, x, tuning);
-        Halves::Never
+        ReadsF16::Never
     }
     /// How many of the first outputs can be stored in half precision. They are all stored so, or none is.
-    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+    fn stores_f16(&self, x: &[TensorType], tuning: &Tuning) -> usize {
         let _ = (x, tuning);
         0
     }
     /// Whether input `operand` must be in half precision where these outputs are.
-    fn halves_with_outputs(&self, operand: usize) -> bool {
+    fn reads_f16_with_outputs(&self, operand: usize) -> bool {
         let _ = operand;
         false
     }
@@ -98,7 +98,7 @@ pub trait Op: Debug + Any {
     fn is_view(&self) -> bool {
         false
     }
-    /// Floating-point operations, two for a multiply-add; counted for products and attention only.
+    /// Floating-point operations, two for a multiply-add; counted for matmuls and attention only.
     fn flops(&self, x: &[TensorType], y: &[TensorType]) -> f64 {
         let _ = (x, y);
         0.0

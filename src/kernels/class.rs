@@ -1,18 +1,18 @@
-//! Matrix products that take one tile.
+//! Matmuls that take one tile.
 
 use std::fmt;
 
 use super::variants::Form;
 use crate::shape::DType;
 
-/// Outputs below which a product is tiny: it is over before a large tile is compiled for it.
+/// Outputs below which a matmul is tiny: it is over before a large tile is compiled for it.
 const TINY: usize = 1 << 14;
-/// Outputs from which a product is large: enough workgroups for a wide adapter even with large tiles.
+/// Outputs from which a matmul is large: enough workgroups for a wide adapter even with large tiles.
 const LARGE: usize = 1 << 18;
-/// Terms of a sum from which a product is long.
+/// Terms of a sum from which a matmul is long.
 const LONG: usize = 512;
 
-/// How many outputs a product has.
+/// How many outputs a matmul has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Size {
     /// Fewer than 2^14.
@@ -23,7 +23,7 @@ pub enum Size {
     Large,
 }
 
-/// Products that take one tile: equal form, operands of one type, equally large, equally long.
+/// Matmuls that take one tile: equal form, operands of one type, equally large, equally long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
     /// The form.
@@ -37,10 +37,7 @@ pub struct Class {
 }
 
 impl Class {
-    /// How many there are.
-    pub const COUNT: usize = 36;
-
-    /// The class of an `m × n` product that sums over `k`, of operands of this type.
+    /// The class of an `m × n` matmul that sums over `k`, of operands of this type.
     pub fn of(form: Form, [m, n, k]: [usize; 3], operands: DType) -> Class {
         let size = match m * n {
             ..TINY => Size::Tiny,
@@ -50,16 +47,12 @@ impl Class {
         Class { form, size, long: k >= LONG, half: operands == DType::F16 }
     }
 
-    /// Every class, by rising [`Class::index`].
+    /// Every class.
     pub fn all() -> impl Iterator<Item = Class> {
         let forms = |half| [Form::Nt, Form::Nn, Form::Tn].map(|form| (half, form));
         let sizes = |(half, form)| [Size::Tiny, Size::Small, Size::Large].map(|size| (half, form, size));
         let sums = |(half, form, size)| [false, true].map(|long| Class { form, size, long, half });
         [false, true].into_iter().flat_map(forms).flat_map(sizes).flat_map(sums)
-    }
-
-    pub(crate) fn index(self) -> usize {
-        18 * usize::from(self.half) + 6 * self.form as usize + 2 * self.size as usize + usize::from(self.long)
     }
 }
 
@@ -81,13 +74,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_has_a_place_of_its_own() {
-        let places: Vec<_> = Class::all().map(Class::index).collect();
-        assert_eq!(places, (0..Class::COUNT).collect::<Vec<_>>());
+    fn a_class_follows_from_a_shape() {
         let of = |shape| Class::of(Form::Nt, shape, DType::F32).to_string();
-        assert_eq!(of([2080, 768, 192]), "product_nt large short");
-        assert_eq!(of([192, 768, 2080]), "product_nt small long");
-        assert_eq!(of([64, 192, 192]), "product_nt tiny short");
-        assert_eq!(Class::of(Form::Nn, [2080, 768, 192], DType::F16).to_string(), "product_nn large short f16");
+        assert_eq!(of([2080, 768, 192]), "matmul_nt large short");
+        assert_eq!(of([192, 768, 2080]), "matmul_nt small long");
+        assert_eq!(of([64, 192, 192]), "matmul_nt tiny short");
+        assert_eq!(Class::of(Form::Nn, [2080, 768, 192], DType::F16).to_string(), "matmul_nn large short f16");
     }
 }

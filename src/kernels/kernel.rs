@@ -1,6 +1,9 @@
 //! An entry point of a shader as the Rust side sees it.
 
-use super::specialise;
+use super::{
+    specialise,
+    table::{Row, TABLE},
+};
 
 /// A storage buffer that an entry point uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,14 +16,14 @@ pub struct Binding {
     pub write: bool,
 }
 
-/// One entry point of one shader file.
+/// One entry point of one line of the table.
 #[derive(Debug)]
 pub struct Kernel {
-    /// The file under `shaders/`, without its ending.
-    pub file: &'static str,
+    /// The line's name, with its epilogue's after a `+`.
+    pub name: &'static str,
     /// The entry point's name.
     pub entry: &'static str,
-    /// The file's text with its includes in place.
+    /// The body's text with its includes in place.
     pub source: &'static str,
     /// Its storage bindings by rising number.
     pub bindings: &'static [Binding],
@@ -36,9 +39,15 @@ pub struct Constant {
 }
 
 impl Kernel {
-    /// `file.entry`, the name in profiles and labels.
-    pub fn name(&self) -> String {
-        format!("{}.{}", self.file, self.entry)
+    /// Its line of the table.
+    pub fn row(&self) -> &'static Row {
+        let name = self.name.split('+').next().unwrap_or_default();
+        TABLE.iter().find(|row| row.name == name).expect("kernels are the table's")
+    }
+
+    /// `name.entry`, for profiles and messages.
+    pub fn label(&self) -> String {
+        format!("{}.{}", self.name, self.entry)
     }
 
     /// The text for the driver, from this kernel's source or what was made of it: this entry point alone, constants set,

@@ -1,6 +1,6 @@
 //! The four textual steps between a shader file and the driver: includes, one entry point, constants, unrolled loops.
-//! Nothing else is ever done to WGSL text, and a file is valid WGSL before and after each step, or once its loops are
-//! unrolled. `build.rs` uses this same module.
+//! Nothing else but the table's swaps is ever done to WGSL text, and a file is valid WGSL before and after each step, or once
+//! its loops are unrolled. `build.rs` uses this same module.
 
 /// Replaces every `#include "common/name.wgsl"` line by the text that `read` returns for `common/name.wgsl`.
 pub fn include(source: &str, read: &dyn Fn(&str) -> String) -> String {
@@ -48,8 +48,9 @@ pub fn entry(source: &str, name: &str) -> String {
 }
 
 /// Expands every loop under a line `// unroll`. The loop must read `for (var i = 0u; i < LIMIT; i++) {`, where LIMIT is
-/// a literal or a module-scope `const LIMIT: u32`; it becomes blocks `{ const i = 0u; … }`, `{ const i = 1u; … }`. The last
-/// loop of the text comes first, since no other lies in it: what is searched stays short until the outermost are expanded.
+/// computed from literals and module-scope constants `const NAME: u32 = …;`; it becomes blocks `{ const i = 0u; … }`,
+/// `{ const i = 1u; … }`. The last loop of the text comes first, since no other lies in it: what is searched stays short until
+/// the outermost are expanded.
 pub fn unroll(source: &str) -> String {
     let mut text = source.to_string();
     while let Some(at) = text.rfind("// unroll") {
@@ -59,14 +60,67 @@ pub fn unroll(source: &str) -> String {
         let head = &text[start..open];
         let variable = head["for (var ".len()..].split([' ', '=']).next().unwrap_or_default();
         let limit = head.split('<').nth(1).and_then(|t| t.split(';').next()).map(str::trim);
-        let limit = limit.unwrap_or_else(|| panic!("cannot unroll `{head}`"));
-        let count = literal(limit).or_else(|| constant_value(source, limit));
-        let count = count.unwrap_or_else(|| panic!("cannot unroll `{head}`: the limit is not a u32 constant"));
+        let count = limit.and_then(|limit| value(source, limit));
+        let count =
+            count.unwrap_or_else(|| panic!("cannot unroll `{head}`: its limit is no sum or product of constants"));
         let body = &text[open + 1..close];
         let blocks: String = (0..count).map(|i| format!("{{ const {variable} = {i}u; {body}}}\n")).collect();
         text = format!("{}{}{}", &text[..at], blocks, &text[close + 1..]);
     }
     text
+}
+
+/// The value of a sum, product, quotient or difference of literals and of the source's module-scope constants.
+pub fn value(source: &str, expression: &str) -> Option<u32> {
+    let mut rest = expression;
+    sum(source, &mut rest).filter(|_| rest.trim().is_empty())
+}
+
+fn sum(source: &str, rest: &mut &str) -> Option<u32> {
+    let mut left = product(source, rest)?;
+    loop {
+        left = match rest.trim_start().chars().next() {
+            Some('+') => left.checked_add(next(rest, |rest| product(source, rest))?)?,
+            Some('-') => left.checked_sub(next(rest, |rest| product(source, rest))?)?,
+            _ => return Some(left),
+        };
+    }
+}
+
+fn product(source: &str, rest: &mut &str) -> Option<u32> {
+    let mut left = term(source, rest)?;
+    loop {
+        left = match rest.trim_start().chars().next() {
+            Some('*') => left.checked_mul(next(rest, |rest| term(source, rest))?)?,
+            Some('/') => left.checked_div(next(rest, |rest| term(source, rest))?)?,
+            Some('%') => left.checked_rem(next(rest, |rest| term(source, rest))?)?,
+            _ => return Some(left),
+        };
+    }
+}
+
+/// What follows an operator or parenthesis.
+fn next(rest: &mut &str, read: impl Fn(&mut &str) -> Option<u32>) -> Option<u32> {
+    *rest = &rest.trim_start()[1..];
+    read(rest)
+}
+
+fn term(source: &str, rest: &mut &str) -> Option<u32> {
+    *rest = rest.trim_start();
+    if rest.starts_with('(') {
+        let inner = next(rest, |rest| sum(source, rest))?;
+        *rest = rest.trim_start().strip_prefix(')')?;
+        return Some(inner);
+    }
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let (word, after) = rest.split_at(end);
+    *rest = after;
+    if word.starts_with(|c: char| c.is_ascii_digit()) {
+        return word.trim_end_matches('u').parse().ok();
+    }
+    let head = format!("const {word}:");
+    let line = source.lines().find(|line| line.starts_with(&head))?;
+    value(source, line.split('=').nth(1)?.split(';').next()?)
 }
 
 fn matching_brace(text: &str, open: usize) -> usize {
@@ -82,16 +136,6 @@ fn matching_brace(text: &str, open: usize) -> usize {
         }
     }
     panic!("unbalanced braces in a shader");
-}
-
-fn literal(text: &str) -> Option<u32> {
-    text.trim_end_matches('u').parse().ok()
-}
-
-fn constant_value(source: &str, name: &str) -> Option<u32> {
-    let head = format!("const {name}:");
-    let line = source.lines().find(|line| line.starts_with(&head))?;
-    literal(line.split('=').nth(1)?.split(';').next()?.trim())
 }
 
 #[cfg(test)]
@@ -134,6 +178,23 @@ mod tests {
         let flat = unroll(text);
         assert_eq!(flat.matches("a[i] += j;").count(), 4, "{flat}");
         assert!(flat.contains("const i = 1u;") && flat.contains("const j = 1u;") && !flat.contains("for ("), "{flat}");
+    }
+
+    #[test]
+    fn constants_follow_from_others() {
+        let text =
+            "const ROWS: u32 = 5u;\nconst LANES: u32 = 4u;\nconst TURNS: u32 = (ROWS + LANES - 1u) / LANES; // a\n";
+        let of = |expression| value(text, expression);
+        assert_eq!([of("TURNS"), of("ROWS * TURNS - 2u * 3u"), of("7u % LANES")], [Some(2), Some(4), Some(3)]);
+        assert_eq!([of("TURN"), of("1u +"), of("(1u"), of("1u - 2u"), of("4u / (1u - 1u)"), of("1.5")], [None; 6]);
+        let set = constant(text, "ROWS", "9u");
+        assert_eq!(value(&set, "TURNS"), Some(3), "the value set counts");
+        assert_eq!(
+            unroll(&format!("{set}// unroll\nfor (var i = 0u; i < TURNS + 1u; i++) {{ f(); }}\n"))
+                .matches("f();")
+                .count(),
+            4
+        );
     }
 
     #[test]

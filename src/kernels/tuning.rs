@@ -1,122 +1,233 @@
-//! Which variant of a kernel runs: a product tile for each class of products and for single shapes, and how attention and
-//! layer norm share their rows.
+//! Which variant of a kernel runs: plain data, a field for each family of kernels.
 
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 
 use super::{
     class::{Class, Size},
-    variants::{Form, NormRows, Rows, Tile, Variant},
-    work::{ATTENTION, LAYER_NORM, Work, place},
+    variants::{AttentionVariant, Form, LayerNormVariant, LossVariant, OptimiserVariant, Tile, Variant},
+    work::Work,
 };
 use crate::shape::DType;
 
 /// The kernel variants of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(into = "BTreeMap<String, String>", try_from = "BTreeMap<String, String>")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tuning {
-    /// A product's tile, by its class's index.
-    pub(crate) products: [Tile; Class::COUNT],
-    /// The tiles of products that do not take their class's, by the text of their [`Work`].
-    pub(crate) shapes: BTreeMap<String, Tile>,
-    /// How attention shares its rows, of values in f32 and in half precision.
-    pub(crate) attention: [Rows; 2],
-    /// How layer normalisation shares its rows.
-    pub norm: NormRows,
-    /// Whether products take in GELU and its gradient. SwiftShader takes seconds to compile it into a tile of its
+    /// The tile of each class of matmuls.
+    pub matmul: Matmuls,
+    /// The tiles of matmuls that do not take their class's.
+    pub single_shapes: Vec<SingleShape>,
+    /// Attention of values in f32 and in half precision.
+    pub attention: ByType<AttentionVariant>,
+    /// Layer normalisation.
+    pub layer_norm: LayerNormVariant,
+    /// The loss and its gradient.
+    pub masked_mse: LossVariant,
+    /// AdamW, the moving average and the sums of gradients.
+    pub optimiser: OptimiserVariant,
+    /// Whether matmuls take in GELU and its gradient. SwiftShader takes seconds to compile it into a tile of its
     /// own, once for each value.
     pub fuse_gelu: bool,
 }
 
+/// One for each type of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct ByType<T> {
+    pub f32: T,
+    pub f16: T,
+}
+
+/// One for each [`Form`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct ByForm<T> {
+    pub nt: T,
+    pub nn: T,
+    pub tn: T,
+}
+
+/// One for each [`Size`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct BySize<T> {
+    pub tiny: T,
+    pub small: T,
+    pub large: T,
+}
+
+/// One for short and one for long sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct BySum<T> {
+    pub short: T,
+    pub long: T,
+}
+
+/// The tile of each [`Class`].
+pub type Matmuls = ByType<ByForm<BySize<BySum<Tile>>>>;
+
+/// The tile of matmuls of one shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SingleShape {
+    /// The form.
+    pub form: Form,
+    /// `m`, `n` and `k`.
+    pub shape: [usize; 3],
+    /// The type of the operands.
+    pub operands: DType,
+    /// The tile.
+    pub tile: Tile,
+}
+
+impl SingleShape {
+    fn is_of(&self, form: Form, shape: [usize; 3], operands: DType) -> bool {
+        (self.form, self.shape, self.operands) == (form, shape, operands)
+    }
+}
+
+impl<T: Copy> ByType<T> {
+    /// The same for both.
+    pub fn both(one: T) -> ByType<T> {
+        ByType { f32: one, f16: one }
+    }
+
+    /// What is for values of this type.
+    pub fn of(&self, dtype: DType) -> T {
+        if dtype == DType::F16 { self.f16 } else { self.f32 }
+    }
+
+    pub(crate) fn of_mut(&mut self, dtype: DType) -> &mut T {
+        if dtype == DType::F16 { &mut self.f16 } else { &mut self.f32 }
+    }
+}
+
+impl Matmuls {
+    /// One tile for all.
+    pub fn uniform(tile: Tile) -> Matmuls {
+        let sums = BySum { short: tile, long: tile };
+        let sizes = BySize { tiny: sums, small: sums, large: sums };
+        ByType::both(ByForm { nt: sizes, nn: sizes, tn: sizes })
+    }
+
+    /// The tile of a class.
+    pub fn tile(mut self, class: Class) -> Tile {
+        *self.tile_mut(class)
+    }
+
+    pub(crate) fn tile_mut(&mut self, class: Class) -> &mut Tile {
+        let forms = self.of_mut(if class.half { DType::F16 } else { DType::F32 });
+        let sizes = match class.form {
+            Form::Nt => &mut forms.nt,
+            Form::Nn => &mut forms.nn,
+            Form::Tn => &mut forms.tn,
+        };
+        let sums = match class.size {
+            Size::Tiny => &mut sizes.tiny,
+            Size::Small => &mut sizes.small,
+            Size::Large => &mut sizes.large,
+        };
+        if class.long { &mut sums.long } else { &mut sums.short }
+    }
+}
+
 impl Tuning {
-    /// These variants, one tile for all products.
-    pub fn uniform(product: Tile, attention: Rows, norm: NormRows) -> Tuning {
-        let products = [product; Class::COUNT];
-        Tuning { products, shapes: BTreeMap::new(), attention: [attention; 2], norm, fuse_gelu: true }
+    /// These variants, one tile for all matmuls; what is not named as the web-safe reference has it.
+    pub fn uniform(tile: Tile, attention: AttentionVariant, layer_norm: LayerNormVariant) -> Tuning {
+        Tuning {
+            matmul: Matmuls::uniform(tile),
+            single_shapes: Vec::new(),
+            attention: ByType::both(attention),
+            layer_norm,
+            masked_mse: LossVariant::Scalar,
+            optimiser: OptimiserVariant::Vec4,
+            fuse_gelu: true,
+        }
     }
 
     /// The built-in choice for everything that is no software rasterizer.
     pub fn for_gpus() -> Tuning {
-        Tuning::uniform(Tile::NARROW, Rows::Shared { group: 64 }, NormRows::Workgroup(64))
-            .with_products(Size::Large, Tile::WIDE)
+        let attention = AttentionVariant::SharedMemory { group: 64 };
+        let tuning = Tuning::uniform(Tile::NARROW, attention, LayerNormVariant::SharedMemory { group: 64 });
+        Tuning { masked_mse: LossVariant::SharedMemory, ..tuning.with_matmuls(Size::Large, Tile::WIDE) }
     }
 
-    /// The same with another tile for all products of a size.
-    pub(crate) fn with_products(mut self, size: Size, tile: Tile) -> Tuning {
-        Class::all().filter(|class| class.size == size).for_each(|class| self.products[class.index()] = tile);
+    /// The same with another tile for all matmuls of a size.
+    pub(crate) fn with_matmuls(mut self, size: Size, tile: Tile) -> Tuning {
+        Class::all().filter(|class| class.size == size).for_each(|class| *self.matmul.tile_mut(class) = tile);
         self
     }
 
-    /// The tile of an `m × n` product that sums over `k`: its own or its class's, or the nearest one that takes its extents.
-    pub fn product(&self, form: Form, shape: [usize; 3], operands: DType) -> Tile {
-        let own = self.shapes.get(&Work::Product { form, shape, operands }.to_string()).copied();
-        let tile = own.unwrap_or_else(|| self.products[Class::of(form, shape, operands).index()]);
+    /// The tile of an `m × n` matmul that sums over `k`: its own or its class's, or the nearest one that takes its extents.
+    pub fn matmul(&self, form: Form, shape: [usize; 3], operands: DType) -> Tile {
+        let own = self.single_shapes.iter().find(|single| single.is_of(form, shape, operands));
+        let tile = own.map_or_else(|| self.matmul.tile(Class::of(form, shape, operands)), |single| single.tile);
         tile.fitting(form, shape).of(operands)
     }
 
-    /// How attention shares its rows, of values of this type.
-    pub fn attention(&self, dtype: DType) -> Rows {
-        self.attention[place(dtype)]
-    }
-
     /// The same with another way of attention for values of every type.
-    pub fn with_attention(self, rows: Rows) -> Tuning {
-        Tuning { attention: [rows; 2], ..self }
+    pub fn with_attention(self, variant: AttentionVariant) -> Tuning {
+        Tuning { attention: ByType::both(variant), ..self }
     }
 
-    /// Whether values are moved as 64-bit integers where nothing else is to be done with them: on adapters where layer
-    /// norm's are, since the same decides.
+    /// Whether the optimiser moves two vec4s at once, as 64-bit integers.
     pub(crate) fn moves_wide(&self) -> bool {
-        matches!(self.norm, NormRows::Fours(_))
+        self.optimiser == OptimiserVariant::Wide
     }
 
     /// The variant that `work` runs with.
     pub fn variant(&self, work: &Work) -> Variant {
         match work {
-            Work::Product { form, shape, operands } => Variant::Product(self.product(*form, *shape, *operands)),
-            Work::Attention { inputs, .. } => Variant::Attention(self.attention(inputs[0].dtype)),
-            Work::LayerNorm { .. } => Variant::LayerNorm(self.norm),
+            Work::Matmul { form, shape, operands } => Variant::Matmul(self.matmul(*form, *shape, *operands)),
+            Work::Attention { inputs, .. } => Variant::Attention(self.attention.of(inputs[0].dtype)),
+            Work::LayerNorm { .. } => Variant::LayerNorm(self.layer_norm),
         }
     }
 
     /// Gives `variant` to the class of `work`; a variant of another kernel changes nothing.
     pub fn choose(&mut self, work: &Work, variant: Variant) {
         match (work, variant) {
-            (Work::Product { form, shape, operands }, Variant::Product(tile)) => {
-                self.products[Class::of(*form, *shape, *operands).index()] = tile;
+            (Work::Matmul { form, shape, operands }, Variant::Matmul(tile)) => {
+                *self.matmul.tile_mut(Class::of(*form, *shape, *operands)) = tile;
             }
-            (Work::Attention { inputs, .. }, Variant::Attention(rows)) => {
-                self.attention[place(inputs[0].dtype)] = rows;
+            (Work::Attention { inputs, .. }, Variant::Attention(variant)) => {
+                *self.attention.of_mut(inputs[0].dtype) = variant;
             }
-            (Work::LayerNorm { .. }, Variant::LayerNorm(rows)) => self.norm = rows,
+            (Work::LayerNorm { .. }, Variant::LayerNorm(variant)) => self.layer_norm = variant,
             _ => {}
         }
     }
 
-    /// Gives `variant` to products of the shape of `work` alone.
+    /// Gives `variant` to matmuls of the shape of `work` alone.
     pub fn choose_for_shape(&mut self, work: &Work, variant: Variant) {
-        let Variant::Product(tile) = variant else { return };
-        self.shapes.remove(&work.to_string());
+        let (Work::Matmul { form, shape, operands }, Variant::Matmul(tile)) = (work, variant) else { return };
+        let (form, shape, operands) = (*form, *shape, *operands);
+        self.single_shapes.retain(|single| !single.is_of(form, shape, operands));
         if self.variant(work) != variant {
-            self.shapes.insert(work.to_string(), tile);
+            self.single_shapes.push(SingleShape { form, shape, operands, tile });
         }
     }
 
     /// The same, but for variants that cannot store halves those of `other`: what they store in f32 takes the memory that
     /// half precision was to save, and an operation to round it.
-    pub fn storing_halves(mut self, other: &Tuning) -> Tuning {
+    pub fn storing_f16(mut self, other: &Tuning) -> Tuning {
         for class in Class::all().filter(|class| class.half) {
-            let tile = &mut self.products[class.index()];
-            if !tile.stores_halves() {
-                *tile = other.products[class.index()];
+            let tile = self.matmul.tile_mut(class);
+            if !tile.stores_f16() {
+                *tile = other.matmul.tile(class);
             }
         }
-        self.shapes.retain(|_, tile| tile.stores_halves());
-        let half = place(DType::F16);
-        if matches!(self.attention[half], Rows::Workgroup(_)) {
-            self.attention[half] = other.attention[half];
+        self.single_shapes.retain(|single| single.tile.stores_f16());
+        if matches!(self.attention.f16, AttentionVariant::Scalar { .. }) {
+            self.attention.f16 = other.attention.f16;
         }
-        if self.norm == NormRows::Invocation {
-            self.norm = other.norm;
+        if self.layer_norm == LayerNormVariant::Scalar {
+            self.layer_norm = other.layer_norm;
         }
         self
     }
@@ -125,72 +236,8 @@ impl Tuning {
 impl Default for Tuning {
     /// The web-safe reference.
     fn default() -> Tuning {
-        Tuning::uniform(Tile::default(), Rows::Workgroup(64), NormRows::Invocation)
+        Tuning::uniform(Tile::default(), AttentionVariant::Scalar { group: 64 }, LayerNormVariant::Scalar)
     }
-}
-
-const GELU: &str = "gelu";
-/// What products do with a GELU that follows.
-const GELU_IS: [&str; 2] = ["apart", "in the product"];
-
-impl From<Tuning> for BTreeMap<String, String> {
-    fn from(tuning: Tuning) -> BTreeMap<String, String> {
-        let products = Class::all().map(|class| (class.to_string(), tuning.products[class.index()].to_string()));
-        let others = [
-            (LAYER_NORM.into(), tuning.norm.to_string()),
-            (GELU.into(), GELU_IS[usize::from(tuning.fuse_gelu)].into()),
-        ];
-        let shapes = tuning.shapes.into_iter().map(|(shape, tile)| (shape, tile.to_string()));
-        let attention = ATTENTION.iter().zip(tuning.attention).map(|(name, rows)| ((*name).into(), rows.to_string()));
-        products.chain(attention).chain(others).chain(shapes).collect()
-    }
-}
-
-impl TryFrom<BTreeMap<String, String>> for Tuning {
-    type Error = String;
-
-    fn try_from(map: BTreeMap<String, String>) -> Result<Tuning, String> {
-        let text = |key: &str| map.get(key).ok_or_else(|| format!("no variant of {key}"));
-        let held = |key: &str| text(key)?.parse();
-        let mut tuning = Tuning::default();
-        let gelu = text(GELU)?;
-        tuning.fuse_gelu =
-            GELU_IS.iter().position(|is| is == gelu).ok_or_else(|| format!("gelu cannot be `{gelu}`"))? == 1;
-        for class in Class::all() {
-            // Texts from before there was half precision have the others alone.
-            let one = Class { half: class.half && map.contains_key(&class.to_string()), ..class };
-            match held(&one.to_string())? {
-                Variant::Product(tile) => tuning.products[class.index()] = tile,
-                other => return Err(format!("{class} cannot run with {other}")),
-            }
-        }
-        for key in map.keys().filter(|key| names_a_product(key)) {
-            match held(key)? {
-                Variant::Product(tile) => tuning.shapes.insert(key.clone(), tile),
-                other => return Err(format!("{key} cannot run with {other}")),
-            };
-        }
-        for (name, rows) in ATTENTION.iter().zip(&mut tuning.attention) {
-            match held(if map.contains_key(*name) { name } else { ATTENTION[0] })? {
-                Variant::Attention(held) => *rows = held,
-                other => return Err(format!("{name} cannot run with {other}")),
-            }
-        }
-        match held(LAYER_NORM)? {
-            Variant::LayerNorm(rows) => tuning.norm = rows,
-            other => return Err(format!("{LAYER_NORM} cannot run with {other}")),
-        }
-        Ok(tuning)
-    }
-}
-
-/// Whether a text is that of a product's [`Work`].
-fn names_a_product(text: &str) -> bool {
-    let forms = [Form::Nt, Form::Nn, Form::Tn].map(|form| form.name());
-    forms.iter().any(|form| {
-        let shape = text.strip_prefix(form).and_then(|rest| rest.strip_prefix(' '));
-        shape.is_some_and(|shape| shape.starts_with(|c: char| c.is_ascii_digit()))
-    })
 }
 
 #[cfg(test)]
@@ -198,26 +245,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tunings_text_reads_back_as_the_tuning() {
-        let mut tuning = Tuning::default();
-        let work = Work::Product { form: Form::Tn, shape: [192, 768, 2080], operands: DType::F32 };
-        let tile = Tile::Subgroup { lanes: 8, rows: 8, cols: 4 };
-        tuning.choose(&work, Variant::Product(tile));
-        tuning.choose(&work, Variant::Attention(Rows::Workgroup(1)));
+    fn a_tunings_json_reads_back_as_the_tuning() {
+        let mut tuning = Tuning::for_gpus();
+        let work = Work::Matmul { form: Form::Tn, shape: [192, 768, 2080], operands: DType::F32 };
+        let tile = Tile::Subgroup { lanes: 8, lane_m: 8, lane_n: 4 };
+        tuning.choose(&work, Variant::Matmul(tile));
+        tuning.choose(&work, Variant::Attention(AttentionVariant::Scalar { group: 1 }));
+        let single = Work::Matmul { form: Form::Tn, shape: [192, 768, 2081], operands: DType::F32 };
+        tuning.choose_for_shape(&single, Variant::Matmul(Tile::default()));
         let text = serde_json::to_string(&tuning).unwrap();
-        assert_eq!(serde_json::from_str::<Tuning>(&text).unwrap(), tuning, "{text}");
-        assert_eq!(tuning.variant(&work), Variant::Product(tile));
-        assert_eq!(tuning.attention, Tuning::default().attention, "a product's work does not take rows");
-        assert!(serde_json::from_str::<Tuning>("{}").is_err());
-        assert!(serde_json::from_str::<Tuning>(&text.replace("in the product", "in two")).is_err());
-        let apart = Tuning { fuse_gelu: false, ..tuning.clone() };
-        let read: Tuning = serde_json::from_str(&serde_json::to_string(&apart).unwrap()).unwrap();
-        assert_eq!(read, apart);
-        assert!(serde_json::from_str::<Tuning>(&text.replace("workgroup of 64 rows", "plain")).is_err());
-        // Without entries for half precision, those of f32 count.
-        let mut map = BTreeMap::from(tuning);
-        map.retain(|key, _| !key.contains("f16"));
-        let half = Work::Product { form: Form::Tn, shape: [192, 768, 2080], operands: DType::F16 };
-        assert_eq!(Tuning::try_from(map).unwrap().variant(&half), Variant::Product(Tile::default()));
+        assert_eq!(Tuning::read(&text).as_ref(), Ok(&tuning), "{text}");
+        assert_eq!(tuning.variant(&work), Variant::Matmul(tile));
+        assert_eq!(tuning.variant(&single), Variant::Matmul(Tile::default()));
+        assert_eq!(tuning.attention, Tuning::for_gpus().attention, "a matmul's work takes no variant of attention");
+        for (old, new) in [("fuse_gelu", "fused"), ("shared_memory", "fast"), ("tile_k", "depth"), ("768", "true")] {
+            assert!(text.contains(old) && Tuning::read(&text.replace(old, new)).is_err(), "{old}");
+        }
+        assert!(Tuning::read("{}").is_err() && Tuning::read("damaged").is_err());
+    }
+
+    #[test]
+    fn every_class_has_a_tile_of_its_own() {
+        let mut matmuls = Matmuls::uniform(Tile::Naive);
+        let tile = |lanes| Tile::Subgroup { lanes, lane_m: 1, lane_n: 1 };
+        (0..).zip(Class::all()).for_each(|(lanes, class)| *matmuls.tile_mut(class) = tile(lanes));
+        assert!((0..).zip(Class::all()).all(|(lanes, class)| matmuls.tile(class) == tile(lanes)));
     }
 }

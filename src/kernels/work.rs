@@ -11,19 +11,11 @@ use crate::shape::{DType, TensorType};
 /// Floating-point operations of layer normalisation per element, about: 7 forward, 15 backward.
 const NORM_FLOPS: f64 = 22.0;
 
-/// Attention by [`place`].
-pub(crate) const ATTENTION: [&str; 2] = ["attention", "attention f16"];
-pub(crate) const LAYER_NORM: &str = "layer_norm";
-/// Where what holds for values of a type stands among two.
-pub(crate) fn place(dtype: DType) -> usize {
-    usize::from(dtype == DType::F16)
-}
-
 /// What a plan computes with a kernel that has variants.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// A matrix product.
-    Product {
+    /// A matmul.
+    Matmul {
         /// Its form.
         form: Form,
         /// `m`, `n` and `k`.
@@ -52,8 +44,8 @@ impl Work {
     pub fn is_like(&self, other: &Work) -> bool {
         match (self, other) {
             (
-                Work::Product { form, shape, operands },
-                Work::Product { form: other_form, shape: other, operands: other_operands },
+                Work::Matmul { form, shape, operands },
+                Work::Matmul { form: other_form, shape: other, operands: other_operands },
             ) => Class::of(*form, *shape, *operands) == Class::of(*other_form, *other, *other_operands),
             (Work::Attention { inputs, .. }, Work::Attention { inputs: other, .. }) => {
                 inputs[0].dtype == other[0].dtype
@@ -63,10 +55,10 @@ impl Work {
         }
     }
 
-    /// The type of a product's operands.
+    /// The type of a matmul's operands.
     pub fn operands(&self) -> Option<DType> {
         match self {
-            Work::Product { operands, .. } => Some(*operands),
+            Work::Matmul { operands, .. } => Some(*operands),
             _ => None,
         }
     }
@@ -74,7 +66,7 @@ impl Work {
     /// Floating-point operations, with the backward pass in attention.
     pub fn flops(&self) -> f64 {
         match self {
-            Work::Product { shape: [m, n, k], .. } => 2.0 * *m as f64 * *n as f64 * *k as f64,
+            Work::Matmul { shape: [m, n, k], .. } => 2.0 * *m as f64 * *n as f64 * *k as f64,
             Work::Attention { first_query, inputs, .. } => {
                 let (queries, keys) = (&inputs[0], &inputs[inputs.len() - 1]);
                 let asked = queries.shape[0] * (queries.shape[1] - first_query);
@@ -84,10 +76,10 @@ impl Work {
         }
     }
 
-    /// The share of this product in what `variant` computes for it, see [`Tile::fill`]; none for others.
+    /// The share of this matmul in what `variant` computes for it, see [`Tile::fill`]; none for others.
     pub fn fill(&self, variant: Variant) -> Option<f64> {
         match (self, variant) {
-            (Work::Product { form, shape, operands }, Variant::Product(tile)) => {
+            (Work::Matmul { form, shape, operands }, Variant::Matmul(tile)) => {
                 Some(tile.fitting(*form, *shape).of(*operands)).filter(|fitting| *fitting == tile)?;
                 Some(tile.fill(*shape))
             }
@@ -99,7 +91,7 @@ impl Work {
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Work::Product { form, shape: [m, n, k], operands } => {
+            Work::Matmul { form, shape: [m, n, k], operands } => {
                 let operands = if *operands == DType::F16 { " f16" } else { "" };
                 write!(f, "{} {m}x{n}x{k}{operands}", form.name())
             }
@@ -108,11 +100,10 @@ impl fmt::Display for Work {
                     .iter()
                     .map(|ty| ty.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"))
                     .collect();
-                let name = ATTENTION[0];
                 let values = if inputs[0].dtype == DType::F16 { " f16" } else { "" };
-                write!(f, "{name} {} of {heads} heads{values}", shapes.join(" by "))
+                write!(f, "attention {} of {heads} heads{values}", shapes.join(" by "))
             }
-            Work::LayerNorm { input } => write!(f, "{LAYER_NORM} {}x{}", input.rows(), input.cols()),
+            Work::LayerNorm { input } => write!(f, "layer_norm {}x{}", input.rows(), input.cols()),
         }
     }
 }

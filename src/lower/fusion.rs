@@ -7,7 +7,7 @@ use crate::{
     graph::{Node, Op, Origin, Recorded, Value, ValueId},
     kernels::Tuning,
     ops::{
-        ColumnSum, Gelu, GeluAndSlope, GeluBackward, MaskedMse, MaskedMseAndGradient, MaskedMseBackward, Product,
+        ColumnSum, Gelu, GeluAndSlope, GeluBackward, MaskedMse, MaskedMseAndGradient, MaskedMseBackward, Matmul,
         TimesSlope,
     },
 };
@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId], tuning: &Tuning) {
     let mut nodes: Vec<Option<Node>> =
         recorded.nodes.iter().zip(needed).map(|(node, needed)| needed.then(|| node.clone())).collect();
-    // Later producers first: a sum of two products goes into the later one, when the other is there.
+    // Later producers first: a sum of two matmuls goes into the later one, when the other is there.
     for index in (0..nodes.len()).rev() {
         fuse_one(&mut nodes, index, wanted, tuning);
     }
@@ -25,7 +25,7 @@ pub(super) fn fuse(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId],
     number(recorded);
 }
 
-/// Lets GELU of a product's result hand its slope to its backward pass, where products take in both: the function and its
+/// Lets GELU of a matmul's result hand its slope to its backward pass, where matmuls take in both: the function and its
 /// slope have most of their arithmetic in common, and the result itself is then read by nothing else. `wanted` are the
 /// values that must stay.
 pub(super) fn keep_slopes(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId], tuning: &Tuning) {
@@ -35,11 +35,11 @@ pub(super) fn keep_slopes(recorded: &mut Recorded, needed: &[bool], wanted: &[Va
             continue;
         }
         let x = nodes[index].inputs[0];
-        let of_product = matches!(values[x.0].origin, Origin::Node(at) if is::<Product>(&nodes[at]));
+        let of_matmul = matches!(values[x.0].origin, Origin::Node(at) if is::<Matmul>(&nodes[at]));
         let reads_x = |at: &usize| *at != index && needed[*at] && nodes[*at].inputs.contains(&x);
         let readers: Vec<_> = (0..nodes.len()).filter(reads_x).collect();
         let backward = |at: &usize| is::<GeluBackward>(&nodes[*at]) && nodes[*at].inputs[1] != x;
-        if !of_product || wanted.contains(&x) || readers.is_empty() || !readers.iter().all(backward) {
+        if !of_matmul || wanted.contains(&x) || readers.is_empty() || !readers.iter().all(backward) {
             continue;
         }
         let slope = ValueId(values.len());
@@ -102,15 +102,15 @@ fn fusible_loss(recorded: &Recorded) -> Option<(usize, usize, Vec<usize>)> {
 }
 
 /// Lets the gradient of weights sum the columns of its first operand, the gradient of their bias, where its kernel does so
-/// on the way ([`Product::with_column_sums`]). `wanted` are the values that must stay.
+/// on the way ([`Matmul::with_column_sums`]). `wanted` are the values that must stay.
 pub(super) fn fuse_column_sums(recorded: &mut Recorded, wanted: &[ValueId], tuning: &Tuning) {
     let Recorded { nodes, values } = recorded;
     let mut nodes: Vec<_> = std::mem::take(nodes).into_iter().map(Some).collect();
     for index in 0..nodes.len() {
         let Some(node) = &nodes[index] else { continue };
         let x: Vec<_> = node.inputs.iter().map(|id| values[id.0].ty.clone()).collect();
-        let product = (&*node.op as &dyn Any).downcast_ref::<Product>();
-        let Some(op) = product.and_then(|product| product.with_column_sums(&x, tuning)) else { continue };
+        let matmul = (&*node.op as &dyn Any).downcast_ref::<Matmul>();
+        let Some(op) = matmul.and_then(|matmul| matmul.with_column_sums(&x, tuning)) else { continue };
         let chain = column_sums(&nodes, values, index, node.inputs[0]);
         let Some((last, partial)) = chain.split_last() else { continue };
         let outputs = |at: &usize| nodes[*at].as_ref().expect("a node of the chain").outputs[0];
@@ -119,7 +119,7 @@ pub(super) fn fuse_column_sums(recorded: &mut Recorded, wanted: &[ValueId], tuni
         }
         let sum = outputs(last);
         chain.iter().for_each(|at| nodes[*at] = None);
-        let node = nodes[index].as_mut().expect("the product");
+        let node = nodes[index].as_mut().expect("the matmul");
         node.op = op;
         node.outputs.push(sum);
     }
@@ -203,7 +203,7 @@ mod tests {
         graph::{Graph, gradients},
         kernels::{Form, Tile, Tuning, Variant, Work},
         lower::{Fetch, Plan, PlanOptions},
-        ops::{ColumnSum, Elementwise, Gelu, LayerNorm, MaskedMse, Product},
+        ops::{ColumnSum, Elementwise, Gelu, LayerNorm, MaskedMse, Matmul},
         shape::{DType, TensorType},
     };
 
@@ -231,7 +231,7 @@ mod tests {
         let input = |name: &'static str, shape: &[usize]| graph.input(name, TensorType::f32(shape));
         let (x, w, b) = (input("x", &[80, 16]), input("w", &[8, 16]), input("b", &[8]));
         let dy = input("dy", &[80, 8]);
-        let y = x.then(Product { form: Form::Nt }, &[w, b]);
+        let y = x.then(Matmul { form: Form::Nt }, &[w, b]);
         let gradients = gradients(y, dy, &[w, b]);
         let partial = dy.then(ColumnSum { repeat: 1 }, &[]);
         let ops = |tuning: &Tuning, no_fusion, with_partial: bool| {
@@ -242,21 +242,21 @@ mod tests {
             let options = PlanOptions { tuning: tuning.clone(), no_fusion, ..Default::default() };
             Plan::new(&graph, &fetch, &options).dispatches.iter().map(|d| d.op).collect::<Vec<_>>()
         };
-        let mut fours = Tuning::default();
-        let work = Work::Product { form: Form::Tn, shape: [8, 16, 80], operands: DType::F32 };
-        fours.choose(&work, Variant::Product(Tile::Fours { lanes: 8, rows: 32, cols: 64 }));
-        let apart = ["product_tn", "column_sum", "column_sum"];
-        assert_eq!(ops(&fours, false, false), ["product_tn+column_sum"]);
-        assert_eq!(ops(&fours, false, true), ["product_tn+column_sum", "column_sum"]);
-        assert_eq!(ops(&fours, true, false), apart);
+        let mut subgroups = Tuning::default();
+        let work = Work::Matmul { form: Form::Tn, shape: [8, 16, 80], operands: DType::F32 };
+        subgroups.choose(&work, Variant::Matmul(Tile::SubgroupVec4 { lanes: 8, tile_m: 32, tile_n: 64 }));
+        let apart = ["matmul_tn", "column_sum", "column_sum"];
+        assert_eq!(ops(&subgroups, false, false), ["matmul_tn+column_sum"]);
+        assert_eq!(ops(&subgroups, false, true), ["matmul_tn+column_sum", "column_sum"]);
+        assert_eq!(ops(&subgroups, true, false), apart);
         assert_eq!(ops(&Tuning::default(), false, false), apart);
     }
 
     fn kernels(fetch_sum: bool, options: &PlanOptions) -> Vec<String> {
         let graph = Graph::new();
         let [x, w, r] = ["x", "w", "r"].map(|name| graph.input(name, TensorType::f32(&[8, 8])));
-        let sum = x.then(Product { form: Form::Nt }, &[w]);
-        let y = sum.then(Gelu, &[]).then(Product { form: Form::Nt }, &[w]) + r;
+        let sum = x.then(Matmul { form: Form::Nt }, &[w]);
+        let y = sum.then(Gelu, &[]).then(Matmul { form: Form::Nt }, &[w]) + r;
         let mut fetch = vec![Fetch::new("y", y)];
         if fetch_sum {
             fetch.push(Fetch::new("sum", sum));
@@ -266,37 +266,41 @@ mod tests {
 
     #[test]
     fn a_sum_that_nothing_else_reads_takes_its_reader_in() {
-        assert_eq!(kernels(false, &PlanOptions::default()), ["product_nt+gelu forward", "product_nt+add forward"]);
+        assert_eq!(kernels(false, &PlanOptions::default()), ["matmul_nt+gelu forward", "matmul_nt+add forward"]);
     }
 
     #[test]
     fn a_wanted_sum_keeps_its_gelu_apart() {
         let fused = kernels(true, &PlanOptions::default());
-        assert_eq!(fused, ["product_nt forward", "gelu forward", "product_nt+add forward"]);
+        assert_eq!(fused, ["matmul_nt forward", "gelu forward", "matmul_nt+add forward"]);
     }
 
     #[test]
-    fn gelu_hands_its_slope_to_its_gradient_where_products_take_both_in() {
+    fn gelu_hands_its_slope_to_its_gradient_where_matmuls_take_both_in() {
         let graph = Graph::new();
         let [x, w] = ["x", "w"].map(|name| graph.input(name, TensorType::f32(&[8, 8])));
-        let product = Product { form: Form::Nt };
-        let sum = x.then(product, &[w]);
-        let y = sum.then(Gelu, &[]).then(product, &[w]);
+        let matmul = Matmul { form: Form::Nt };
+        let sum = x.then(matmul, &[w]);
+        let y = sum.then(Gelu, &[]).then(matmul, &[w]);
         let found = gradients(y, graph.input("dy", TensorType::f32(&[8, 8])), &[x]);
         let ops = |fetch: &[Fetch<'_>], options: &PlanOptions| {
             let plan = Plan::new(&graph, fetch, options);
-            plan.dispatches.iter().map(|d| format!("{} {}", d.op, d.kernel.entry)).collect::<Vec<_>>()
+            plan.dispatches.iter().map(|d| format!("{} {}", d.op, d.kernel.label())).collect::<Vec<_>>()
         };
         let dx = || Fetch::new("dx", found[0]);
-        let backward = ["product_nt+gelu forward_gelu", "product_nn+gelu_backward forward", "product_nn forward"];
         let both = [dx(), Fetch::new("y", y)];
-        let [made, multiplied, last] = backward;
-        assert_eq!(ops(&both, &PlanOptions::default()), [made, "product_nt forward", multiplied, last]);
+        let all = [
+            "matmul_nt+gelu matmul_register+gelu_and_slope.forward",
+            "matmul_nt matmul_register.forward",
+            "matmul_nn+gelu_backward matmul_register.forward",
+            "matmul_nn matmul_register.forward",
+        ];
+        assert_eq!(ops(&both, &PlanOptions::default()), all);
         let wanted = ops(&[dx(), Fetch::new("sum", sum)], &PlanOptions::default());
-        assert!(wanted.contains(&"gelu_backward backward".into()), "{wanted:?}");
+        assert!(wanted.contains(&"gelu_backward gelu.backward".into()), "{wanted:?}");
         let mut apart = PlanOptions::default();
         apart.tuning.fuse_gelu = false;
-        assert!(ops(&both, &apart).contains(&"gelu_backward backward".into()));
+        assert!(ops(&both, &apart).contains(&"gelu_backward gelu.backward".into()));
     }
 
     #[test]
@@ -318,6 +322,6 @@ mod tests {
     #[test]
     fn fusion_can_be_switched_off() {
         let plain = kernels(false, &PlanOptions { no_fusion: true, ..Default::default() });
-        assert_eq!(plain, ["product_nt forward", "gelu forward", "product_nt forward", "add add"]);
+        assert_eq!(plain, ["matmul_nt forward", "gelu forward", "matmul_nt forward", "add add"]);
     }
 }

@@ -1,4 +1,4 @@
-//! In what precision values are stored that products read, and the pass that sees to it.
+//! In what precision values are stored that matmuls read, and the pass that sees to it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,13 +7,13 @@ use std::{
 
 use super::storage::number;
 use crate::{
-    graph::{Halves, Node, Origin, Recorded, Value, ValueId},
+    graph::{Node, Origin, ReadsF16, Recorded, Value, ValueId},
     kernels::Tuning,
-    ops::{Cast, Halved},
+    ops::{Cast, StoresF16},
     shape::{DType, TensorType},
 };
 
-/// Gives operations [what they want](crate::graph::Op::halves) in half precision. A value whose readers all take halves is stored
+/// Gives operations [what they want](crate::graph::Op::reads_f16) in half precision. A value whose readers all take halves is stored
 /// so by the operation that makes it, if that can; others are rounded once, before the first that reads the halves.
 /// `wanted` are the values that must stay.
 pub(super) fn halve(recorded: &mut Recorded, needed: &[bool], wanted: &[ValueId], tuning: &Tuning) {
@@ -71,7 +71,7 @@ impl Pass<'_> {
     fn halve_inputs(&mut self, index: usize) {
         for operand in 0..self.nodes[index].inputs.len() {
             let (id, x) = (self.nodes[index].inputs[operand], self.types(&self.nodes[index].inputs));
-            let wants = self.nodes[index].op.halves(operand, &x, self.tuning) == Halves::Wanted;
+            let wants = self.nodes[index].op.reads_f16(operand, &x, self.tuning) == ReadsF16::Wanted;
             if wants && x[operand].dtype == DType::F32 {
                 self.nodes[index].inputs[operand] = self.half_of(id);
             }
@@ -81,7 +81,7 @@ impl Pass<'_> {
     /// Lets a node store halves, where it can and all that read them take them.
     fn store_outputs(&mut self, index: usize, wanted: &[ValueId]) {
         let node = self.nodes[index].clone();
-        let count = node.op.stores_halves(&self.types(&node.inputs), self.tuning);
+        let count = node.op.stores_f16(&self.types(&node.inputs), self.tuning);
         let outputs = &node.outputs[..count];
         if count == 0 || outputs.iter().any(|id| wanted.contains(id)) {
             return;
@@ -90,7 +90,7 @@ impl Pass<'_> {
         let mut readers = Vec::new();
         for (at, reader) in self.nodes.iter().enumerate().skip(index + 1) {
             for (operand, _) in reader.inputs.iter().enumerate().filter(|(_, id)| reads(id)) {
-                if reader.op.halves(operand, &self.types(&reader.inputs), self.tuning) == Halves::Never {
+                if reader.op.reads_f16(operand, &self.types(&reader.inputs), self.tuning) == ReadsF16::Never {
                     return;
                 }
                 readers.push((at, operand));
@@ -104,7 +104,7 @@ impl Pass<'_> {
             self.nodes[index].outputs[output] = half;
             self.stored.insert(half);
         }
-        self.nodes[index].op = Rc::new(Halved::new(node.op, count));
+        self.nodes[index].op = Rc::new(StoresF16::new(node.op, count));
         self.halve_inputs(index);
     }
 }
@@ -116,13 +116,13 @@ mod tests {
         graph::{Graph, gradients},
         kernels::Form,
         lower::{Fetch, Plan, PlanOptions, Precision},
-        ops::{Gelu, LayerNorm, Product},
+        ops::{Gelu, LayerNorm, Matmul},
     };
 
     fn plan(precision: Precision) -> Plan {
         let graph = Graph::new();
         let [x, w, dy] = ["x", "w", "dy"].map(|name| graph.input(name, TensorType::f32(&[64, 64])));
-        let y = Product::of(Form::Nt, Product::of(Form::Nt, x, w).then(Gelu, &[]), w);
+        let y = Matmul::of(Form::Nt, Matmul::of(Form::Nt, x, w).then(Gelu, &[]), w);
         let fetch: Vec<_> = std::iter::once(y).chain(gradients(y, dy, &[x, w])).collect();
         let fetch: Vec<_> = fetch.iter().enumerate().map(|(i, t)| Fetch::new(i.to_string(), *t)).collect();
         Plan::new(&graph, &fetch, &PlanOptions { precision, ..Default::default() })
@@ -132,13 +132,15 @@ mod tests {
     fn each_operand_is_rounded_once_for_all_that_read_it() {
         let half = plan(Precision::F16);
         let casts = half.dispatches.iter().filter(|d| d.op == "cast").count();
-        // x, w, the activations, and the gradients of both products' outputs.
+        // x, w, the activations, and the gradients of both matmuls' outputs.
         assert_eq!(casts, 5, "{half}");
         let of = |plan: &Plan, op: &str| plan.dispatches.iter().filter(|d| d.op.starts_with(op)).count();
         let whole = plan(Precision::F32);
-        assert_eq!((of(&whole, "cast"), of(&half, "product")), (0, of(&whole, "product")), "{whole}");
-        let products = half.dispatches.iter().filter(|d| d.op.starts_with("product"));
-        products.for_each(|d| assert!(d.kernel.file.ends_with("_half") && d.ranges[0].bytes == 2 * 64 * 64, "{half}"));
+        assert_eq!((of(&whole, "cast"), of(&half, "matmul")), (0, of(&whole, "matmul")), "{whole}");
+        let matmuls = half.dispatches.iter().filter(|d| d.op.starts_with("matmul"));
+        matmuls.for_each(|d| {
+            assert!(d.kernel.name.ends_with("_f16_to_f32") && d.ranges[0].bytes == 2 * 64 * 64, "{half}")
+        });
     }
 
     #[test]
@@ -148,19 +150,20 @@ mod tests {
         let x = x.reshape(&[1, 64]) + graph.input("r", TensorType::f32(&[1, 64]));
         let w = graph.input("w", TensorType::f32(&[64, 64]));
         let normed = x.then(LayerNorm { eps: 1e-6, unbiased: false }, &[gain, bias]);
-        let y = Product::of(Form::Nt, Product::of(Form::Nt, normed, w).then(Gelu, &[]), w) + x;
+        let y = Matmul::of(Form::Nt, Matmul::of(Form::Nt, normed, w).then(Gelu, &[]), w) + x;
         let dy = graph.input("dy", y.ty());
         let fetch: Vec<_> = [y].into_iter().chain(gradients(y, dy, &[x, w, gain])).collect();
         let fetch: Vec<_> = fetch.iter().enumerate().map(|(i, t)| Fetch::new(i.to_string(), *t)).collect();
         let options = PlanOptions { precision: Precision::F16, tuning: Tuning::for_gpus(), ..Default::default() };
         let plan = Plan::new(&graph, &fetch, &options);
-        let of = |op: &str| plan.dispatches.iter().filter(|d| d.op == op).map(|d| d.kernel.file).collect::<Vec<_>>();
+        let of =
+            |op: &str| plan.dispatches.iter().filter(|d| d.op == op).map(|d| d.kernel.row().name).collect::<Vec<_>>();
         // The weights, and the gradient that comes from outside.
         assert_eq!(of("cast"), ["cast"; 2], "{plan}");
-        assert_eq!(of("layer_norm"), ["layer_norm_workgroup_half"]);
-        assert_eq!(of("product_nt+gelu"), ["product_workgroup_halves"], "{plan}");
-        assert_eq!(of("product_nt+add"), ["product_workgroup_half"], "the residual stream stays f32");
-        assert_eq!(of("product_nn+gelu_backward"), ["product_workgroup_halves"]);
-        assert_eq!(of("layer_norm_backward+add")[0], "layer_norm_workgroup_half", "a slope between products");
+        assert_eq!(of("layer_norm"), ["layer_norm_shared_f16"]);
+        assert_eq!(of("matmul_nt+gelu"), ["matmul_shared_f16"], "{plan}");
+        assert_eq!(of("matmul_nt+add"), ["matmul_shared_f16_to_f32"], "the residual stream stays f32");
+        assert_eq!(of("matmul_nn+gelu_backward"), ["matmul_shared_f16"]);
+        assert_eq!(of("layer_norm_backward+add")[0], "layer_norm_shared_f16", "a slope between matmuls");
     }
 }

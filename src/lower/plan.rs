@@ -51,7 +51,7 @@ pub struct PlanOptions {
     pub no_fusion: bool,
     /// What the backward pass computes again, to hold less.
     pub recompute: Recompute,
-    /// In what precision products read their operands.
+    /// In what precision matmuls read their operands.
     pub precision: Precision,
 }
 
@@ -107,7 +107,7 @@ pub struct Planned {
     pub op: &'static str,
     /// Path of the layer that recorded it.
     pub path: String,
-    /// Floating-point operations of the dispatch; counted for products and attention only.
+    /// Floating-point operations of the dispatch; counted for matmuls and attention only.
     pub flops: f64,
     /// Bytes of what is bound, read and written; what is updated in place counts twice.
     pub bytes: u64,
@@ -180,7 +180,7 @@ impl Plan {
             let mut work = node.op.work(&x);
             for (dispatch, share) in node.op.dispatch(&x, &y, &options.tuning).into_iter().zip(shares) {
                 let bound = dispatch.kernel.bindings.len();
-                assert_eq!(dispatch.slots.len(), bound, "bindings of {}", dispatch.kernel.name());
+                assert_eq!(dispatch.slots.len(), bound, "bindings of {}", dispatch.kernel.label());
                 let range = |slot: &Slot| {
                     let id = match slot {
                         Slot::In(i) => node.inputs[*i],
@@ -339,7 +339,7 @@ impl fmt::Display for Plan {
                 format!("{arrow}{}={}+{}", binding.name, range.buffer, range.offset)
             });
             let bound: Vec<_> = bound.collect();
-            writeln!(f, "{:<28} {:?} {}  {}", d.kernel.name(), d.groups, d.path, bound.join(" "))?;
+            writeln!(f, "{:<28} {:?} {}  {}", d.kernel.label(), d.groups, d.path, bound.join(" "))?;
         }
         write!(f, "scratch {} bytes, of which {} are alive at once", self.pool_bytes(), self.live_bytes)
     }

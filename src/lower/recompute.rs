@@ -1,4 +1,4 @@
-//! A pass that trades time for memory: what a block of layers computed on the way forward is not kept for the backward
+//! Activation checkpointing, a pass that trades time for memory: what a block of layers computed on the way forward is not kept for the backward
 //! pass but computed again there, from the block's input, by the same kernels and so with the same bits.
 
 use std::{
@@ -143,7 +143,7 @@ mod tests {
         graph::{Graph, gradients},
         kernels::Form,
         lower::{Fetch, Plan, PlanOptions},
-        ops::{Gelu, MaskedMse, Product},
+        ops::{Gelu, MaskedMse, Matmul},
         shape::TensorType,
     };
 
@@ -175,7 +175,7 @@ mod tests {
         for (i, pair) in weights.chunks(2).enumerate() {
             for weight in pair {
                 x = graph
-                    .scope(format!("blocks.{i}"), || x.then(Product { form: Form::Nt }, &[*weight]).then(Gelu, &[]));
+                    .scope(format!("blocks.{i}"), || x.then(Matmul { form: Form::Nt }, &[*weight]).then(Gelu, &[]));
             }
         }
         let [target, each] = [("target", vec![512, 64]), ("each", vec![512])]
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn blocks_are_computed_again_and_hold_less() {
         let (kept, again) = (plan(Recompute::None), plan(Recompute::Blocks));
-        let forward = |plan: &Plan| plan.dispatches.iter().filter(|d| d.op.starts_with("product_nt")).count();
+        let forward = |plan: &Plan| plan.dispatches.iter().filter(|d| d.op.starts_with("matmul_nt")).count();
         // The last layer of a block makes its output, which is kept.
         assert!(forward(&again) > forward(&kept), "{again}");
         assert!(again.live_bytes < kept.live_bytes, "{} of {}", again.live_bytes, kept.live_bytes);

@@ -31,7 +31,7 @@ mod tests {
         graph::Graph,
         kernels::{Form, Tuning},
         lower::{Fetch, Plan, PlanOptions},
-        ops::Product,
+        ops::Matmul,
         shape::TensorType,
     };
 
@@ -39,14 +39,14 @@ mod tests {
     fn a_long_sum_of_few_outputs_is_divided_on_gpus_alone() {
         let graph = Graph::new();
         let [a, b] = ["a", "b"].map(|name| graph.input(name, TensorType::f32(&[4096, 64])));
-        let y = Product::of(Form::Tn, a, b);
+        let y = Matmul::of(Form::Tn, a, b);
         let ops = |tuning, no_fusion| {
             let options = PlanOptions { tuning, no_fusion, ..Default::default() };
             let plan = Plan::new(&graph, &[Fetch::new("y", y)], &options);
             plan.dispatches.iter().map(|d| format!("{} {:?}", d.op, d.groups)).collect::<Vec<_>>()
         };
-        assert_eq!(ops(Tuning::for_gpus(), false), ["product_tn_parts [2, 2, 16]", "sum_of_parts [16, 1, 1]"]);
-        assert_eq!(ops(Tuning::for_gpus(), true), ["product_tn [2, 2, 1]"]);
+        assert_eq!(ops(Tuning::for_gpus(), false), ["matmul_tn_split_k [2, 2, 16]", "split_k_sum [16, 1, 1]"]);
+        assert_eq!(ops(Tuning::for_gpus(), true), ["matmul_tn [2, 2, 1]"]);
         assert_eq!(ops(Tuning::default(), false).len(), 1);
     }
 }

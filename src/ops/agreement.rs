@@ -2,7 +2,7 @@
 
 use crate::{
     graph::Array,
-    kernels::Rows,
+    kernels::AttentionVariant,
     shape::{DType, TensorType},
 };
 
@@ -19,9 +19,9 @@ const UNITS_TOLERANCE: f64 = 2.5e-7;
 
 /// The largest error that counts as agreement in a result of this type, by which `attention` shares its rows where the result
 /// is attention's.
-pub fn tolerance(dtype: DType, attention: Option<Rows>) -> f64 {
+pub fn tolerance(dtype: DType, attention: Option<AttentionVariant>) -> f64 {
     match (dtype, attention) {
-        (DType::F16, Some(Rows::Matrix { .. })) => UNITS_TOLERANCE,
+        (DType::F16, Some(AttentionVariant::CooperativeMatrix { .. })) => UNITS_TOLERANCE,
         (DType::F16, _) => HALF_TOLERANCE,
         _ => TOLERANCE,
     }

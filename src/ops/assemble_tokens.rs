@@ -59,7 +59,7 @@ impl Op for AssembleTokens {
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let (batch, head, tail, width) = extents(x).expect("checked when recorded");
         let items = Items::of_width(width);
-        let kernel = items.pick(&kernels::assemble_tokens::FORWARD, &kernels::assemble_tokens_fours::FORWARD);
+        let kernel = items.pick(&kernels::assemble_tokens::FORWARD, &kernels::assemble_tokens_vec4::FORWARD);
         let params = kernels::assemble_tokens::Params {
             batch: batch as u32,
             head: head as u32,

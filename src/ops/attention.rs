@@ -1,4 +1,5 @@
-//! Multi-head softmax attention (Vaswani et al., 2017), self and cross, over fused projections.
+//! Multi-head softmax attention (Vaswani et al., 2017), self and cross, over fused projections, computed as flash attention
+//! (Dao et al., 2022): scores are never stored, the softmax is kept online, backward computes probabilities anew.
 
 use super::prelude::*;
 use crate::kernels::variants::Part;
@@ -58,8 +59,8 @@ impl Attention {
         })
     }
 
-    fn params(&self, at: &Layout) -> kernels::attention::Params {
-        kernels::attention::Params {
+    fn params(&self, at: &Layout) -> kernels::attention_scalar::Params {
+        kernels::attention_scalar::Params {
             heads: self.heads as u32,
             lq: at.lq as u32,
             lk: at.lk as u32,
@@ -84,14 +85,14 @@ impl Attention {
     }
 
     /// Whether values can be in half precision.
-    fn takes_halves(&self, x: &[TensorType], tuning: &Tuning) -> bool {
-        tuning.attention(DType::F16).takes_halves(self.columns(x))
+    fn takes_f16(&self, x: &[TensorType], tuning: &Tuning) -> bool {
+        tuning.attention.of(DType::F16).takes_f16(self.columns(x))
     }
 
     /// One of the kernels over `rows` queries or keys, of values of this type.
     fn one(&self, part: Part, (at, dtype): (&Layout, DType), rows: usize, slots: &[Slot], tuning: &Tuning) -> Dispatch {
         let head = self.head(at);
-        let (kernel, group, mut constants) = tuning.attention(dtype).kernel(part, rows, head, dtype);
+        let (kernel, group, mut constants) = tuning.attention.of(dtype).kernel(part, rows, head, dtype);
         constants.push(Constant { name: "HEAD", value: head as u32 });
         let groups = [rows.div_ceil(group as usize) as u32, self.heads as u32, at.batch as u32];
         Dispatch { constants, ..dispatch(kernel, self.params(at), slots, groups) }
@@ -166,11 +167,11 @@ impl Op for Attention {
         vec![y, stats]
     }
 
-    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
-        usize::from(self.takes_halves(x, tuning))
+    fn stores_f16(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        usize::from(self.takes_f16(x, tuning))
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 
@@ -234,11 +235,11 @@ impl Op for AttentionBackward {
         vec![dq, dkv, delta]
     }
 
-    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
-        if self.0.takes_halves(&x[3..], tuning) { x.len() - 3 } else { 0 }
+    fn stores_f16(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        if self.0.takes_f16(&x[3..], tuning) { x.len() - 3 } else { 0 }
     }
 
-    fn halves_with_outputs(&self, operand: usize) -> bool {
+    fn reads_f16_with_outputs(&self, operand: usize) -> bool {
         operand != 1
     }
 
@@ -258,7 +259,7 @@ impl Op for AttentionBackward {
         2.0 * self.0.flops(&x[3..], y)
     }
 
-    /// Two products each: dP and dq, dk and dv. Probabilities computed anew are not counted.
+    /// Two matmuls each: dP and dq, dk and dv. Probabilities computed anew are not counted.
     fn flops_shares(&self) -> &[f64] {
         &[0.5, 0.5]
     }

@@ -33,7 +33,7 @@ pub fn finish(mut partial: Tensor<'_>) -> Tensor<'_> {
     partial.reshape(&[partial.ty().cols()])
 }
 
-/// Sums all rows of a product's first input in one go, to its second output.
+/// Sums all rows of a matmul's first input in one go, to its second output.
 pub(super) fn at_once(x: &TensorType) -> Dispatch {
     let sum = ColumnSum { repeat: 1 };
     sum.launch(x, x.cols(), x.rows(), &[Slot::In(0), Slot::Out(1)])
@@ -54,8 +54,8 @@ impl ColumnSum {
         };
         let sums = x.rows().div_ceil(chunk) * cols;
         let (kernel, invocations) = match (self.takes_fours(x), x.dtype) {
-            (true, DType::F16) => (&kernels::column_sum_fours_half::FORWARD, sums / 4),
-            (true, _) => (&kernels::column_sum_fours::FORWARD, sums / 4),
+            (true, DType::F16) => (&kernels::column_sum_vec4_f16::FORWARD, sums / 4),
+            (true, _) => (&kernels::column_sum_vec4::FORWARD, sums / 4),
             (false, _) => (&kernels::column_sum::FORWARD, sums),
         };
         dispatch(kernel, params, slots, groups(invocations))
@@ -81,8 +81,8 @@ impl Op for ColumnSum {
         vec![y]
     }
 
-    fn halves(&self, _: usize, x: &[TensorType], _: &Tuning) -> Halves {
-        if self.takes_fours(&x[0]) { Halves::Willing } else { Halves::Never }
+    fn reads_f16(&self, _: usize, x: &[TensorType], _: &Tuning) -> ReadsF16 {
+        if self.takes_fours(&x[0]) { ReadsF16::Willing } else { ReadsF16::Never }
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {

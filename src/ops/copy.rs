@@ -25,9 +25,9 @@ impl Op for Copy {
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let fours = x[0].len() / 4;
-        let params = kernels::copy::Params { fours: fours as u32 };
-        vec![dispatch(&kernels::copy::FORWARD, params, &[Slot::In(0), Slot::Out(0)], groups(fours))]
+        let vec4s = x[0].len() / 4;
+        let params = kernels::copy::Params { vec4s: vec4s as u32 };
+        vec![dispatch(&kernels::copy::FORWARD, params, &[Slot::In(0), Slot::Out(0)], groups(vec4s))]
     }
 }
 

@@ -53,12 +53,12 @@ impl FillMasked {
     }
 }
 
-/// The kernel for values so stored: one by one, in fours, or as halves in fours.
-fn pick(y: &TensorType, items: Items, [one, fours, halves]: [&'static Kernel; 3]) -> &'static Kernel {
-    if y.dtype == DType::F16 { halves } else { items.pick(one, fours) }
+/// The kernel for values so stored: one by one, in vec4s, or in vec4s of halves.
+fn pick(y: &TensorType, items: Items, [one, vec4, f16]: [&'static Kernel; 3]) -> &'static Kernel {
+    if y.dtype == DType::F16 { f16 } else { items.pick(one, vec4) }
 }
 
-/// Halves are moved by fours alone.
+/// Halves are moved in vec4s alone.
 fn halves_of(x: &TensorType) -> usize {
     x.cols().is_multiple_of(4).into()
 }
@@ -89,19 +89,19 @@ impl Op for FillMasked {
         vec![y]
     }
 
-    fn stores_halves(&self, x: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, x: &[TensorType], _: &Tuning) -> usize {
         halves_of(&x[0])
     }
 
-    fn halves_with_outputs(&self, operand: usize) -> bool {
+    fn reads_f16_with_outputs(&self, operand: usize) -> bool {
         operand == 0
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let kernels = [
             &kernels::fill_masked::FORWARD,
-            &kernels::fill_masked_fours::FORWARD,
-            &kernels::fill_masked_fours_half::FORWARD,
+            &kernels::fill_masked_vec4::FORWARD,
+            &kernels::fill_masked_vec4_f16::FORWARD,
         ];
         let items = Items::of_width(y[0].cols());
         let width = items.of(y[0].cols());
@@ -137,19 +137,19 @@ impl Op for CollectMasked {
         vec![dx]
     }
 
-    fn stores_halves(&self, x: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, x: &[TensorType], _: &Tuning) -> usize {
         halves_of(&x[0])
     }
 
-    fn halves_with_outputs(&self, operand: usize) -> bool {
+    fn reads_f16_with_outputs(&self, operand: usize) -> bool {
         operand == 0
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let kernels = [
             &kernels::fill_masked::COLLECT,
-            &kernels::fill_masked_fours::COLLECT,
-            &kernels::fill_masked_fours_half::COLLECT,
+            &kernels::fill_masked_vec4::COLLECT,
+            &kernels::fill_masked_vec4_f16::COLLECT,
         ];
         let items = Items::of_width(y[0].cols());
         let params = self.0.params(&x[1], items.of(y[0].cols()));

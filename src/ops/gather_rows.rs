@@ -76,7 +76,7 @@ impl Op for GatherRows {
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let items = Items::of_width(y[0].cols());
-        let kernel = items.pick(&kernels::gather_rows::FORWARD, &kernels::gather_rows_fours::FORWARD);
+        let kernel = items.pick(&kernels::gather_rows::FORWARD, &kernels::gather_rows_vec4::FORWARD);
         let params = params(&x[0].shape, &x[1], self.first, self.count, items);
         let slots = [Slot::In(0), Slot::In(1), Slot::Out(0)];
         vec![dispatch(kernel, params, &slots, groups(items.of(y[0].len())))]
@@ -102,7 +102,7 @@ impl Op for ScatterRows {
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let items = Items::of_width(y[0].cols());
-        let kernel = items.pick(&kernels::gather_rows::SCATTER, &kernels::gather_rows_fours::SCATTER);
+        let kernel = items.pick(&kernels::gather_rows::SCATTER, &kernels::gather_rows_vec4::SCATTER);
         let params = params(&self.table, &x[1], self.first, x[0].shape[1], items);
         let slots = [Slot::In(0), Slot::In(1), Slot::Out(0)];
         vec![dispatch(kernel, params, &slots, groups(items.of(y[0].len())))]

@@ -59,16 +59,16 @@ impl Op for Gelu {
         vec![x[0].map(|v| v * cdf(v))]
     }
 
-    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, _: &[TensorType], _: &Tuning) -> usize {
         1
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        launch(&x[0], [&kernels::gelu::FORWARD, &kernels::gelu_half::FORWARD], &[Slot::In(0), Slot::Out(0)])
+        launch(&x[0], [&kernels::gelu::FORWARD, &kernels::gelu_f16::FORWARD], &[Slot::In(0), Slot::Out(0)])
     }
 }
 
@@ -86,16 +86,16 @@ impl Op for GeluBackward {
         vec![times(x[1], x[0].data.iter().map(|v| slope(*v)))]
     }
 
-    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, _: &[TensorType], _: &Tuning) -> usize {
         1
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let kernels = [&kernels::gelu::BACKWARD, &kernels::gelu_half::BACKWARD];
+        let kernels = [&kernels::gelu::BACKWARD, &kernels::gelu_f16::BACKWARD];
         launch(&x[0], kernels, &[Slot::In(0), Slot::In(1), Slot::Out(0)])
     }
 }
@@ -113,16 +113,16 @@ impl Op for GeluAndSlope {
         vec![x[0].map(|v| v * cdf(v)), x[0].map(slope)]
     }
 
-    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, _: &[TensorType], _: &Tuning) -> usize {
         2
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let kernels = [&kernels::gelu::FORWARD_SLOPE, &kernels::gelu_half::FORWARD_SLOPE];
+        let kernels = [&kernels::gelu::FORWARD_SLOPE, &kernels::gelu_f16::FORWARD_SLOPE];
         launch(&x[0], kernels, &[Slot::In(0), Slot::Out(0), Slot::Out(1)])
     }
 }
@@ -140,16 +140,16 @@ impl Op for TimesSlope {
         vec![times(x[1], x[0].data.iter().copied())]
     }
 
-    fn stores_halves(&self, _: &[TensorType], _: &Tuning) -> usize {
+    fn stores_f16(&self, _: &[TensorType], _: &Tuning) -> usize {
         1
     }
 
-    fn halves_with_outputs(&self, _: usize) -> bool {
+    fn reads_f16_with_outputs(&self, _: usize) -> bool {
         true
     }
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
-        let kernels = [&kernels::gelu::TIMES_SLOPE, &kernels::gelu_half::TIMES_SLOPE];
+        let kernels = [&kernels::gelu::TIMES_SLOPE, &kernels::gelu_f16::TIMES_SLOPE];
         launch(&x[0], kernels, &[Slot::In(0), Slot::In(1), Slot::Out(0)])
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn grid(groups: usize) -> [u32; 3] {
     [x as u32, groups.div_ceil(x).max(1) as u32, 1]
 }
 
-/// What an invocation moves of rows of values: four values where rows are whole fours, else one.
+/// What an invocation moves of rows of values: four values where rows are whole vec4s, else one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Items(usize);
 
@@ -38,8 +38,8 @@ impl Items {
     }
 
     /// The kernel for these items.
-    pub(super) fn pick(self, one: &'static Kernel, fours: &'static Kernel) -> &'static Kernel {
-        if self.0 == 4 { fours } else { one }
+    pub(super) fn pick(self, one: &'static Kernel, vec4: &'static Kernel) -> &'static Kernel {
+        if self.0 == 4 { vec4 } else { one }
     }
 }
 

@@ -4,9 +4,9 @@ use std::{any::Any, rc::Rc};
 
 use super::{Elementwise, column_sum, launch::grid, prelude::*};
 use crate::kernels::{
-    NormRows, layer_norm as invocation, layer_norm_fours_half_subgroup as fours_half,
-    layer_norm_fours_subgroup as fours, layer_norm_quads as quads, layer_norm_quads_half as quads_half,
-    layer_norm_workgroup as workgroup, layer_norm_workgroup_half as workgroup_half,
+    LayerNormVariant, layer_norm_scalar as scalar, layer_norm_shared as shared, layer_norm_shared_f16 as shared_f16,
+    layer_norm_subgroup_vec4 as subgroup, layer_norm_subgroup_vec4_f16 as subgroup_f16, layer_norm_vec4 as vec4,
+    layer_norm_vec4_f16 as vec4_f16,
 };
 
 /// `y = (x - mean) / sqrt(variance + eps) * gain + bias` over the last axis; inputs x, or x, gain and bias. The second
@@ -33,8 +33,8 @@ impl LayerNorm {
         (if self.unbiased { cols - 1 } else { cols }) as f64
     }
 
-    fn params(&self, x: &TensorType) -> invocation::Params {
-        invocation::Params {
+    fn params(&self, x: &TensorType) -> scalar::Params {
+        scalar::Params {
             rows: x.rows() as u32,
             cols: x.cols() as u32,
             divisor: self.divisor(x.cols()) as f32,
@@ -47,7 +47,7 @@ impl LayerNorm {
     fn launch(
         &self,
         kernel: &'static Kernel,
-        rows: NormRows,
+        rows: LayerNormVariant,
         x: &TensorType,
         [affine, adds]: [bool; 2],
         slots: &[Slot],
@@ -55,16 +55,16 @@ impl LayerNorm {
         let switches = [("AFFINE", affine), ("ADDS", adds)];
         let mut constants = switches.map(|(name, on)| Constant { name, value: on.into() }).to_vec();
         let groups = match rows {
-            NormRows::Invocation => groups(x.rows()),
-            NormRows::Quads(group) => {
+            LayerNormVariant::Scalar => groups(x.rows()),
+            LayerNormVariant::Vec4 { group } => {
                 constants.push(Constant { name: "GROUP", value: group });
                 grid(x.rows().div_ceil(group as usize))
             }
-            NormRows::Workgroup(group) => {
+            LayerNormVariant::SharedMemory { group } => {
                 constants.push(Constant { name: "GROUP", value: group });
                 grid(x.rows())
             }
-            NormRows::Fours(lanes) => {
+            LayerNormVariant::SubgroupVec4 { lanes } => {
                 let loads = x.cols().div_ceil(4 * lanes as usize) as u32;
                 constants.extend([("LANES", lanes), ("LOADS", loads)].map(|(name, value)| Constant { name, value }));
                 grid(x.rows().div_ceil(column_sum::CHUNK))
@@ -119,22 +119,22 @@ impl Op for LayerNorm {
         (x.len() == 3).then(|| Work::LayerNorm { input: x[0].clone() })
     }
 
-    fn stores_halves(&self, x: &[TensorType], tuning: &Tuning) -> usize {
-        usize::from(tuning.norm.fitting(x[0].cols()) != NormRows::Invocation)
+    fn stores_f16(&self, x: &[TensorType], tuning: &Tuning) -> usize {
+        usize::from(tuning.layer_norm.fitting(x[0].cols()) != LayerNormVariant::Scalar)
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let (gain, bias) = if x.len() == 3 { (1, 2) } else { (0, 0) };
         let slots = [Slot::In(0), Slot::In(gain), Slot::In(bias), Slot::Out(0), Slot::Out(1)];
-        let rows = tuning.norm.fitting(x[0].cols());
+        let rows = tuning.layer_norm.fitting(x[0].cols());
         let kernel = match (rows, y[0].dtype == DType::F16) {
-            (NormRows::Invocation, _) => &invocation::FORWARD,
-            (NormRows::Quads(_), false) => &quads::FORWARD,
-            (NormRows::Quads(_), true) => &quads_half::FORWARD,
-            (NormRows::Workgroup(_), false) => &workgroup::FORWARD,
-            (NormRows::Workgroup(_), true) => &workgroup_half::FORWARD,
-            (NormRows::Fours(_), false) => &fours::FORWARD,
-            (NormRows::Fours(_), true) => &fours_half::FORWARD,
+            (LayerNormVariant::Scalar, _) => &scalar::FORWARD,
+            (LayerNormVariant::Vec4 { .. }, false) => &vec4::FORWARD,
+            (LayerNormVariant::Vec4 { .. }, true) => &vec4_f16::FORWARD,
+            (LayerNormVariant::SharedMemory { .. }, false) => &shared::FORWARD,
+            (LayerNormVariant::SharedMemory { .. }, true) => &shared_f16::FORWARD,
+            (LayerNormVariant::SubgroupVec4 { .. }, false) => &subgroup::FORWARD,
+            (LayerNormVariant::SubgroupVec4 { .. }, true) => &subgroup_f16::FORWARD,
         };
         vec![self.launch(kernel, rows, &x[0], [x.len() == 3, false], &slots)]
     }
@@ -192,13 +192,13 @@ impl Op for LayerNormBackward {
         (add && only && !self.adds).then(|| Rc::new(LayerNormBackward { adds: true, ..*self }) as Rc<dyn Op>)
     }
 
-    fn halves(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> Halves {
-        let takes = match tuning.norm.fitting(x[0].cols()) {
-            NormRows::Invocation => false,
-            NormRows::Quads(_) | NormRows::Workgroup(_) => true,
-            NormRows::Fours(_) => self.own(x).len() == 4,
+    fn reads_f16(&self, operand: usize, x: &[TensorType], tuning: &Tuning) -> ReadsF16 {
+        let takes = match tuning.layer_norm.fitting(x[0].cols()) {
+            LayerNormVariant::Scalar => false,
+            LayerNormVariant::Vec4 { .. } | LayerNormVariant::SharedMemory { .. } => true,
+            LayerNormVariant::SubgroupVec4 { .. } => self.own(x).len() == 4,
         };
-        if operand == 2 && takes { Halves::Willing } else { Halves::Never }
+        if operand == 2 && takes { ReadsF16::Willing } else { ReadsF16::Never }
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
@@ -210,28 +210,28 @@ impl Op for LayerNormBackward {
         let gain = Slot::In(if affine { 3 } else { 0 });
         let (x_in, saved, dy, dx, out) = (Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0), Slot::Out);
         let slots = [x_in, gain, saved, dy, dx, residual];
-        let (kernel, rows) = match tuning.norm.fitting(x[0].cols()) {
-            rows @ NormRows::Fours(_) if affine => {
+        let (kernel, rows) = match tuning.layer_norm.fitting(x[0].cols()) {
+            rows @ LayerNormVariant::SubgroupVec4 { .. } if affine => {
                 let slots = [x_in, gain, saved, dy, out(1), out(2), dx, residual];
-                let kernel = pick(&fours::BACKWARD_AFFINE, &fours_half::BACKWARD_AFFINE);
+                let kernel = pick(&subgroup::BACKWARD_AFFINE, &subgroup_f16::BACKWARD_AFFINE);
                 return vec![self.norm.launch(kernel, rows, &x[0], switches, &slots)];
             }
-            rows @ NormRows::Workgroup(_) => (pick(&workgroup::BACKWARD, &workgroup_half::BACKWARD), rows),
-            rows @ NormRows::Quads(_) => (pick(&quads::BACKWARD, &quads_half::BACKWARD), rows),
-            _ => (&invocation::BACKWARD, NormRows::Invocation),
+            rows @ LayerNormVariant::SharedMemory { .. } => (pick(&shared::BACKWARD, &shared_f16::BACKWARD), rows),
+            rows @ LayerNormVariant::Vec4 { .. } => (pick(&vec4::BACKWARD, &vec4_f16::BACKWARD), rows),
+            _ => (&scalar::BACKWARD, LayerNormVariant::Scalar),
         };
         let mut list = vec![self.norm.launch(kernel, rows, &x[0], switches, &slots)];
         if affine {
             let slots = [x_in, saved, dy, out(1), out(2)];
             let params = self.norm.params(&x[0]);
             list.push(match rows {
-                NormRows::Quads(group) | NormRows::Workgroup(group) => {
+                LayerNormVariant::Vec4 { group } | LayerNormVariant::SharedMemory { group } => {
                     let constants = vec![Constant { name: "GROUP", value: group }];
                     let groups = grid(y[1].len().div_ceil(4 * group as usize));
-                    let kernel = pick(&quads::AFFINE_SUMS, &quads_half::AFFINE_SUMS);
+                    let kernel = pick(&vec4::AFFINE_SUMS, &vec4_f16::AFFINE_SUMS);
                     Dispatch { constants, ..dispatch(kernel, params, &slots, groups) }
                 }
-                _ => dispatch(&invocation::AFFINE_SUMS, params, &slots, groups(y[1].len())),
+                _ => dispatch(&scalar::AFFINE_SUMS, params, &slots, groups(y[1].len())),
             });
         }
         list

@@ -1,7 +1,7 @@
 //! The weighted squared error over masked patches.
 
 use super::{launch::grid, prelude::*};
-use crate::kernels::NormRows;
+use crate::kernels::LossVariant;
 
 /// `loss [1] = mean over rows of weight * mean over columns of (x - target)^2`; inputs x, target and weight (one a row).
 /// Over masked rows alone this is the published loss: the mean over all patches divided by the share that is masked.
@@ -90,9 +90,9 @@ impl Op for MaskedMseAndGradient {
 
     fn dispatch(&self, x: &[TensorType], _: &[TensorType], tuning: &Tuning) -> Vec<Dispatch> {
         let slots = [Slot::In(0), Slot::In(1), Slot::In(2), Slot::In(3), Slot::Out(1), Slot::Out(2)];
-        let (kernel, groups) = match tuning.norm {
-            NormRows::Workgroup(_) => (&kernels::masked_mse::GROUP_GRADIENT, grid(x[0].rows())),
-            _ => (&kernels::masked_mse::ROW_GRADIENT, groups(x[0].rows())),
+        let (kernel, groups) = match tuning.masked_mse {
+            LossVariant::SharedMemory => (&kernels::masked_mse::GROUP_GRADIENT, grid(x[0].rows())),
+            LossVariant::Scalar => (&kernels::masked_mse::ROW_GRADIENT, groups(x[0].rows())),
         };
         vec![
             dispatch(kernel, params(&x[0]), &slots, groups),

@@ -38,7 +38,7 @@ impl Op for Patchify {
         let [b, c, h, w] = x[0].shape[..] else { unreachable!("checked when recorded") };
         // A patch's row of pixels is a run of an image's.
         let items = Items::of_width(self.patch);
-        let kernel = items.pick(&kernels::patchify::FORWARD, &kernels::patchify_fours::FORWARD);
+        let kernel = items.pick(&kernels::patchify::FORWARD, &kernels::patchify_vec4::FORWARD);
         let params = kernels::patchify::Params {
             batch: b as u32,
             channels: c as u32,

@@ -6,7 +6,7 @@ pub(super) use super::{
 };
 pub(super) use crate::{
     ensure_shape,
-    graph::{Array, Dispatch, Halves, Op, Slot, Tensor},
+    graph::{Array, Dispatch, Op, ReadsF16, Slot, Tensor},
     kernels::{self, Constant, Kernel, Tuning, Work},
     shape::{DType, ShapeError, TensorType},
 };

@@ -57,7 +57,7 @@ impl Op for SliceRows {
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let items = Items::of_width(y[0].cols());
-        let kernel = items.pick(&kernels::slice_rows::SLICE, &kernels::slice_rows_fours::SLICE);
+        let kernel = items.pick(&kernels::slice_rows::SLICE, &kernels::slice_rows_vec4::SLICE);
         let params = params(&x[0], self.first, self.count, items);
         vec![dispatch(kernel, params, &[Slot::In(0), Slot::Out(0)], groups(items.of(y[0].len())))]
     }
@@ -86,7 +86,7 @@ impl Op for PadRows {
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {
         let items = Items::of_width(y[0].cols());
-        let kernel = items.pick(&kernels::slice_rows::PAD, &kernels::slice_rows_fours::PAD);
+        let kernel = items.pick(&kernels::slice_rows::PAD, &kernels::slice_rows_vec4::PAD);
         let params = params(&y[0], self.first, x[0].shape[1], items);
         vec![dispatch(kernel, params, &[Slot::In(0), Slot::Out(0)], groups(items.of(y[0].len())))]
     }

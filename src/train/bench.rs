@@ -1,4 +1,4 @@
-//! How fast a training step is on an adapter, beside the best matrix product found there.
+//! How fast a training step is on an adapter, beside the best matmul found there.
 
 use std::sync::Arc;
 
@@ -37,21 +37,21 @@ pub struct Bench {
     pub images_per_s: f64,
     /// Rate of the published computation (see [`ModelConfig::step_flops`]), GFLOP/s.
     pub gflops: f64,
-    /// Rate of the best matrix product found, over all tiles and the step's largest product of each class, GFLOP/s.
-    pub best_product_gflops: f64,
+    /// Rate of the best matmul found, over all tiles and the step's largest matmul of each class, GFLOP/s.
+    pub best_matmul_gflops: f64,
     /// Rate of the best large copy, GB/s read and written.
     pub best_copy_gbs: f64,
-    /// Rate of the product that computes one output an invocation, at 256³, GFLOP/s.
-    pub plain_product_gflops: f64,
-    /// The step's rate over the best product's.
-    pub share_of_best_product: f64,
+    /// Rate of the matmul that computes one output an invocation, at 256³, GFLOP/s.
+    pub naive_matmul_gflops: f64,
+    /// The step's rate over the best matmul's.
+    pub share_of_best_matmul: f64,
     /// GPU memory held, in bytes.
     pub peak_bytes: u64,
     /// The least that a plan of this step could hold, in bytes.
     pub least_bytes: u64,
     /// What the backward pass computed again.
     pub recompute: Recompute,
-    /// In what precision products read their operands.
+    /// In what precision matmuls read their operands.
     pub precision: Precision,
     /// Dispatches of a step.
     pub dispatches: usize,
@@ -108,9 +108,9 @@ pub async fn bench(
     let plans = [trainer.pass(), trainer.update()];
     let timed = if profile { profile::time_dispatches(trainer.device(), &plans).await? } else { None };
     let timed = timed.unwrap_or_default();
-    let best = best_product(trainer.device(), work(trainer.device(), &task, batch, precision), clock).await?;
+    let best = best_matmul(trainer.device(), work(trainer.device(), &task, batch, precision), clock).await?;
     let copy = profile::copy_rate(trainer.device(), clock).await?;
-    let plain = tune::plain_product(trainer.device(), clock).await?;
+    let plain = tune::naive_matmul(trainer.device(), clock).await?;
     Ok(Bench {
         adapter: trainer.device().adapter().name.clone(),
         batch_size: batch,
@@ -118,17 +118,17 @@ pub async fn bench(
         host_ms: median(host) * 1e3,
         images_per_s: batch as f64 / seconds,
         gflops,
-        best_product_gflops: best,
+        best_matmul_gflops: best,
         best_copy_gbs: copy,
-        plain_product_gflops: plain,
-        share_of_best_product: gflops / best,
+        naive_matmul_gflops: plain,
+        share_of_best_matmul: gflops / best,
         peak_bytes: trainer.gpu_bytes(),
         least_bytes: trainer.least_bytes(),
         recompute,
         precision,
         dispatches: plans.iter().map(|e| e.plan().dispatches.len()).sum(),
         tuning,
-        profile: profile::by_kernel(&timed, profile::Best { product_gflops: best, copy_gbs: copy }),
+        profile: profile::by_kernel(&timed, profile::Best { matmul_gflops: best, copy_gbs: copy }),
         timed,
     })
 }
@@ -138,10 +138,10 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The best rate over all candidates at the step's largest product of each class, GFLOP/s.
-async fn best_product(device: &Device, work: Vec<Work>, clock: Clock<'_>) -> Result<f64> {
-    let products = |one: &Work| matches!(one, Work::Product { .. });
-    let needs = tune::classes(work.into_iter().filter(products).collect());
+/// The best rate over all candidates at the step's largest matmul of each class, GFLOP/s.
+async fn best_matmul(device: &Device, work: Vec<Work>, clock: Clock<'_>) -> Result<f64> {
+    let matmuls = |one: &Work| matches!(one, Work::Matmul { .. });
+    let needs = tune::classes(work.into_iter().filter(matmuls).collect());
     let mut best: f64 = 0.0;
     let mut tuning = Tuning::for_device(device);
     tune::tune(device, &needs, &mut tuning, f64::INFINITY, clock, |choice| best = best.max(choice.gflops)).await?;

@@ -33,7 +33,7 @@ pub struct Timed {
     pub path: String,
     /// Workgroups along x, y and z.
     pub groups: [u32; 3],
-    /// Floating-point operations of products and attention, 0 for others.
+    /// Floating-point operations of matmuls and attention, 0 for others.
     pub flops: f64,
     /// Bytes of what is bound, read and written.
     pub bytes: u64,
@@ -52,11 +52,11 @@ pub struct KernelTime {
     pub ms: f64,
     /// Share of the step's GPU time.
     pub share: f64,
-    /// GFLOP/s of products and attention, 0 for others.
+    /// GFLOP/s of matmuls and attention, 0 for others.
     pub gflops: f64,
     /// GB/s of what is bound, read and written once.
     pub gbs: f64,
-    /// The rate over the best one measured: of the product for kernels with a rate in GFLOP/s, of the copy for others.
+    /// The rate over the best one measured: of the matmul for kernels with a rate in GFLOP/s, of the copy for others.
     /// Above 1 for small tensors, which stay in caches.
     pub share_of_best: f64,
 }
@@ -64,8 +64,8 @@ pub struct KernelTime {
 /// The best rates measured on an adapter.
 #[derive(Clone, Copy, Debug)]
 pub struct Best {
-    /// Of matrix products, GFLOP/s.
-    pub product_gflops: f64,
+    /// Of matmuls, GFLOP/s.
+    pub matmul_gflops: f64,
     /// Of copies, GB/s read and written.
     pub copy_gbs: f64,
 }
@@ -79,7 +79,7 @@ pub async fn time_dispatches(device: &Device, plans: &[&Executor]) -> Result<Opt
 
 fn timed(planned: &Planned, span: Span) -> Timed {
     let Planned { groups, op, flops, bytes, .. } = *planned;
-    Timed { kernel: planned.kernel.name(), op, path: planned.path.clone(), groups, flops, bytes, span }
+    Timed { kernel: planned.kernel.label(), op, path: planned.path.clone(), groups, flops, bytes, span }
 }
 
 /// Adds up the dispatches by kernel, the longest first.
@@ -102,11 +102,8 @@ pub fn by_kernel(dispatches: &[Timed], best: Best) -> Vec<KernelTime> {
         kernel.share = over(kernel.ms, total);
         kernel.gflops = over(kernel.gflops, kernel.ms);
         kernel.gbs = over(kernel.gbs, kernel.ms);
-        kernel.share_of_best = if kernel.gflops > 0.0 {
-            over(kernel.gflops, best.product_gflops)
-        } else {
-            over(kernel.gbs, best.copy_gbs)
-        };
+        kernel.share_of_best =
+            if kernel.gflops > 0.0 { over(kernel.gflops, best.matmul_gflops) } else { over(kernel.gbs, best.copy_gbs) };
     }
     list.sort_by(|a, b| b.ms.total_cmp(&a.ms));
     list
@@ -173,7 +170,7 @@ mod tests {
     #[test]
     fn kernels_are_added_up_and_measured_against_the_best_of_their_kind() {
         let list = [dispatch("a", 0.0, 0.0, 1e-3), dispatch("b", 2e6, 1e-3, 5e-3), dispatch("a", 0.0, 5e-3, 7e-3)];
-        let kernels = by_kernel(&list, Best { product_gflops: 2.0, copy_gbs: 4.0 });
+        let kernels = by_kernel(&list, Best { matmul_gflops: 2.0, copy_gbs: 4.0 });
         let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-9, "{got}, expected {want}");
         assert_eq!((&kernels[0].kernel[..], kernels[0].calls), ("b (op)", 1));
         assert_eq!((&kernels[1].kernel[..], kernels[1].calls), ("a (op)", 2));
@@ -187,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_still_gives_finite_rates() {
-        let kernels = by_kernel(&[dispatch("a", 1.0, 2.0, 2.0)], Best { product_gflops: 0.0, copy_gbs: 0.0 });
+        let kernels = by_kernel(&[dispatch("a", 1.0, 2.0, 2.0)], Best { matmul_gflops: 0.0, copy_gbs: 0.0 });
         assert_eq!((kernels[0].gflops, kernels[0].gbs, kernels[0].share), (0.0, 0.0, 0.0));
     }
 
@@ -195,7 +192,7 @@ mod tests {
     fn events_of_a_trace_are_in_order_and_do_not_overlap() {
         // Apart, then overlapping, then inside the one before, then with a clock that ran backwards.
         let spans = [(0.0, 1e-3), (2e-3, 4e-3), (3e-3, 5e-3), (4e-3, 4.5e-3), (7e-3, 6e-3)];
-        let list: Vec<_> = spans.iter().map(|(begin, end)| dispatch("product.forward", 1e9, *begin, *end)).collect();
+        let list: Vec<_> = spans.iter().map(|(begin, end)| dispatch("matmul.forward", 1e9, *begin, *end)).collect();
         let text = serde_json::to_string(&trace("some \"adapter\"", &list)).unwrap();
         let parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(parsed["otherData"]["adapter"], "some \"adapter\"");
@@ -206,7 +203,7 @@ mod tests {
             let (ts, dur) = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
             assert!(ts >= last && dur >= 0.0, "{event} begins before {last}");
             last = ts + dur;
-            assert_eq!((&event["ph"], &event["name"]), (&json!("X"), &json!("product.forward")));
+            assert_eq!((&event["ph"], &event["name"]), (&json!("X"), &json!("matmul.forward")));
             assert_eq!(event["args"]["path"], "blocks.0.mlp");
             assert_eq!(event["args"]["groups"], json!([4, 2, 1]));
         }
@@ -214,16 +211,16 @@ mod tests {
     }
 
     #[test]
-    fn a_product_counts_its_operands_once_and_an_update_in_place_twice() {
+    fn a_matmul_counts_its_operands_once_and_an_update_in_place_twice() {
         use crate::{
             kernels::Form,
-            ops::{Accumulate, Product},
+            ops::{Accumulate, Matmul},
         };
         let graph = Graph::new();
         let input = |name: &str, shape: &[usize]| graph.input(name, TensorType::f32(shape));
-        let product = Product::of(Form::Nt, input("a", &[8, 4]), input("b", &[2, 4]));
+        let matmul = Matmul::of(Form::Nt, input("a", &[8, 4]), input("b", &[2, 4]));
         let sum = input("sum", &[8]).then(Accumulate, &[input("gradient", &[8]), input("keep", &[1])]);
-        let fetch = [Fetch::new("product", product), Fetch::new("sum", sum)];
+        let fetch = [Fetch::new("matmul", matmul), Fetch::new("sum", sum)];
         let plan = Plan::new(&graph, &fetch, &PlanOptions::default());
         assert_eq!(plan.dispatches[0].bytes, 4 * (8 * 4 + 2 * 4 + 8 * 2));
         assert_eq!(plan.dispatches[0].flops, 2.0 * 8.0 * 2.0 * 4.0);

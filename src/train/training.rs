@@ -47,7 +47,7 @@ pub fn kept_tuning(
         return None;
     }
     let Some(text) = &snapshot.tuning else { return Some(built_in.clone()) };
-    serde_json::from_str(text).ok().filter(runs)
+    Tuning::read(text).ok().filter(runs)
 }
 
 /// What training begins with; paths are for messages.
@@ -439,13 +439,13 @@ fn resident_bytes() -> Option<u64> {
 mod tests {
     use super::*;
     use crate::{
-        kernels::{NormRows, Rows, Tile},
+        kernels::{AttentionVariant, LayerNormVariant, Tile},
         train::snapshot,
     };
 
     #[test]
     fn a_resumed_run_keeps_its_tuning_on_its_own_adapter_alone() {
-        let own = Tuning::uniform(Tile::Plain, Rows::Workgroup(8), NormRows::Invocation);
+        let own = Tuning::uniform(Tile::Naive, AttentionVariant::Scalar { group: 8 }, LayerNormVariant::Scalar);
         let built_in = Tuning::default();
         let tuning = Some(serde_json::to_string(&own).unwrap());
         let mut snapshot = Snapshot { adapter: "a".into(), tuning, ..snapshot::sample(1) };

@@ -1,16 +1,23 @@
-//! Chooses kernel variants by measuring them on the adapter: for each class of products that a training step has, for each
-//! shape of product, and for attention and layer norm. Knows neither files nor the system's clock, so that it works in a browser too.
+//! Chooses kernel variants by measuring them on the adapter: for each class of matmuls that a training step has, for each
+//! shape of matmul, and for attention and layer norm. Knows neither files nor the system's clock, so that it works in a browser too.
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cache;
 mod compare;
+mod expected;
+mod needs;
 mod subject;
+mod thresholds;
 
 use std::fmt;
 
 pub use compare::{Comparison, compare};
+use expected::{Measured, most_like};
+pub use needs::{Need, classes, needs};
 pub(super) use subject::best_run;
 use subject::{Subject, agree, sample, web_safe};
+pub use thresholds::BUDGET_S;
+use thresholds::{DOUBTFUL, HOPELESS, NEAR, RULED_OUT};
 
 use super::Clock;
 use crate::{
@@ -20,48 +27,7 @@ use crate::{
     shape::DType,
 };
 
-/// Seconds that a tuning may take, unless said otherwise; a measurement in progress is finished.
-pub const BUDGET_S: f64 = 20.0;
-
-/// A candidate this many times slower than the best is not run again.
-const HOPELESS: f64 = 2.0;
-/// One this many times slower is not tried for another class either: on a software adapter rates hardly depend on how many
-/// workgroups a product has, on a GPU they do.
-const RULED_OUT: [f64; 2] = [2.0, 3.0];
-/// Candidates at most this many times slower than the best are timed in turn again, round by round, since machines are noisy:
-/// for a moment, one may be half as fast. That moment is to count against none, so the first round takes in more.
-const NEAR: [f64; 3] = [3.0, 1.7, 1.7];
-/// A variant expected to be this many times slower than the best at a shape is not measured there.
-const UNLIKELY: f64 = 1.2;
-/// Where a variant falls this far behind what its class lets expect of a shape, something may have disturbed the
-/// measurement: all near ones are timed once more.
-const DOUBTFUL: f64 = 0.95;
-
-/// Something that a step needs variants for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Need {
-    /// A computation of the step.
-    pub work: Work,
-    /// Whether all computations like it take its variant, or products of its shape alone.
-    pub of_class: bool,
-}
-
-impl Need {
-    fn is_of_product(&self) -> bool {
-        matches!(self.work, Work::Product { .. })
-    }
-
-    /// Gives `variant` to all that need it.
-    pub fn choose(&self, tuning: &mut Tuning, variant: Variant) {
-        if self.of_class {
-            tuning.choose(&self.work, variant);
-        } else {
-            tuning.choose_for_shape(&self.work, variant);
-        }
-    }
-}
-
-/// What was chosen for one class of products or one shape, for attention or layer norm.
+/// What was chosen for one class of matmuls or one shape, for attention or layer norm.
 #[derive(Clone, Debug)]
 pub struct Choice {
     /// The shape that the choice is for, or the largest computation of the class.
@@ -92,49 +58,6 @@ impl fmt::Display for Choice {
             None => Ok(()),
         }
     }
-}
-
-/// What has to be tuned for a step that computes `work`: the largest computation of each class of products, the class that
-/// the step spends most operations on first; the other shapes of products, in the same order. Attention and layer norm come
-/// between them, or last where there are no variants to choose from but the web-safe one, which is far behind, and one other.
-pub fn needs(work: Vec<Work>, variants: impl Fn(&Work) -> usize) -> Vec<Need> {
-    let (mut needs, others): (Vec<_>, Vec<_>) = classes(work.clone()).into_iter().partition(Need::is_of_product);
-    let (first, last): (Vec<_>, Vec<_>) = others.into_iter().partition(|need| variants(&need.work) > 2);
-    let mut shapes: Vec<(Work, f64)> = Vec::new();
-    for one in work {
-        let flops = one.flops();
-        match shapes.iter_mut().find(|(held, _)| *held == one) {
-            Some((_, sum)) => *sum += flops,
-            None => shapes.push((one, flops)),
-        }
-    }
-    shapes.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let alone = shapes.into_iter().map(|(work, _)| Need { work, of_class: false });
-    let alone: Vec<_> =
-        alone.filter(|need| need.is_of_product() && !needs.iter().any(|held| held.work == need.work)).collect();
-    needs.extend(first);
-    needs.extend(alone);
-    needs.extend(last);
-    needs
-}
-
-/// The [`needs`] of classes alone, whatever kernel they are of.
-pub fn classes(work: Vec<Work>) -> Vec<Need> {
-    let mut classes: Vec<(Work, f64)> = Vec::new();
-    for one in work {
-        let flops = one.flops();
-        match classes.iter_mut().find(|(held, _)| held.is_like(&one)) {
-            Some((held, sum)) => {
-                *sum += flops;
-                if flops > held.flops() {
-                    *held = one;
-                }
-            }
-            None => classes.push((one, flops)),
-        }
-    }
-    classes.sort_by(|a, b| b.1.total_cmp(&a.1));
-    classes.into_iter().map(|(work, _)| Need { work, of_class: true }).collect()
 }
 
 /// Measures the candidates for each of `needs` and writes the fastest into `tuning`; for a shape those alone that may be
@@ -275,54 +198,6 @@ impl Look<'_> {
     }
 }
 
-/// What was measured for a class.
-struct Measured {
-    /// Its largest computation.
-    class: Work,
-    /// What of it was measured.
-    work: Work,
-    /// GFLOP/s of each variant.
-    rates: Vec<(Variant, f64)>,
-}
-
-impl Measured {
-    /// Whether `variant` was so many times slower than the best here that it need not be tried for `work`.
-    fn rules_out(&self, work: &Work, variant: Variant, factor: f64) -> bool {
-        let rate = |of: &dyn Fn(Variant) -> bool| {
-            self.rates.iter().filter(|(held, _)| of(*held)).map(|(_, rate)| *rate).reduce(f64::max)
-        };
-        let (Some(best), Some(own)) = (rate(&|_| true), rate(&|held| held == variant)) else { return false };
-        self.class.operands() == work.operands() && own * factor < best
-    }
-
-    /// The variants that may be the fastest for a product, the likeliest first, with their rates as these measurements let
-    /// expect: they differ in what they waste at the edges.
-    fn expect(&self, work: &Work) -> Vec<(Variant, f64)> {
-        let there = |(variant, rate): &(Variant, f64)| {
-            Some((*variant, rate * work.fill(*variant)? / self.work.fill(*variant)?))
-        };
-        let mut expected: Vec<_> = self.rates.iter().filter_map(there).collect();
-        expected.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let best = expected.first().map_or(0.0, |(_, rate)| *rate);
-        expected.retain(|(_, rate)| *rate * UNLIKELY >= best);
-        expected
-    }
-}
-
-/// The class whose measurements say most about a product: its own, or else one of its form, or of both that take the same
-/// tiles; of the same operands in any case.
-fn most_like<'a>(classes: &'a [Measured], work: &Work) -> Option<&'a Measured> {
-    let Work::Product { form, .. } = work else { return None };
-    let distance = |held: &&Measured| match &held.class {
-        class if class.is_like(work) => Some(0),
-        class if class.operands() != work.operands() => None,
-        Work::Product { form: held, .. } if held == form => Some(1),
-        Work::Product { form: held, .. } if *held != Form::Tn && *form != Form::Tn => Some(2),
-        _ => None,
-    };
-    classes.iter().filter(|held| distance(held).is_some()).min_by_key(distance)
-}
-
 /// Tests and times candidates until `expired`: those that passed, each with its best time in seconds; the near ones again,
 /// by `rounds`. `seconds` is told beyond which time a second run is in vain.
 async fn measure(
@@ -397,25 +272,25 @@ fn fastest(measured: &[(Variant, f64)]) -> f64 {
     measured.iter().map(|(_, seconds)| *seconds).fold(f64::INFINITY, f64::min)
 }
 
-/// GFLOP/s of the product that computes one output an invocation, at 256³.
-pub async fn plain_product(device: &Device, clock: Clock<'_>) -> Result<f64> {
-    let work = Work::Product { form: Form::Nt, shape: [256; 3], operands: DType::F32 };
+/// GFLOP/s of the matmul that computes one output an invocation, at 256³.
+pub async fn naive_matmul(device: &Device, clock: Clock<'_>) -> Result<f64> {
+    let work = Work::Matmul { form: Form::Nt, shape: [256; 3], operands: DType::F32 };
     let subject = Subject::new(device, work, 1)?;
-    let seconds = subject.seconds(device, Variant::Product(Tile::Plain), f64::INFINITY, clock).await?;
+    let seconds = subject.seconds(device, Variant::Matmul(Tile::Naive), f64::INFINITY, clock).await?;
     Ok(subject.work.flops() / seconds / 1e9)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{kernels::Rows, shape::TensorType};
+    use crate::kernels::AttentionVariant;
 
-    const GOOD: Variant = Variant::Product(Tile::Plain);
-    const FAST: Variant = Variant::Product(Tile::Subgroup { lanes: 8, rows: 8, cols: 4 });
-    const SLOW: Variant = Variant::Attention(Rows::Workgroup(8));
+    const GOOD: Variant = Variant::Matmul(Tile::Naive);
+    const FAST: Variant = Variant::Matmul(Tile::Subgroup { lanes: 8, lane_m: 8, lane_n: 4 });
+    const SLOW: Variant = Variant::Attention(AttentionVariant::Scalar { group: 8 });
 
-    fn product(form: Form, m: usize, n: usize, k: usize) -> Work {
-        Work::Product { form, shape: [m, n, k], operands: DType::F32 }
+    fn matmul(form: Form, m: usize, n: usize, k: usize) -> Work {
+        Work::Matmul { form, shape: [m, n, k], operands: DType::F32 }
     }
 
     #[test]
@@ -426,7 +301,7 @@ mod tests {
             SLOW => vec![vec![1.0, f32::NAN, 3.0]],
             _ => vec![vec![1.0, -2.0, 3.000001]],
         };
-        let agrees = async |variant| Ok(agree(&outputs(variant), &want, (&product(Form::Nt, 64, 64, 64), variant)));
+        let agrees = async |variant| Ok(agree(&outputs(variant), &want, (&matmul(Form::Nt, 64, 64, 64), variant)));
         let seconds = async |variant, _| {
             assert_eq!(variant, GOOD, "a wrong candidate was timed");
             Ok(1.0)
@@ -486,7 +361,7 @@ mod tests {
     #[test]
     fn a_comparison_knows_how_near_the_chosen_variant_is() {
         let rates = vec![(GOOD, 8.0), (FAST, 10.0)];
-        let mut compared = Comparison { work: product(Form::Nt, 8, 8, 8), chosen: GOOD, rates };
+        let mut compared = Comparison { work: matmul(Form::Nt, 8, 8, 8), chosen: GOOD, rates };
         assert_eq!(compared.share(), 0.8);
         compared.chosen = FAST;
         assert_eq!(compared.share(), 1.0);
@@ -506,64 +381,5 @@ mod tests {
         let measured =
             pollster::block_on(measure(&[GOOD, FAST], &NEAR, &|| true, async |_| Ok(true), async |_, _| Ok(1.0)));
         assert_eq!(measured, [(GOOD, 1.0)]);
-    }
-
-    #[test]
-    fn a_step_needs_the_largest_product_of_each_class_first_and_other_shapes_or_what_leaves_no_choice_last() {
-        let (small, large) = (product(Form::Nt, 64, 64, 64), product(Form::Nt, 64, 128, 64));
-        let other = product(Form::Tn, 64, 90, 64);
-        let norm = Work::LayerNorm { input: TensorType::f32(&[1 << 10, 1 << 10]) };
-        let list = vec![norm.clone(), small.clone(), other.clone(), large.clone(), small.clone()];
-        let need = |work: &Work, of_class| Need { work: work.clone(), of_class };
-        assert_eq!(classes(list.clone()), [need(&norm, true), need(&large, true), need(&other, true)]);
-        let products = [need(&large, true), need(&other, true), need(&small, false)];
-        assert_eq!(needs(list.clone(), |_| 2), [&products[..], &[need(&norm, true)]].concat());
-        assert_eq!(needs(list, |_| 3), [&products[..2], &[need(&norm, true)], &products[2..]].concat());
-    }
-
-    #[test]
-    fn what_a_shape_may_take_follows_from_its_class_and_its_edges() {
-        let fours = |rows| Variant::Product(Tile::Fours { lanes: 8, rows, cols: 64 });
-        let class = product(Form::Nt, 640, 128, 64);
-        // At 640 rows both tiles are full; at 130 the taller one computes 160 rows for them, the other 192.
-        let rates = vec![(fours(80), 44.0), (fours(64), 43.0), (fours(8), 20.0)];
-        let measured = Measured { class: class.clone(), work: class, rates };
-        let of = |work| measured.expect(&work);
-        assert_eq!(of(product(Form::Nt, 320, 128, 64)), [(fours(80), 44.0), (fours(64), 43.0)]);
-        let [(first, rate)] = of(product(Form::Nt, 130, 128, 64))[..] else { panic!("one is enough") };
-        assert!(first == fours(80) && (rate - 44.0 * 130.0 / 160.0).abs() < 1e-9, "{first} {rate}");
-        assert_eq!(of(product(Form::Nt, 320, 127, 64)), [], "no measured tile takes it");
-    }
-
-    #[test]
-    fn what_is_hopeless_for_one_class_is_for_others_of_its_operands() {
-        let class = product(Form::Nt, 640, 1024, 64);
-        let rates = vec![(GOOD, 40.0), (FAST, 21.0), (SLOW, 19.0)];
-        let measured = Measured { class: class.clone(), work: class, rates };
-        let out = |variant| measured.rules_out(&product(Form::Tn, 64, 64, 64), variant, 2.0);
-        assert_eq!([GOOD, FAST, SLOW].map(out), [false, false, true]);
-        assert!(!out(Variant::Product(Tile::default())), "never measured");
-        let half = Work::Product { form: Form::Nt, shape: [640, 1024, 64], operands: DType::F16 };
-        assert!(!measured.rules_out(&half, SLOW, 2.0));
-    }
-
-    #[test]
-    fn a_class_without_measurements_takes_what_its_likeliest_relative_lets_expect() {
-        let measured = |form, variant| {
-            let class = product(form, 640, 1024, 64);
-            Measured { class: class.clone(), work: class, rates: vec![(variant, 1.0)] }
-        };
-        let fours = |rows| Variant::Product(Tile::Fours { lanes: 8, rows, cols: 64 });
-        let [nt, nn, tn] =
-            [(Form::Nt, fours(3)), (Form::Nn, fours(5)), (Form::Tn, fours(4))].map(|(f, v)| measured(f, v));
-        let classes = [nn, tn, nt];
-        let like = |classes: &[Measured], work: Work| most_like(classes, &work).map(|held| held.rates[0].0);
-        assert_eq!(like(&classes, product(Form::Nt, 320, 1024, 64)), Some(fours(3)), "its own");
-        assert_eq!(like(&classes, product(Form::Nt, 64, 128, 64)), Some(fours(3)), "its form");
-        assert_eq!(like(&classes[..2], product(Form::Nt, 64, 128, 64)), Some(fours(5)), "the same tiles");
-        assert_eq!(like(&classes, product(Form::Tn, 64, 128, 64)), Some(fours(4)));
-        assert_eq!(like(&classes[1..2], product(Form::Nt, 64, 128, 64)), None, "other tiles");
-        let half = Work::Product { form: Form::Nt, shape: [640, 1024, 64], operands: DType::F16 };
-        assert_eq!(like(&classes, half), None, "other operands");
     }
 }

@@ -56,7 +56,7 @@ struct Check {
     adapter: String,
     limits: AdapterSummary,
     tuned: Vec<String>,
-    product_gflops: f64,
+    matmul_gflops: f64,
     copy_gb_s: f64,
 }
 
@@ -92,8 +92,7 @@ pub async fn self_test() -> Result<String, JsError> {
     let gpus = Tuning::for_gpus();
     if gpus != tuning {
         // A browser without a GPU still shows that these compile in it.
-        let varied =
-            |name: &str| matches!(name, "product_nt" | "product_nn" | "product_tn" | "attention" | "layer_norm");
+        let varied = |name: &str| matches!(name, "matmul_nt" | "matmul_nn" | "matmul_tn" | "attention" | "layer_norm");
         let varied = samples().into_iter().filter(|sample| varied(sample.op.name())).collect();
         for mut outcome in self_test::self_test_of(&device, &gpus, varied).await? {
             outcome.name += ", kernel for GPUs";
@@ -104,7 +103,7 @@ pub async fn self_test() -> Result<String, JsError> {
 }
 
 /// What the adapter allows, the kernel variants that are fastest on it for training a small network, and its speed:
-/// `{adapter, limits, tuned, product_gflops, copy_gb_s}` as JSON.
+/// `{adapter, limits, tuned, matmul_gflops, copy_gb_s}` as JSON.
 #[wasm_bindgen]
 pub async fn check() -> Result<String, JsError> {
     let (device, mut tuning) = open().await?;
@@ -118,11 +117,11 @@ pub async fn check() -> Result<String, JsError> {
     MEASURED.replace(Some(tuning));
     let copy = profile::copy_rate(&device, &clock).await?;
     let limits = device.adapter().clone();
-    json(&Check { adapter: limits.to_string(), limits, tuned, product_gflops: best, copy_gb_s: copy })
+    json(&Check { adapter: limits.to_string(), limits, tuned, matmul_gflops: best, copy_gb_s: copy })
 }
 
-/// Times `steps` training steps of a preset on random images, and each kernel where asked to, beside the best matrix
-/// product: a [`bench::Bench`] as JSON.
+/// Times `steps` training steps of a preset on random images, and each kernel where asked to, beside the best
+/// matmul: a [`bench::Bench`] as JSON.
 #[wasm_bindgen]
 pub async fn bench(preset: &str, batch: usize, steps: usize, profile: bool) -> Result<String, JsError> {
     let (device, tuning) = open().await?;
@@ -140,7 +139,7 @@ fn clock() -> f64 {
 async fn tuned(device: &Device, config: &RunConfig) -> Result<Tuning, Error> {
     let built_in = Tuning::for_device(device);
     let (micro_batch, precision) = (config.training.micro_batch_size(), config.training.precision);
-    let stored = |tuning: Tuning| if precision == Precision::F16 { tuning.storing_halves(&built_in) } else { tuning };
+    let stored = |tuning: Tuning| if precision == Precision::F16 { tuning.storing_f16(&built_in) } else { tuning };
     if let Some(tuning) = MEASURED.with_borrow(Clone::clone).filter(|tuning| tuning.runs_on(device, precision)) {
         return Ok(stored(tuning));
     }

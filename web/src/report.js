@@ -27,10 +27,10 @@ export function formatOperations({ adapter, operations }) {
 }
 
 // The report of `check`: speed, tuned kernel variants, limits.
-export function formatMeasures({ product_gflops, copy_gb_s, tuned, limits }) {
+export function formatMeasures({ matmul_gflops, copy_gb_s, tuned, limits }) {
   const speed = (value, unit) => (Number.isFinite(value) ? `${value.toPrecision(3)} ${unit}` : "not measured");
   return [
-    `products: ${speed(product_gflops, "GFLOP/s")}`,
+    `matmuls: ${speed(matmul_gflops, "GFLOP/s")}`,
     `copies:   ${speed(copy_gb_s, "GB/s")}`,
     "tuned kernels:",
     ...(tuned.length ? tuned.map((line) => `  ${line}`) : ["  none"]),

@@ -46,10 +46,10 @@ test("the report says that every operation and a training step agree with their 
   assert.match(report, /^== verdict ==\nPASS\n/);
   for (const title of ["browser", "operations", "one training step", "speed and limits"]) assert.ok(report.includes(`== ${title} ==`), title);
   assert.match(report, /architecture +swiftshader/);
-  assert.match(report, /\n {2}ok +\S+ +product_nt /);
-  assert.match(report, /product_nt .*, kernel for GPUs/);
+  assert.match(report, /\n {2}ok +\S+ +matmul_nt /);
+  assert.match(report, /matmul_nt .*, kernel for GPUs/);
   assert.match(report, /\n {2}grad +\S+ /);
-  assert.match(report, /products: \d/);
+  assert.match(report, /matmuls: \d/);
   assert.equal(await page.locator("#report > *").count(), 0, "the report must hold text only");
 });
 

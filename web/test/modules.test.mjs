@@ -69,8 +69,8 @@ test("reports say what failed and what is not a number", () => {
   const text = formatOperations({ adapter: "A", operations });
   assert.match(text, /^FAIL on A: 1 of 2 samples agree\n/);
   assert.match(text, /\n {2}FAIL {2}5\.00e-1 {3}sum$/);
-  const measures = formatMeasures({ product_gflops: 16.19, copy_gb_s: null, tuned: [], limits: { max_buffer_bytes: 1024 } });
-  assert.match(measures, /^products: 16\.2 GFLOP\/s\ncopies: {3}not measured\ntuned kernels:\n {2}none\n/);
+  const measures = formatMeasures({ matmul_gflops: 16.19, copy_gb_s: null, tuned: [], limits: { max_buffer_bytes: 1024 } });
+  assert.match(measures, /^matmuls: 16\.2 GFLOP\/s\ncopies: {3}not measured\ntuned kernels:\n {2}none\n/);
 });
 
 const PHASES = ["idle", "starting", "running", "paused", "stopping", "stopped", "done", "diverged", "failed"];

@@ -1,43 +1,45 @@
 //! The kernel variants of attention: how its rows are shared among invocations, and which kernel that is.
 
 use crate::{
-    kernels::{
-        Constant, Kernel, attention as workgroup, attention_fours_half_subgroup as fours_half,
-        attention_fours_subgroup as fours, attention_matrix8 as matrix8, attention_matrix8_pairs as matrix8_pairs,
-        attention_matrix16 as matrix16, attention_matrix16_pairs as matrix16_pairs, attention_quads as quads,
-        attention_quads_half as quads_half, attention_shared as shared, attention_shared_half as shared_half,
-        attention_shared_scalar as shared_scalar,
-    },
+    kernels::{self, Constant, Kernel},
     shape::DType,
 };
 
-/// How attention's rows are shared among invocations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rows {
-    /// A workgroup of this many rows, each invocation loading what it needs.
-    Workgroup(u32),
-    /// As `Workgroup`, but loading four values at once, for several rows an invocation. Heads whose columns are no multiple
-    /// of 4 are left to `Workgroup`.
-    Quads {
+/// The kernel variant of attention: how its rows are shared among invocations. All are flash attention (Dao et al., 2022):
+/// scores are never stored, the forward pass keeps an online softmax, the backward pass computes probabilities anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum AttentionVariant {
+    /// A row an invocation, one value a load.
+    Scalar {
+        /// Invocations of a workgroup.
+        group: u32,
+    },
+    /// As `Scalar`, but a vec4 a load, for several rows an invocation. Heads whose columns are no multiple of 4 are left to
+    /// `Scalar`.
+    Vec4 {
         /// Invocations of a workgroup.
         group: u32,
         /// Rows of an invocation. More than one suit software adapters, which have no registers to run out of.
         rows: u32,
     },
-    /// A workgroup that copies the rows of the other side into its memory, where teams of 4 or 8 of its invocations
-    /// take them for several rows at once. Heads that are too wide for that memory are left to `Workgroup(64)`.
-    Shared {
+    /// A workgroup that copies the rows of the other side into its shared memory, where teams of 4 or 8 of its invocations
+    /// take them for several rows at once. Heads that are too wide for that memory are left to `Scalar`.
+    SharedMemory {
         /// Invocations of a workgroup.
         group: u32,
     },
-    /// A subgroup of this many invocations, [`shared_rows`] each, that shares each load and loads values in fours; needs
-    /// 64-bit integers. Heads whose columns are no multiple of 4 are left to `Workgroup(8)`.
-    Fours(u32),
-    /// A subgroup that computes `side` rows by matrix units, for values in half precision; needs subgroups of `lanes`, never
-    /// more or fewer. Values in f32, and heads that are too wide for a workgroup's memory or have an odd number of columns,
-    /// are left to `Shared`.
-    Matrix {
-        /// Rows and columns of a block of the units: 8 or 16.
+    /// A subgroup, [`shared_rows`] for each of its lanes, that shares each load, a vec4 as 64-bit integers; needs these. Heads
+    /// whose columns are no multiple of 4 are left to `Scalar`.
+    SubgroupVec4 {
+        /// Invocations of a subgroup.
+        lanes: u32,
+    },
+    /// A subgroup that computes `side` rows by cooperative matrices, for values in half precision; needs subgroups of `lanes`,
+    /// never more or fewer. Values in f32, and heads that are too wide for a workgroup's memory or have an odd number of
+    /// columns, are left to `SharedMemory`.
+    CooperativeMatrix {
+        /// Rows and columns of a block: 8 or 16.
         side: u32,
         /// Subgroups of a workgroup, up to 4.
         subgroups: u32,
@@ -46,8 +48,8 @@ pub enum Rows {
     },
 }
 
-/// Rows of an invocation in [`Rows::Fours`], and rows of the other side that its subgroup takes in a turn: more share loads
-/// and visits of memory, until their instructions fill a processor's cache. Which it is was measured on llvmpipe.
+/// Rows of an invocation in [`AttentionVariant::SubgroupVec4`], and rows of the other side that its subgroup takes in a turn: more share
+/// loads and visits of memory, until their instructions fill a processor's cache. Which it is was measured on llvmpipe.
 fn shared_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
     let covered = |each: u32| rows.next_multiple_of((each * lanes) as usize);
     match part {
@@ -57,16 +59,16 @@ fn shared_rows(part: Part, rows: usize, lanes: u32) -> (u32, u32) {
     }
 }
 
-/// Keys that a team takes at a time in [`Rows::Shared`].
+/// Keys that a team takes at a time in [`AttentionVariant::SharedMemory`].
 const KEYS: u32 = 4;
 /// Bytes of a workgroup's memory on every adapter of WebGPU's.
 const MEMORY: u32 = 16 << 10;
 
-/// How [`Rows::Shared`] divides its work.
+/// How [`AttentionVariant::SharedMemory`] divides its work.
 struct Teams {
     /// Invocations of a team.
     lanes: u32,
-    /// Fours of columns of an invocation.
+    /// Vec4s of columns of an invocation.
     cols: u32,
     /// Pairs of rows of a team in the backward pass.
     pairs: u32,
@@ -78,14 +80,14 @@ impl Teams {
     /// Those of a workgroup of this many invocations, if its memory suffices. An invocation's values fit its registers,
     /// but in very wide heads, and its copies take up to 4 loads of each side.
     fn of(part: Part, group: u32, head: usize) -> Option<Teams> {
-        let quads = head.div_ceil(4) as u32;
+        let vec4s = head.div_ceil(4) as u32;
         let (lanes, pairs) = match part {
             // Each load then feeds twice as many sums, for more that is handed around.
-            Part::BackwardQ | Part::BackwardKv if (13..=24).contains(&quads) && group <= 64 => (8, 2),
-            _ if quads <= 20 => (4, 1),
+            Part::BackwardQ | Part::BackwardKv if (13..=24).contains(&vec4s) && group <= 64 => (8, 2),
+            _ if vec4s <= 20 => (4, 1),
             _ => (8, 1),
         };
-        let cols = quads.div_ceil(lanes);
+        let cols = vec4s.div_ceil(lanes);
         let units = KEYS * pairs;
         let handed = units * (group + 1) + units * group / lanes;
         let left = (MEMORY / 16).saturating_sub(handed) / (2 * cols * lanes) / KEYS;
@@ -100,7 +102,7 @@ impl Teams {
     }
 }
 
-/// How [`Rows::Matrix`] divides its work.
+/// How [`AttentionVariant::CooperativeMatrix`] divides its work.
 struct Blocks {
     side: u32,
     subgroups: u32,
@@ -115,8 +117,8 @@ struct Blocks {
 
 impl Blocks {
     /// Those of a head, if it is even and not too wide.
-    fn of(part: Part, rows: Rows, head: usize) -> Option<Blocks> {
-        let Rows::Matrix { side, subgroups, lanes } = rows else { return None };
+    fn of(part: Part, rows: AttentionVariant, head: usize) -> Option<Blocks> {
+        let AttentionVariant::CooperativeMatrix { side, subgroups, lanes } = rows else { return None };
         let block = if matches!(part, Part::Forward) { Blocks::KEYS } else { Blocks::KEYS / 2 };
         let columns = (head as u32).div_ceil(side);
         let fits = head.is_multiple_of(2) && columns * side <= Blocks::WIDEST;
@@ -139,7 +141,6 @@ impl Blocks {
 
     fn constants(&self) -> Vec<(&'static str, u32)> {
         let Blocks { side, subgroups, lanes, block, columns, width } = *self;
-        let (eights, share) = (columns * side / 8, lanes / side);
         let piece =
             (1..=width / side).rev().find(|piece| columns.is_multiple_of(*piece)).expect("one block divides all");
         vec![
@@ -147,23 +148,14 @@ impl Blocks {
             ("LANES", lanes),
             ("BLOCK", block),
             ("COLUMNS", columns),
-            ("TURNS", block / side),
-            ("EIGHTS", eights),
-            ("LOADS", (block * eights).div_ceil(subgroups * lanes)),
-            ("PIECES", columns / piece),
             ("PIECE", piece),
-            ("PIECE_EIGHTS", piece * side / 8),
-            ("OWN_LOADS", (side * piece * side / 8).div_ceil(lanes)),
-            ("SHARE", share),
-            ("JOINS", share.ilog2()),
-            ("QUADS", block / 4 / share),
-            ("OWN_EIGHTS", (piece * side / 8).div_ceil(share)),
+            ("JOINS", (lanes / side).ilog2()),
             ("WIDTH", width),
         ]
     }
 }
 
-impl Rows {
+impl AttentionVariant {
     /// Bytes of a workgroup's shared memory, where this takes more than WebGPU promises.
     pub(crate) fn shared_bytes(self) -> u32 {
         let widest = Blocks::WIDEST as usize;
@@ -172,33 +164,35 @@ impl Rows {
     }
 
     /// Whether values of so wide heads can be in half precision.
-    pub(crate) fn takes_halves(self, head: usize) -> bool {
+    pub(crate) fn takes_f16(self, head: usize) -> bool {
         match self.fitting(head, DType::F16) {
-            Rows::Workgroup(_) => false,
-            Rows::Matrix { .. } => true,
+            AttentionVariant::Scalar { .. } => false,
+            AttentionVariant::CooperativeMatrix { .. } => true,
             _ => head.is_multiple_of(4),
         }
     }
 
     /// This, or the nearest that takes so wide heads of this type.
-    pub(crate) fn fitting(self, head: usize, dtype: DType) -> Rows {
+    pub(crate) fn fitting(self, head: usize, dtype: DType) -> AttentionVariant {
         match self {
-            Rows::Matrix { .. }
+            AttentionVariant::CooperativeMatrix { .. }
                 if dtype == DType::F32 || PARTS.iter().any(|part| Blocks::of(*part, self, head).is_none()) =>
             {
-                Rows::Shared { group: 64 }.fitting(head, dtype)
+                AttentionVariant::SharedMemory { group: 64 }.fitting(head, dtype)
             }
-            Rows::Shared { group } if PARTS.iter().any(|part| Teams::of(*part, group, head).is_none()) => {
-                Rows::Workgroup(64)
+            AttentionVariant::SharedMemory { group }
+                if PARTS.iter().any(|part| Teams::of(*part, group, head).is_none()) =>
+            {
+                AttentionVariant::Scalar { group: 64 }
             }
-            Rows::Fours(_) if !head.is_multiple_of(4) => Rows::Workgroup(8),
-            Rows::Quads { group, .. } if !head.is_multiple_of(4) => Rows::Workgroup(group),
+            AttentionVariant::SubgroupVec4 { .. } if !head.is_multiple_of(4) => AttentionVariant::Scalar { group: 8 },
+            AttentionVariant::Vec4 { group, .. } if !head.is_multiple_of(4) => AttentionVariant::Scalar { group },
             rows => rows,
         }
     }
 
     /// The kernel of this part for heads of so many columns, of values of this type, the rows of a workgroup, of `rows` in all,
-    /// and the shader's constants but that of the columns.
+    /// and the constants that are chosen, but that of the columns.
     pub(crate) fn kernel(
         self,
         part: Part,
@@ -206,85 +200,60 @@ impl Rows {
         head: usize,
         dtype: DType,
     ) -> (&'static Kernel, u32, Vec<Constant>) {
+        /// The kernel of a line of the table.
+        macro_rules! pick {
+            ($line:ident) => {
+                match part {
+                    Part::Forward => &kernels::$line::FORWARD,
+                    Part::BackwardQ => &kernels::$line::BACKWARD_Q,
+                    Part::BackwardKv => &kernels::$line::BACKWARD_KV,
+                }
+            };
+        }
         let half = dtype == DType::F16;
-        let (kernels, group, constants) = match self.fitting(head, dtype) {
-            Rows::Workgroup(group) => (&WORKGROUP, group, vec![Constant { name: "GROUP", value: group }]),
-            Rows::Quads { group, rows } => {
-                let quads = head as u32 / 4;
-                let sizes = [("GROUP", group), ("ROWS", rows), ("QUADS", quads), ("HELD", rows * quads)];
-                (
-                    match (rows == 1, half) {
-                        (true, false) => &QUADS,
-                        (true, true) => &QUADS_HALF,
-                        (false, false) => &QUADS_OF_ROWS,
-                        (false, true) => &QUADS_OF_ROWS_HALF,
-                    },
-                    group * rows,
-                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
-                )
+        let (kernel, group, constants) = match self.fitting(head, dtype) {
+            AttentionVariant::Scalar { group } => (pick!(attention_scalar), group, vec![("GROUP", group)]),
+            AttentionVariant::Vec4 { group, rows } => {
+                let kernel = match (part, half) {
+                    (Part::BackwardKv, false) if rows > 1 => &kernels::attention_vec4::BACKWARD_KV_AT_ONCE,
+                    (Part::BackwardKv, true) if rows > 1 => &kernels::attention_vec4_f16::BACKWARD_KV_AT_ONCE,
+                    (_, false) => pick!(attention_vec4),
+                    (_, true) => pick!(attention_vec4_f16),
+                };
+                (kernel, group * rows, vec![("GROUP", group), ("ROWS", rows)])
             }
-            Rows::Shared { group } => {
+            AttentionVariant::SharedMemory { group } => {
                 let teams = Teams::of(part, group, head).expect("a fitting head");
+                let kernel = match (head.is_multiple_of(4), half) {
+                    (true, false) => pick!(attention_shared),
+                    (true, true) => pick!(attention_shared_f16),
+                    (false, _) => pick!(attention_shared_scalar),
+                };
                 let Teams { lanes, cols, pairs, block } = teams;
-                let sizes = [
-                    ("GROUP", group),
-                    ("LANES", lanes),
-                    ("COLS", cols),
-                    ("VALUES", 4 * cols),
-                    ("PAIRS", pairs),
-                    ("BLOCK", block),
-                    ("LOADS", (block * cols * lanes).div_ceil(group)),
-                ];
-                (
-                    match (head.is_multiple_of(4), half) {
-                        (true, false) => &SHARED,
-                        (true, true) => &SHARED_HALF,
-                        (false, _) => &SHARED_SCALAR,
-                    },
-                    teams.rows(part, group),
-                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
-                )
+                let constants =
+                    vec![("GROUP", group), ("LANES", lanes), ("COLS", cols), ("PAIRS", pairs), ("BLOCK", block)];
+                (kernel, teams.rows(part, group), constants)
             }
-            rows @ Rows::Matrix { side, subgroups, .. } => {
-                let blocks = Blocks::of(part, rows, head).expect("a fitting head");
-                let constants = blocks.constants().into_iter().map(|(name, value)| Constant { name, value }).collect();
-                (
-                    match (side, head.is_multiple_of(8)) {
-                        (8, true) => &MATRIX8,
-                        (8, false) => &MATRIX8_PAIRS,
-                        (_, true) => &MATRIX16,
-                        (_, false) => &MATRIX16_PAIRS,
-                    },
-                    subgroups * side,
-                    constants,
-                )
+            variant @ AttentionVariant::CooperativeMatrix { side, subgroups, .. } => {
+                let blocks = Blocks::of(part, variant, head).expect("a fitting head");
+                let kernel = match (side, head.is_multiple_of(8)) {
+                    (8, true) => pick!(attention_coop_8),
+                    (8, false) => pick!(attention_coop_8_pairs),
+                    (_, true) => pick!(attention_coop_16),
+                    (_, false) => pick!(attention_coop_16_pairs),
+                };
+                (kernel, subgroups * side, blocks.constants())
             }
-            Rows::Fours(lanes) => {
-                let loads = head.div_ceil(4 * lanes as usize) as u32;
-                let padded = loads * lanes * 4;
+            AttentionVariant::SubgroupVec4 { lanes } => {
                 let (each, turn) = shared_rows(part, rows, lanes);
-                let quads = head as u32 / 4;
-                let step = [4, 3, 2].into_iter().find(|step| quads.is_multiple_of(*step)).unwrap_or(1);
-                let sizes = [
-                    ("LANES", lanes),
-                    ("ROWS", each),
-                    ("LOADS", loads),
-                    ("PADDED", padded),
-                    ("BLOCK", each * padded),
-                    ("TURN", turn),
-                    ("HELD", turn * loads),
-                    ("QUADS", quads),
-                    ("STEP", step),
-                    ("REST", 4 * (quads - step)),
-                ];
-                (
-                    if half { &FOURS_HALF } else { &FOURS },
-                    lanes * each,
-                    sizes.map(|(name, value)| Constant { name, value }).to_vec(),
-                )
+                let vec4s = head / 4;
+                let step = [4, 3, 2].into_iter().find(|step| vec4s.is_multiple_of(*step)).unwrap_or(1);
+                let kernel = if half { pick!(attention_subgroup_vec4_f16) } else { pick!(attention_subgroup_vec4) };
+                let constants = vec![("LANES", lanes), ("ROWS", each), ("TURN", turn), ("STEP", step as u32)];
+                (kernel, lanes * each, constants)
             }
         };
-        (kernels[part as usize], group, constants)
+        (kernel, group, constants.into_iter().map(|(name, value)| Constant { name, value }).collect())
     }
 }
 
@@ -298,27 +267,6 @@ pub(crate) enum Part {
 
 const PARTS: [Part; 3] = [Part::Forward, Part::BackwardQ, Part::BackwardKv];
 
-/// The kernels in the order of [`Part`].
-static WORKGROUP: [&Kernel; 3] = [&workgroup::FORWARD, &workgroup::BACKWARD_Q, &workgroup::BACKWARD_KV];
-static QUADS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV];
-static QUADS_OF_ROWS: [&Kernel; 3] = [&quads::FORWARD, &quads::BACKWARD_Q, &quads::BACKWARD_KV_AT_ONCE];
-static SHARED: [&Kernel; 3] = [&shared::FORWARD, &shared::BACKWARD_Q, &shared::BACKWARD_KV];
-/// The same for heads of any number of columns.
-static SHARED_SCALAR: [&Kernel; 3] = [&shared_scalar::FORWARD, &shared_scalar::BACKWARD_Q, &shared_scalar::BACKWARD_KV];
-static FOURS: [&Kernel; 3] = [&fours::FORWARD, &fours::BACKWARD_Q, &fours::BACKWARD_KV];
-/// The same for values in half precision.
-static QUADS_HALF: [&Kernel; 3] = [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV];
-static QUADS_OF_ROWS_HALF: [&Kernel; 3] =
-    [&quads_half::FORWARD, &quads_half::BACKWARD_Q, &quads_half::BACKWARD_KV_AT_ONCE];
-static SHARED_HALF: [&Kernel; 3] = [&shared_half::FORWARD, &shared_half::BACKWARD_Q, &shared_half::BACKWARD_KV];
-/// By matrix units, in eights and in pairs.
-static MATRIX16: [&Kernel; 3] = [&matrix16::FORWARD, &matrix16::BACKWARD_Q, &matrix16::BACKWARD_KV];
-static MATRIX16_PAIRS: [&Kernel; 3] =
-    [&matrix16_pairs::FORWARD, &matrix16_pairs::BACKWARD_Q, &matrix16_pairs::BACKWARD_KV];
-static MATRIX8: [&Kernel; 3] = [&matrix8::FORWARD, &matrix8::BACKWARD_Q, &matrix8::BACKWARD_KV];
-static MATRIX8_PAIRS: [&Kernel; 3] = [&matrix8_pairs::FORWARD, &matrix8_pairs::BACKWARD_Q, &matrix8_pairs::BACKWARD_KV];
-static FOURS_HALF: [&Kernel; 3] = [&fours_half::FORWARD, &fours_half::BACKWARD_Q, &fours_half::BACKWARD_KV];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,13 +276,16 @@ mod tests {
         for (part, group) in PARTS.into_iter().flat_map(|part| [8, 64, 128].map(|group| (part, group))) {
             for head in 1..600 {
                 let Some(Teams { lanes, cols, pairs, block }) = Teams::of(part, group, head) else { continue };
-                let quads = 2 * block * cols * lanes + KEYS * pairs * (group + 1 + group / lanes);
-                assert!(16 * quads <= MEMORY && block.is_multiple_of(KEYS), "{group} {head}");
+                let vec4s = 2 * block * cols * lanes + KEYS * pairs * (group + 1 + group / lanes);
+                assert!(16 * vec4s <= MEMORY && block.is_multiple_of(KEYS), "{group} {head}");
                 assert!((4 * cols * lanes) as usize >= head && group.is_multiple_of(lanes), "{group} {head}");
                 assert!(lanes >= KEYS * pairs, "{group} {head}");
             }
             assert!((1..=128).all(|head| Teams::of(part, group, head).is_some()), "{group}");
         }
-        assert_eq!(Rows::Shared { group: 64 }.fitting(512, DType::F32), Rows::Workgroup(64));
+        assert_eq!(
+            AttentionVariant::SharedMemory { group: 64 }.fitting(512, DType::F32),
+            AttentionVariant::Scalar { group: 64 }
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The kernel variants of matrix products: how an output is tiled, what a tile asks of the extents, and which kernel that is.
+//! The kernel variants of matmuls: how an output is tiled, what a tile asks of the extents, and which kernel that is.
 
 use std::ops::RangeInclusive;
 
@@ -7,8 +7,9 @@ use crate::{
     shape::DType,
 };
 
-/// Which sides of the product are read along their rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Which sides of the matmul are read along their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// `y[.., n] = sum_k a[.., k] b[n, k]`: a linear layer with weights `[out, in]`.
     Nt,
@@ -19,17 +20,17 @@ pub enum Form {
 }
 
 impl Form {
-    /// The name of a product of this form in profiles and files.
+    /// The name of a matmul of this form in profiles and files.
     pub fn name(self) -> &'static str {
         match self {
-            Form::Nt => "product_nt",
-            Form::Nn => "product_nn",
-            Form::Tn => "product_tn",
+            Form::Nt => "matmul_nt",
+            Form::Nn => "matmul_nn",
+            Form::Tn => "matmul_tn",
         }
     }
 }
 
-/// What a product does to each of its sums (bias included) before it stores them, or beside, so that no operation has to read
+/// What a matmul does to each of its sums (bias included) before it stores them, or beside, so that no operation has to read
 /// them, or an operand, again. Recorded by the fusion passes, not by models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
@@ -61,99 +62,103 @@ impl Epilogue {
     }
 }
 
-/// The kernel variant of a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The kernel variant of a matmul: how its outputs are tiled, and how values reach the sums. `tile_m` and `tile_n` are
+/// rows and columns of outputs, `tile_k` terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Tile {
     /// One output an invocation: the yardstick.
-    Plain,
-    /// A register tile of `rows × cols` an invocation, `group_rows × group_cols` invocations a workgroup.
+    Naive,
+    /// A register tile of `tile_m × tile_n` an invocation, `group_m × group_n` invocations a workgroup, one value a load.
     Register {
         /// Rows of an invocation.
-        rows: u32,
+        tile_m: u32,
         /// Columns of an invocation.
-        cols: u32,
+        tile_n: u32,
         /// Invocations of a workgroup along the rows.
-        group_rows: u32,
+        group_m: u32,
         /// Invocations of a workgroup along the columns.
-        group_cols: u32,
+        group_n: u32,
     },
-    /// As `Register`, four values a load and four terms a time; needs `k` and what lies side by side to be multiples of 4.
-    Quads {
+    /// As `Register`, but a vec4 a load and four terms a time; needs `k` and what lies side by side to be multiples of 4.
+    RegisterVec4 {
         /// Rows of an invocation, a multiple of 4.
-        rows: u32,
+        tile_m: u32,
         /// Columns of an invocation, a multiple of 4.
-        cols: u32,
+        tile_n: u32,
         /// Invocations of a workgroup along the rows.
-        group_rows: u32,
+        group_m: u32,
         /// Invocations of a workgroup along the columns.
-        group_cols: u32,
+        group_n: u32,
     },
-    /// As `Register`, but from slabs of `depth` terms in the workgroup's shared memory; needs extents that are multiples
-    /// of 4 where values lie side by side.
-    Workgroup {
+    /// As `Register`, but from slabs of `tile_k` terms in the workgroup's shared memory, a vec4 a load; needs extents that are
+    /// multiples of 4 where values lie side by side.
+    SharedMemory {
         /// Rows of an invocation, a multiple of 4.
-        rows: u32,
+        tile_m: u32,
         /// Columns of an invocation, a multiple of 4.
-        cols: u32,
+        tile_n: u32,
         /// Invocations of a workgroup along the rows.
-        group_rows: u32,
+        group_m: u32,
         /// Invocations of a workgroup along the columns.
-        group_cols: u32,
+        group_n: u32,
         /// Terms of a slab, a multiple of 4.
-        depth: u32,
+        tile_k: u32,
     },
-    /// One subgroup of `lanes` invocations a workgroup; each lane loads `rows` rows and `cols` columns.
+    /// One subgroup of `lanes` invocations a workgroup, which shuffles what it loads, one value a load: `lanes * lane_m` rows
+    /// and `lanes * lane_n` columns.
     Subgroup {
         /// Invocations of a subgroup.
         lanes: u32,
         /// Rows that a lane loads.
-        rows: u32,
+        lane_m: u32,
         /// Columns that a lane computes.
-        cols: u32,
+        lane_n: u32,
     },
-    /// Blocks of `side × side` by matrix units, for operands in half precision: `rows × cols` of them a subgroup,
-    /// `group_rows × group_cols` subgroups of `lanes` a workgroup. `side` divides `k`.
-    Matrix {
-        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
-        side: u32,
-        /// Blocks of a subgroup along the rows.
-        rows: u32,
-        /// Blocks of a subgroup along the columns.
-        cols: u32,
-        /// Subgroups along the rows.
-        group_rows: u32,
-        /// Subgroups along the columns.
-        group_cols: u32,
-        /// The fewest invocations of a subgroup.
-        lanes: u32,
-    },
-    /// As `Matrix`, but from slabs of `depth` terms in the workgroup's shared memory; needs subgroups of `lanes`, never more
-    /// or fewer. Any `k` that allows loads of eight values does.
-    MatrixWorkgroup {
-        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
-        side: u32,
-        /// Blocks of a subgroup along the rows.
-        rows: u32,
-        /// Blocks of a subgroup along the columns.
-        cols: u32,
-        /// Subgroups along the rows.
-        group_rows: u32,
-        /// Subgroups along the columns.
-        group_cols: u32,
-        /// Invocations of a subgroup.
-        lanes: u32,
-        /// Terms of a slab, a multiple of `side`.
-        depth: u32,
-    },
-    /// As `Subgroup`, but values are loaded and stored in fours, or in eights where the extents are multiples of eight;
-    /// needs 64-bit integers, and extents that are multiples of four.
-    Fours {
+    /// As `Subgroup`, but a vec4 a load and a store, or two where the extents are multiples of eight, as 64-bit integers;
+    /// needs these, and extents that are multiples of four.
+    SubgroupVec4 {
         /// Invocations of a subgroup.
         lanes: u32,
         /// Rows of the subgroup; a multiple of four for each lane in [`Form::Tn`].
-        rows: u32,
+        tile_m: u32,
         /// Columns of the subgroup; a multiple of four for each lane.
-        cols: u32,
+        tile_n: u32,
+    },
+    /// Cooperative matrices of `side × side` (matrix units, tensor cores), for operands in half precision, straight from
+    /// storage: `blocks_m × blocks_n` of them a subgroup, `subgroups_m × subgroups_n` subgroups of `lanes` a workgroup.
+    /// `side` divides `k`.
+    CooperativeMatrix {
+        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
+        side: u32,
+        /// Blocks of a subgroup along the rows.
+        blocks_m: u32,
+        /// Blocks of a subgroup along the columns.
+        blocks_n: u32,
+        /// Subgroups along the rows.
+        subgroups_m: u32,
+        /// Subgroups along the columns.
+        subgroups_n: u32,
+        /// The fewest invocations of a subgroup.
+        lanes: u32,
+    },
+    /// As `CooperativeMatrix`, but from slabs of `tile_k` terms in the workgroup's shared memory; needs subgroups of `lanes`,
+    /// never more or fewer. Any `k` that allows loads of eight values does.
+    CooperativeMatrixShared {
+        /// Rows and columns of a block, and terms taken at a time: 8 or 16.
+        side: u32,
+        /// Blocks of a subgroup along the rows.
+        blocks_m: u32,
+        /// Blocks of a subgroup along the columns.
+        blocks_n: u32,
+        /// Subgroups along the rows.
+        subgroups_m: u32,
+        /// Subgroups along the columns.
+        subgroups_n: u32,
+        /// Invocations of a subgroup.
+        lanes: u32,
+        /// Terms of a slab, a multiple of `side`.
+        tile_k: u32,
     },
 }
 
@@ -163,62 +168,64 @@ const BUSY_GROUPS: usize = 2048;
 const BUSY_MATRIX_GROUPS: usize = 512;
 /// Terms below which a sum is not divided: a partial sum is stored and read once more.
 const LEAST_TERMS: usize = 256;
-/// Terms that the sums of a weight gradient in fours or eights take before they go back to memory. With a fifth, Mesa 25's
+/// Terms that the sums of a weight gradient in vec4s take before they go back to memory. With a fifth, Mesa 25's
 /// instructions for llvmpipe no longer fit a processor's cache, which takes 10 to 20 % longer; Mesa 22 gains 2 % by it.
 const GRADIENT_TERMS: u32 = 4;
-/// Rows that a tile in fours stores at a time: what is done to the sums before is compiled once for each, and after each time
+/// Rows that a tile of `SubgroupVec4` stores at a time: what is done to the sums before is compiled once for each, and after each time
 /// the sums of the others move up.
 const STORED: RangeInclusive<u32> = 6..=10;
-/// Values that the parts of one product take at most, 64 MiB.
+/// Values that the parts of one matmul take at most, 64 MiB.
 const MOST_PARTIAL: usize = 1 << 24;
 
 impl Default for Tile {
     fn default() -> Tile {
-        Tile::Register { rows: 8, cols: 8, group_rows: 1, group_cols: 8 }
+        Tile::Register { tile_m: 8, tile_n: 8, group_m: 1, group_n: 8 }
     }
 }
 
 impl Tile {
     /// The built-in tiles of a GPU: 64 × 64 outputs a workgroup, and 32 × 32 where there are few.
-    pub(crate) const WIDE: Tile = Tile::Workgroup { rows: 8, cols: 8, group_rows: 8, group_cols: 8, depth: 16 };
+    pub(crate) const WIDE: Tile = Tile::SharedMemory { tile_m: 8, tile_n: 8, group_m: 8, group_n: 8, tile_k: 16 };
     /// See [`Tile::WIDE`].
-    pub(crate) const NARROW: Tile = Tile::Workgroup { rows: 4, cols: 4, group_rows: 8, group_cols: 8, depth: 16 };
+    pub(crate) const NARROW: Tile = Tile::SharedMemory { tile_m: 4, tile_n: 4, group_m: 8, group_n: 8, tile_k: 16 };
 
     /// The `Subgroup` tile for extents that are not even. SwiftShader compiles it in a quarter of a second, one of 64 rows
     /// by 16 columns in six.
     pub(crate) fn subgroup(lanes: u32) -> Tile {
-        Tile::Subgroup { lanes, rows: 2, cols: 6 }
+        Tile::Subgroup { lanes, lane_m: 2, lane_n: 6 }
     }
 
-    /// This tile where an `m × n` product's extents allow it, otherwise the nearest that takes any.
+    /// This tile where an `m × n` matmul's extents allow it, otherwise the nearest that takes any.
     pub(crate) fn fitting(self, form: Form, [m, n, k]: [usize; 3]) -> Tile {
         // What lies side by side in memory.
         let side = if form == Form::Tn { m } else { k };
         let by = |unit: usize| n.is_multiple_of(unit) && side.is_multiple_of(unit);
         match self {
-            Tile::Fours { lanes, .. } if !by(4) => Tile::subgroup(lanes),
-            // Rows come in fours there, elsewhere terms do.
-            Tile::Fours { lanes, rows, cols } if form == Form::Tn => {
-                Tile::Fours { lanes, rows: (rows - rows % (4 * lanes)).max(4 * lanes), cols }
+            Tile::SubgroupVec4 { lanes, .. } if !by(4) => Tile::subgroup(lanes),
+            // Rows come in vec4s there, elsewhere terms do.
+            Tile::SubgroupVec4 { lanes, tile_m, tile_n } if form == Form::Tn => {
+                Tile::SubgroupVec4 { lanes, tile_m: (tile_m - tile_m % (4 * lanes)).max(4 * lanes), tile_n }
             }
-            Tile::Workgroup { rows, cols, group_rows, group_cols, .. } if !by(4) => {
-                Tile::Register { rows, cols, group_rows, group_cols }
+            Tile::SharedMemory { tile_m, tile_n, group_m, group_n, .. } if !by(4) => {
+                Tile::Register { tile_m, tile_n, group_m, group_n }
             }
-            Tile::Quads { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
-            Tile::Matrix { side, .. } if !by(8) || !k.is_multiple_of(side as usize) || m.min(n) < side as usize => {
+            Tile::RegisterVec4 { .. } if !by(4) || !k.is_multiple_of(4) => Tile::default(),
+            Tile::CooperativeMatrix { side, .. }
+                if !by(8) || !k.is_multiple_of(side as usize) || m.min(n) < side as usize =>
+            {
                 Tile::NARROW.fitting(form, [m, n, k])
             }
-            Tile::MatrixWorkgroup { .. } if !by(8) || m < 8 => Tile::NARROW.fitting(form, [m, n, k]),
+            Tile::CooperativeMatrixShared { .. } if !by(8) || m < 8 => Tile::NARROW.fitting(form, [m, n, k]),
             tile => tile,
         }
     }
 
-    /// Into how many parts, `most` at the most, a sum is to be divided so that an `m × n` product occupies a GPU; none where
+    /// Into how many parts, `most` at the most, a sum is to be divided so that an `m × n` matmul occupies a GPU; none where
     /// it does without.
     pub(crate) fn parts(self, [m, n, k]: [usize; 3], most: usize) -> Option<usize> {
         let busy = match self {
-            Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } => BUSY_MATRIX_GROUPS,
-            Tile::Workgroup { .. } => BUSY_GROUPS,
+            Tile::CooperativeMatrix { .. } | Tile::CooperativeMatrixShared { .. } => BUSY_MATRIX_GROUPS,
+            Tile::SharedMemory { .. } => BUSY_GROUPS,
             _ => return None,
         };
         let (rows, cols) = self.size();
@@ -230,186 +237,164 @@ impl Tile {
     /// The rows and columns that one workgroup computes.
     fn size(self) -> (usize, usize) {
         let (rows, cols) = match self {
-            Tile::Plain => (8, 8),
-            Tile::Register { rows, cols, group_rows, group_cols }
-            | Tile::Quads { rows, cols, group_rows, group_cols }
-            | Tile::Workgroup { rows, cols, group_rows, group_cols, .. } => (rows * group_rows, cols * group_cols),
-            Tile::Matrix { side, rows, cols, group_rows, group_cols, .. }
-            | Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, .. } => {
-                (side * rows * group_rows, side * cols * group_cols)
+            Tile::Naive => (8, 8),
+            Tile::Register { tile_m, tile_n, group_m, group_n }
+            | Tile::RegisterVec4 { tile_m, tile_n, group_m, group_n }
+            | Tile::SharedMemory { tile_m, tile_n, group_m, group_n, .. } => (tile_m * group_m, tile_n * group_n),
+            Tile::CooperativeMatrix { side, blocks_m, blocks_n, subgroups_m, subgroups_n, .. }
+            | Tile::CooperativeMatrixShared { side, blocks_m, blocks_n, subgroups_m, subgroups_n, .. } => {
+                (side * blocks_m * subgroups_m, side * blocks_n * subgroups_n)
             }
-            Tile::Subgroup { lanes, rows, cols } => (lanes * rows, lanes * cols),
-            Tile::Fours { rows, cols, .. } => (rows, cols),
+            Tile::Subgroup { lanes, lane_m, lane_n } => (lanes * lane_m, lanes * lane_n),
+            Tile::SubgroupVec4 { tile_m, tile_n, .. } => (tile_m, tile_n),
         };
         (rows as usize, cols as usize)
     }
 
-    /// The share of an `m × n` product in what the workgroups compute for it: the last ones reach over its edges.
+    /// The share of an `m × n` matmul in what the workgroups compute for it: the last ones reach over its edges.
     pub(crate) fn fill(self, [m, n, _]: [usize; 3]) -> f64 {
         let (rows, cols) = self.size();
         (m * n) as f64 / (m.next_multiple_of(rows) * n.next_multiple_of(cols)) as f64
     }
 
-    /// Bytes of a workgroup's shared memory, where a tile of matrix units takes more than WebGPU promises.
+    /// Bytes of a workgroup's shared memory, where a tile of cooperative matrices takes more than WebGPU promises.
     pub(crate) fn shared_bytes(self) -> u32 {
-        let Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, depth, .. } = self else { return 0 };
+        let Tile::CooperativeMatrixShared { side, blocks_m, blocks_n, subgroups_m, subgroups_n, tile_k, .. } = self
+        else {
+            return 0;
+        };
         // Slabs in halves, with their padding at worst, and a block in f32 of each subgroup.
-        let slabs = [rows * group_rows, cols * group_cols].map(|lines| side * lines * (depth + 8) + depth * 8);
-        2 * slabs.iter().sum::<u32>() + 4 * group_rows * group_cols * side * side
+        let slabs =
+            [blocks_m * subgroups_m, blocks_n * subgroups_n].map(|lines| side * lines * (tile_k + 8) + tile_k * 8);
+        2 * slabs.iter().sum::<u32>() + 4 * subgroups_m * subgroups_n * side * side
     }
 
     /// Whether results can be in half precision. Where an invocation stores single values, two would share 32 bits.
-    pub(crate) fn stores_halves(self) -> bool {
-        !matches!(self, Tile::Plain | Tile::Register { .. } | Tile::Subgroup { .. })
+    pub(crate) fn stores_f16(self) -> bool {
+        !matches!(self, Tile::Naive | Tile::Register { .. } | Tile::Subgroup { .. })
     }
 
     /// Whether a weight gradient sums its first operand's columns on the way.
     pub(crate) fn sums_columns(self) -> bool {
-        matches!(self, Tile::Fours { .. })
+        matches!(self, Tile::SubgroupVec4 { .. })
     }
 
     /// This tile, or the nearest that reads operands of this type.
     pub(crate) fn of(self, operands: DType) -> Tile {
         match self {
-            Tile::Plain | Tile::Subgroup { .. } if operands == DType::F16 => Tile::default(),
-            Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. } if operands == DType::F32 => Tile::default(),
+            Tile::Naive | Tile::Subgroup { .. } if operands == DType::F16 => Tile::default(),
+            Tile::CooperativeMatrix { .. } | Tile::CooperativeMatrixShared { .. } if operands == DType::F32 => {
+                Tile::default()
+            }
             tile => tile,
         }
     }
 
-    /// The kernel of an `m × n` product that sums over `k`, and the rows and columns that one workgroup computes; adds the
-    /// shader's constants.
+    /// The kernel of an `m × n` matmul that sums over `k`, and the rows and columns that one workgroup computes; adds the
+    /// constants that are chosen.
     pub(crate) fn kernel(
         self,
         form: Form,
         [m, n, k]: [usize; 3],
         epilogue: Option<Epilogue>,
-        [operands, results]: [DType; 2],
+        types: [DType; 2],
         constants: &mut Vec<Constant>,
     ) -> (&'static Kernel, (usize, usize)) {
-        let both = epilogue == Some(Epilogue::GeluAndSlope);
-        let sums = epilogue == Some(Epilogue::ColumnSums);
         let mut set = |list: &[(&'static str, u32)]| {
             constants.extend(list.iter().map(|(name, value)| Constant { name, value: *value }));
         };
-        /// The entry points of a shader.
+        /// The kernel of a line of the table; of the lines for operands and results in f32 and f32, f16 and f32, f16 and f16.
         macro_rules! pick {
-            ($file:ident) => {
-                if both { &kernels::$file::FORWARD_GELU } else { &kernels::$file::FORWARD }
+            ($line:ident) => {
+                match epilogue {
+                    Some(Epilogue::GeluAndSlope) => &kernels::$line::FORWARD_GELU_AND_SLOPE,
+                    _ => &kernels::$line::FORWARD,
+                }
             };
-            ($file:ident, $half:ident) => {
-                if operands == DType::F16 { pick!($half) } else { pick!($file) }
-            };
-            ($file:ident, $half:ident, $halves:ident) => {
-                if results == DType::F16 { pick!($halves) } else { pick!($file, $half) }
+            ($line:ident, $f16_to_f32:ident, $f16:ident) => {
+                match types {
+                    [_, DType::F16] => pick!($f16),
+                    [DType::F16, _] => pick!($f16_to_f32),
+                    _ => pick!($line),
+                }
             };
         }
+        let along_k = [("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())];
         let kernel = match self {
-            Tile::Plain => pick!(product_plain),
-            Tile::Register { rows, cols, group_rows, group_cols } => {
-                set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
-                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
-                pick!(product, product_half)
+            Tile::Naive => pick!(matmul_naive),
+            Tile::Register { tile_m, tile_n, group_m, group_n } => {
+                set(&[("TILE_M", tile_m), ("TILE_N", tile_n), ("GROUP_M", group_m), ("GROUP_N", group_n)]);
+                pick!(matmul_register, matmul_register_f16_to_f32, matmul_register_f16_to_f32)
             }
-            Tile::Workgroup { rows, cols, group_rows, group_cols, depth } => {
-                let (row_quads, col_quads, threads) = (rows / 4, cols / 4, group_rows * group_cols);
-                // Blocks of 4x4 values an invocation.
-                let loads = |quads: u32, group: u32| (quads * group * depth / 4).div_ceil(threads);
-                set(&[
-                    ("TILE_M", rows),
-                    ("ROW_QUADS", row_quads),
-                    ("COL_QUADS", col_quads),
-                    ("TILE", rows * col_quads),
-                ]);
-                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("DEPTH", depth)]);
-                set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
-                set(&[("A_LOADS", loads(row_quads, group_rows)), ("B_LOADS", loads(col_quads, group_cols))]);
-                set(&[("WHOLE_SLABS", k.is_multiple_of(depth as usize).into())]);
-                pick!(product_workgroup, product_workgroup_half, product_workgroup_halves)
+            Tile::RegisterVec4 { tile_m, tile_n, group_m, group_n } => {
+                set(&[("TILE_M", tile_m), ("TILE_N", tile_n), ("GROUP_M", group_m), ("GROUP_N", group_n)]);
+                set(&along_k);
+                pick!(matmul_register_vec4, matmul_register_vec4_f16_to_f32, matmul_register_vec4_f16)
             }
-            Tile::Quads { rows, cols, group_rows, group_cols } => {
-                set(&[("TILE_M", rows), ("TILE_N", cols), ("TILE", rows * cols)]);
-                set(&[("ROW_QUADS", rows / 4), ("COL_QUADS", cols / 4)]);
-                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols)]);
-                set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
-                pick!(product_quads, product_quads_half, product_quads_halves)
+            Tile::SharedMemory { tile_m, tile_n, group_m, group_n, tile_k } => {
+                set(&[("TILE_M", tile_m), ("TILE_N", tile_n), ("GROUP_M", group_m), ("GROUP_N", group_n)]);
+                set(&[("TILE_K", tile_k), ("WHOLE_SLABS", k.is_multiple_of(tile_k as usize).into())]);
+                set(&along_k);
+                pick!(matmul_shared, matmul_shared_f16_to_f32, matmul_shared_f16)
             }
-            Tile::Matrix { side, rows, cols, group_rows, group_cols, lanes } => {
-                set(&[("ROWS", rows), ("COLUMNS", cols), ("BLOCKS", rows * cols)]);
-                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", group_rows * group_cols * lanes)]);
-                set(&[("A_ALONG_K", (form != Form::Tn).into()), ("B_ALONG_K", (form == Form::Nt).into())]);
+            Tile::CooperativeMatrix { side, blocks_m, blocks_n, subgroups_m, subgroups_n, lanes } => {
+                set(&[("ROWS", blocks_m), ("COLUMNS", blocks_n), ("LANES", lanes)]);
+                set(&[("GROUP_M", subgroups_m), ("GROUP_N", subgroups_n)]);
+                set(&along_k);
                 match side {
-                    8 => pick!(product_matrix8, product_matrix8, product_matrix8_halves),
-                    _ => pick!(product_matrix16, product_matrix16, product_matrix16_halves),
+                    8 => pick!(matmul_coop_8_f16_to_f32, matmul_coop_8_f16_to_f32, matmul_coop_8_f16),
+                    _ => pick!(matmul_coop_16_f16_to_f32, matmul_coop_16_f16_to_f32, matmul_coop_16_f16),
                 }
             }
-            Tile::MatrixWorkgroup { side, rows, cols, group_rows, group_cols, lanes, depth } => {
-                let threads = group_rows * group_cols * lanes;
-                // Eights of a line, lines, and eights of an invocation.
-                let slab = |along_k: bool, across: u32| {
-                    let (length, lines) = if along_k { (depth, across) } else { (across, depth) };
-                    [length / 8, lines, (length / 8 * lines).div_ceil(threads)]
-                };
-                let [a_along, b_along] = [form != Form::Tn, form == Form::Nt];
-                let a = slab(a_along, rows * side * group_rows);
-                let b = slab(b_along, cols * side * group_cols);
-                set(&[("ROWS", rows), ("COLUMNS", cols), ("BLOCKS", rows * cols)]);
-                set(&[("GROUP_M", group_rows), ("GROUP_N", group_cols), ("THREADS", threads)]);
-                set(&[("A_ALONG_K", a_along.into()), ("B_ALONG_K", b_along.into())]);
-                set(&[("DEPTH", depth), ("TURNS", depth / side)]);
-                set(&[("FOURS", (side * side / 4).div_ceil(lanes))]);
-                set(&[("WHOLE_SLABS", k.is_multiple_of(depth as usize).into())]);
-                set(&[("A_EIGHTS", a[0]), ("A_LINES", a[1]), ("A_LOADS", a[2])]);
-                set(&[("B_EIGHTS", b[0]), ("B_LINES", b[1]), ("B_LOADS", b[2])]);
-                match side {
-                    8 => pick!(product_matrix8_workgroup, product_matrix8_workgroup, product_matrix8_workgroup_halves),
-                    _ => {
-                        pick!(product_matrix16_workgroup, product_matrix16_workgroup, product_matrix16_workgroup_halves)
-                    }
+            Tile::CooperativeMatrixShared { side, blocks_m, blocks_n, subgroups_m, subgroups_n, lanes, tile_k } => {
+                set(&[("ROWS", blocks_m), ("COLUMNS", blocks_n), ("LANES", lanes)]);
+                set(&[("GROUP_M", subgroups_m), ("GROUP_N", subgroups_n)]);
+                set(&[("TILE_K", tile_k), ("WHOLE_SLABS", k.is_multiple_of(tile_k as usize).into())]);
+                set(&along_k);
+                match (side, types[1]) {
+                    (8, DType::F16) => pick!(matmul_coop_shared_8_f16),
+                    (8, _) => pick!(matmul_coop_shared_8_f16_to_f32),
+                    (_, DType::F16) => pick!(matmul_coop_shared_16_f16),
+                    _ => pick!(matmul_coop_shared_16_f16_to_f32),
                 }
             }
-            Tile::Subgroup { lanes, rows, cols } => {
-                set(&[("LANES", lanes), ("TILE_L", rows), ("TILE_N", cols), ("TILE", lanes * rows * cols)]);
-                pick!(product_subgroup)
+            Tile::Subgroup { lanes, lane_m, lane_n } => {
+                set(&[("LANES", lanes), ("LANE_M", lane_m), ("LANE_N", lane_n)]);
+                pick!(matmul_subgroup)
             }
-            Tile::Fours { lanes, rows, cols } => {
-                let [a_along, b_along] = [form != Form::Tn, form == Form::Nt];
+            Tile::SubgroupVec4 { lanes, tile_m, tile_n } => {
+                let a_along = form != Form::Tn;
                 // Of a lane.
-                let [row_vectors, cols] = [rows.div_ceil(lanes), cols / lanes];
+                let [row_vectors, cols] = [tile_m.div_ceil(lanes), tile_n / lanes];
                 // What lies side by side in memory: of a, then of b and of the results.
                 let beside_a = if a_along { [k; 2] } else { [m, row_vectors as usize] };
-                let eights = [n, cols as usize].iter().chain(&beside_a).all(|extent| extent.is_multiple_of(8));
-                let side = if eights { 8 } else { 4 };
-                let terms = if a_along { side } else { GRADIENT_TERMS };
-                // Lines of a lane, their loads, rows of a line, and how far on a side's next value is.
-                let lines = |along, vectors| {
-                    if along {
-                        [vectors, vectors, 1, vectors]
-                    } else {
-                        [vectors / side, vectors / side * terms, side, 1]
-                    }
+                let pairs = [n, cols as usize].iter().chain(&beside_a).all(|extent| extent.is_multiple_of(8));
+                let terms = if !a_along {
+                    GRADIENT_TERMS
+                } else if pairs {
+                    8
+                } else {
+                    4
                 };
-                let [a, b] = [lines(a_along, row_vectors), lines(b_along, cols)];
                 // With the fewest rows stored twice, then in the fewest turns.
-                let twice = |stored: &u32| rows.next_multiple_of(*stored) - rows;
-                let stored = STORED.rev().min_by_key(twice).expect("there are some").min(rows);
-                set(&[("LANES", lanes), ("ROWS", rows), ("COLS", cols), ("TILE", rows * cols)]);
-                set(&[("ROW_VECTORS", row_vectors), ("COL_SIDES", cols / side), ("TERMS", terms)]);
-                set(&[("STORED", stored), ("TURNS", rows.div_ceil(stored)), ("OTHERS", (rows - stored) * cols)]);
-                set(&[("A_VALUES", terms * row_vectors), ("B_VALUES", terms * cols)]);
-                set(&[("A_LINES", a[0]), ("A_LOADS", a[1]), ("A_LINE", a[2]), ("A_NEXT", a[3])]);
-                set(&[("B_LINES", b[0]), ("B_LOADS", b[1]), ("B_LINE", b[2]), ("B_NEXT", b[3])]);
-                set(&[("SUM_ROWS", if sums { row_vectors } else { 0 }), ("SUM_SIDES", row_vectors / side)]);
-                match (eights, operands) {
-                    (true, DType::F16) if sums => &kernels::product_eights_half_subgroup::FORWARD_SUMS,
-                    (true, _) if sums => &kernels::product_eights_subgroup::FORWARD_SUMS,
-                    (false, DType::F16) if sums => &kernels::product_fours_half_subgroup::FORWARD_SUMS,
-                    (false, _) if sums => &kernels::product_fours_subgroup::FORWARD_SUMS,
-                    (true, _) => {
-                        pick!(product_eights_subgroup, product_eights_half_subgroup, product_eights_halves_subgroup)
+                let twice = |stored: &u32| tile_m.next_multiple_of(*stored) - tile_m;
+                let stored = STORED.rev().min_by_key(twice).expect("there are some").min(tile_m);
+                set(&[("LANES", lanes), ("ROWS", tile_m), ("COLS", cols), ("TERMS", terms), ("STORED", stored)]);
+                set(&along_k);
+                match (epilogue, pairs, types[0]) {
+                    (Some(Epilogue::ColumnSums), true, DType::F16) => {
+                        &kernels::matmul_subgroup_vec8_f16_to_f32::FORWARD_COLUMN_SUMS
                     }
-                    (false, _) => {
-                        pick!(product_fours_subgroup, product_fours_half_subgroup, product_fours_halves_subgroup)
+                    (Some(Epilogue::ColumnSums), true, _) => &kernels::matmul_subgroup_vec8::FORWARD_COLUMN_SUMS,
+                    (Some(Epilogue::ColumnSums), false, DType::F16) => {
+                        &kernels::matmul_subgroup_vec4_f16_to_f32::FORWARD_COLUMN_SUMS
+                    }
+                    (Some(Epilogue::ColumnSums), false, _) => &kernels::matmul_subgroup_vec4::FORWARD_COLUMN_SUMS,
+                    (_, true, _) => {
+                        pick!(matmul_subgroup_vec8, matmul_subgroup_vec8_f16_to_f32, matmul_subgroup_vec8_f16)
+                    }
+                    (_, false, _) => {
+                        pick!(matmul_subgroup_vec4, matmul_subgroup_vec4_f16_to_f32, matmul_subgroup_vec4_f16)
                     }
                 }
             }

@@ -1,16 +1,17 @@
 //! A variant of one of the kernels that have some.
 
-use super::{NormRows, Rows, Tile};
+use super::{AttentionVariant, LayerNormVariant, Tile};
 
-/// A variant of one of the kernels that have some. Its text form is what files hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A variant of one of the kernels that have some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Variant {
-    /// Of the matrix product.
-    Product(Tile),
+    /// Of the matmul.
+    Matmul(Tile),
     /// Of attention.
-    Attention(Rows),
+    Attention(AttentionVariant),
     /// Of layer normalisation.
-    LayerNorm(NormRows),
+    LayerNorm(LayerNormVariant),
 }
 
 impl Variant {
@@ -18,8 +19,8 @@ impl Variant {
     pub fn takes_matrix_units(self) -> bool {
         matches!(
             self,
-            Variant::Product(Tile::Matrix { .. } | Tile::MatrixWorkgroup { .. })
-                | Variant::Attention(Rows::Matrix { .. })
+            Variant::Matmul(Tile::CooperativeMatrix { .. } | Tile::CooperativeMatrixShared { .. })
+                | Variant::Attention(AttentionVariant::CooperativeMatrix { .. })
         )
     }
 }

@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The choices made for one adapter, with those of others kept beside them.
 #[derive(Debug, Default)]
 pub struct Cache {
-    adapters: BTreeMap<String, BTreeMap<String, String>>,
+    adapters: BTreeMap<String, BTreeMap<String, Variant>>,
     adapter: String,
 }
 
@@ -54,21 +54,21 @@ impl Cache {
         let bytes = if small { fs::read(path).unwrap_or_default() } else { Vec::new() };
         let held: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
             serde_json::from_slice(&bytes).unwrap_or_default();
-        let texts = |map: BTreeMap<String, serde_json::Value>| {
-            map.into_iter().filter_map(|(work, variant)| Some((work, variant.as_str()?.to_string()))).collect()
+        let variants = |map: BTreeMap<String, serde_json::Value>| {
+            map.into_iter().filter_map(|(work, held)| Some((work, serde_json::from_value(held).ok()?))).collect()
         };
-        Cache { adapters: held.into_iter().map(|(adapter, map)| (adapter, texts(map))).collect(), adapter }
+        Cache { adapters: held.into_iter().map(|(adapter, map)| (adapter, variants(map))).collect(), adapter }
     }
 
     /// The variant chosen for `work`, if it is one of `candidates`.
     pub fn get(&self, work: &Work, candidates: &[Variant]) -> Option<Variant> {
-        let variant = self.adapters.get(&self.adapter)?.get(&work.to_string())?.parse().ok()?;
-        candidates.contains(&variant).then_some(variant)
+        let variant = self.adapters.get(&self.adapter)?.get(&work.to_string())?;
+        candidates.contains(variant).then_some(*variant)
     }
 
     /// Notes what was chosen for `work`.
     pub fn put(&mut self, work: &Work, variant: Variant) {
-        self.adapters.entry(self.adapter.clone()).or_default().insert(work.to_string(), variant.to_string());
+        self.adapters.entry(self.adapter.clone()).or_default().insert(work.to_string(), variant);
     }
 
     /// Replaces the file at `path` as a whole.
@@ -76,7 +76,7 @@ impl Cache {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(Error::io(folder))?;
         }
-        let text = serde_json::to_vec_pretty(&self.adapters).expect("texts are JSON");
+        let text = serde_json::to_vec_pretty(&self.adapters).expect("variants are JSON");
         write_atomically(path, |file| file.write_all(&text))
     }
 }
@@ -89,10 +89,10 @@ mod tests {
         shape::DType,
     };
 
-    const PLAIN: Variant = Variant::Product(Tile::Plain);
+    const PLAIN: Variant = Variant::Matmul(Tile::Naive);
 
     fn work(k: usize) -> Work {
-        Work::Product { form: Form::Nt, shape: [65, 7, k], operands: DType::F32 }
+        Work::Matmul { form: Form::Nt, shape: [65, 7, k], operands: DType::F32 }
     }
 
     #[test]
@@ -133,8 +133,10 @@ mod tests {
     fn an_entry_that_is_no_candidate_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tuning.json");
-        let text = |variant: &str| format!(r#"{{"a": {{"{}": {variant}, "{}": "plain"}}}}"#, work(1), work(2));
-        for variant in [r#""register 9999x1 group 1x1""#, r#""workgroup of 8 rows""#, r#""fast""#, "7", "null"] {
+        let text =
+            |variant: &str| format!(r#"{{"a": {{"{}": {variant}, "{}": {{"matmul": "naive"}}}}}}"#, work(1), work(2));
+        let other = r#"{"attention": {"scalar": {"group": 8}}}"#;
+        for variant in [other, r#"{"matmul": "fast"}"#, r#""register 8x8 group 1x8""#, "7", "null"] {
             fs::write(&path, text(variant)).unwrap();
             let cache = Cache::load(&path, "a".into());
             assert_eq!(

@@ -1,6 +1,10 @@
 //! How the chosen variants stand beside all others.
 
-use super::{Clock, HOPELESS, fastest, subject::Subject};
+use super::{
+    Clock, fastest,
+    subject::Subject,
+    thresholds::{HOPELESS, PATIENCE},
+};
 use crate::{
     device::Device,
     error::Result,
@@ -35,7 +39,6 @@ pub async fn compare(
     clock: Clock<'_>,
     mut on: impl FnMut(&Comparison),
 ) -> Result<()> {
-    const PATIENCE: usize = 7;
     let mut different: Vec<Work> = Vec::new();
     for one in work {
         if !different.contains(&one) {

@@ -2,34 +2,22 @@
 
 use std::rc::Rc;
 
+use super::thresholds::{PATTERN, REPEATS, ROWS, RUN_S, TRIAL_FLOPS, WARM_S};
 use crate::{
     device::Device,
     error::Result,
     exec::{Arenas, Executor},
     graph::{Array, Graph, Place, Tensor, gradients},
-    kernels::{Form, Rows, Tuning, Variant, Work, inner},
+    kernels::{AttentionVariant, Form, Tuning, Variant, Work, inner},
     lower::{Fetch, Plan, PlanOptions},
     ops::{
-        Attention, AttentionBackward, Halved, LayerNorm, Product, SliceVector,
+        Attention, AttentionBackward, LayerNorm, Matmul, SliceVector, StoresF16,
         agreement::{self, normalised_square_error},
     },
     shape::{DType, TensorType},
     train::Clock,
 };
 
-/// The most and the least seconds that one timed run is meant to take.
-const RUN_S: (f64, f64) = (0.05, 0.01);
-/// The most repetitions in a timed run.
-const REPEATS: f64 = 64.0;
-/// Floating-point operations of the run that estimates an adapter's rate.
-const TRIAL_FLOPS: f64 = 32e6;
-/// Rows of a product are cut to a multiple of this.
-const ROWS: usize = 64;
-/// Values after which inputs repeat: to make as many as a GPU multiplies in a moment would take longer than that.
-const PATTERN: usize = 251 << 8;
-/// How long a GPU is kept busy before it is timed: while kernels were compiled, its clock went down. An H100 takes between a
-/// tenth and a quarter of a second until it is up again.
-const WARM_S: f64 = 0.3;
 /// Holds the inputs of what is measured.
 const ARENA: &str = "tuning";
 
@@ -47,7 +35,7 @@ pub(super) fn web_safe(work: &Work) -> Variant {
     match work {
         // That of f32 cannot read halves.
         Work::Attention { inputs, .. } if inputs[0].dtype == DType::F16 => {
-            Variant::Attention(Rows::Quads { group: 64, rows: 1 })
+            Variant::Attention(AttentionVariant::Vec4 { group: 64, rows: 1 })
         }
         work => Tuning::default().variant(work),
     }
@@ -61,7 +49,7 @@ fn results(work: &Work) -> DType {
 /// A small computation of the same kind, at a shape that straddles tiles unless a variant of `work` cannot have one.
 pub(super) fn sample(work: &Work) -> Work {
     match work {
-        Work::Product { form, shape, operands } => {
+        Work::Matmul { form, shape, operands } => {
             let odd = |extent: usize, small: usize| {
                 // Matrix units take whole blocks.
                 let units: &[usize] = if *operands == DType::F16 { &[16, 8, 4] } else { &[4] };
@@ -69,10 +57,10 @@ pub(super) fn sample(work: &Work) -> Work {
                 small.next_multiple_of(unit)
             };
             let [m, n, k] = *shape;
-            Work::Product { form: *form, shape: [odd(m, 129), odd(n, 77), odd(k, 45)], operands: *operands }
+            Work::Matmul { form: *form, shape: [odd(m, 129), odd(n, 77), odd(k, 45)], operands: *operands }
         }
         Work::Attention { heads, first_query, inputs } => {
-            // Every variant takes halves in fours.
+            // Every variant takes halves in vec4s.
             let unit = if inputs[0].dtype == DType::F16 { 4 } else { 1 };
             let inner = inner(inputs);
             let width = |ty: &TensorType| ty.cols() / inner * (inner / heads).next_multiple_of(unit);
@@ -90,10 +78,10 @@ pub(super) fn sample(work: &Work) -> Work {
 fn cut(work: &Work, flops: f64) -> Work {
     let share = (flops / work.flops()).min(1.0);
     match work {
-        Work::Product { form, shape: [m, n, k], operands } => {
+        Work::Matmul { form, shape: [m, n, k], operands } => {
             let rows = (*m as f64 * share) as usize / ROWS * ROWS;
             let m = if share == 1.0 { *m } else { rows.max(ROWS).min(*m) };
-            Work::Product { form: *form, shape: [m, *n, *k], operands: *operands }
+            Work::Matmul { form: *form, shape: [m, *n, *k], operands: *operands }
         }
         Work::Attention { heads, first_query, inputs } => {
             let fewer = |ty: &TensorType| {
@@ -235,7 +223,7 @@ pub(in crate::train) async fn best_run(
 /// can share a pipeline.
 fn inputs(work: &Work) -> Vec<TensorType> {
     match work {
-        Work::Product { form, shape: [m, n, k], operands } => {
+        Work::Matmul { form, shape: [m, n, k], operands } => {
             let shapes = match form {
                 Form::Nt => [[*m, *k], [*n, *k]],
                 Form::Nn => [[*m, *k], [*k, *n]],
@@ -260,14 +248,14 @@ fn record<'g>(graph: &'g Graph, work: &Work) -> Vec<Tensor<'g>> {
     let input = |(shard, ty)| graph.external("x", ty, Place { arena: ARENA, shard, offset: 0 });
     let x: Vec<_> = inputs(work).into_iter().enumerate().map(input).collect();
     match work {
-        Work::Product { form, .. } => vec![x[0].then(Product { form: *form }, &x[1..])],
+        Work::Matmul { form, .. } => vec![x[0].then(Matmul { form: *form }, &x[1..])],
         Work::Attention { heads, first_query, inputs } => {
             let op = Attention { heads: *heads, first_query: *first_query };
             let (dy, x) = (x[inputs.len()], &x[..inputs.len()]);
             if inputs[0].dtype == DType::F16 {
-                let y = graph.apply(Halved::new(Rc::new(op), 1), x);
+                let y = graph.apply(StoresF16::new(Rc::new(op), 1), x);
                 let all = [&[y[0], y[1], dy], x].concat();
-                let d = graph.apply(Halved::new(Rc::new(AttentionBackward(op)), x.len()), &all);
+                let d = graph.apply(StoresF16::new(Rc::new(AttentionBackward(op)), x.len()), &all);
                 return d[..x.len()].iter().copied().chain([y[0]]).collect();
             }
             let y = x[0].then(op, &x[1..]);
@@ -284,17 +272,17 @@ fn record<'g>(graph: &'g Graph, work: &Work) -> Vec<Tensor<'g>> {
 mod tests {
     use super::*;
 
-    fn product(form: Form, m: usize, n: usize, k: usize) -> Work {
-        Work::Product { form, shape: [m, n, k], operands: DType::F32 }
+    fn matmul(form: Form, m: usize, n: usize, k: usize) -> Work {
+        Work::Matmul { form, shape: [m, n, k], operands: DType::F32 }
     }
 
     #[test]
     fn what_is_measured_keeps_all_but_its_rows() {
-        let work = product(Form::Nn, 2080, 768, 192);
+        let work = matmul(Form::Nn, 2080, 768, 192);
         assert_eq!(cut(&work, f64::INFINITY), work);
-        assert_eq!(cut(&work, work.flops() / 2.0), product(Form::Nn, 1024, 768, 192));
-        assert_eq!(cut(&work, 1.0), product(Form::Nn, 64, 768, 192));
-        assert_eq!(cut(&product(Form::Nn, 9, 768, 192), 1.0), product(Form::Nn, 9, 768, 192));
+        assert_eq!(cut(&work, work.flops() / 2.0), matmul(Form::Nn, 1024, 768, 192));
+        assert_eq!(cut(&work, 1.0), matmul(Form::Nn, 64, 768, 192));
+        assert_eq!(cut(&matmul(Form::Nn, 9, 768, 192), 1.0), matmul(Form::Nn, 9, 768, 192));
         let batch = |n| Work::Attention { heads: 2, first_query: 0, inputs: vec![TensorType::f32(&[n, 65, 96])] };
         assert_eq!(cut(&batch(8), batch(8).flops() / 4.0), batch(2));
         assert_eq!(cut(&batch(8), 1.0), batch(1));

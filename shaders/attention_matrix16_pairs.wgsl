@@ -1,9 +1,0 @@
-// Softmax attention by matrix units of 16 by 16, for heads whose columns are no multiple of 8.
-enable f16;
-enable wgpu_cooperative_matrix;
-alias OfA = coop_mat16x16<f16, A>;
-alias OfB = coop_mat16x16<f16, B>;
-alias Sum = coop_mat16x16<f32, C>;
-const SIDE: u32 = 16u;
-#include "common/attention_in_pairs_half.wgsl"
-#include "common/attention_matrix.wgsl"

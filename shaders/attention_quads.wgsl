@@ -1,3 +1,0 @@
-// Softmax attention with four values a load.
-#include "common/stored_fours.wgsl"
-#include "common/attention_quads.wgsl"

@@ -1,6 +1,0 @@
-// `product_fours_subgroup.wgsl` for operands in half precision; sums and results are f32.
-#include "common/wide.wgsl"
-#include "common/stored_fours_wide.wgsl"
-#include "common/sides.wgsl"
-#include "common/operands_fours_half_wide.wgsl"
-#include "common/product_fours.wgsl"

@@ -1,4 +1,0 @@
-// Matrix product for adapters whose loads are dear and that have no subgroups.
-#include "common/operands_fours.wgsl"
-#include "common/stored_fours.wgsl"
-#include "common/product_quads.wgsl"

@@ -1,4 +1,0 @@
-// `product_quads.wgsl` for operands and results in half precision; sums are f32.
-#include "common/operands_fours_half.wgsl"
-#include "common/stored_fours_half.wgsl"
-#include "common/product_quads.wgsl"
