@@ -209,7 +209,7 @@ fn collection(spec: &str) -> Given {
             let len = source.len();
             for index in (0..len.min(24)).map(|i| i * len / len.min(24)) {
                 assert!(!source.name(index).is_empty());
-                source.label(index);
+                let _ = source.folder(index);
                 match source.load(index, 3) {
                     Ok(picture) => {
                         picture.check().unwrap();

@@ -6,9 +6,11 @@ use super::Picture;
 use super::augment::shrink;
 use super::companions;
 use super::decode::{decode_bytes, dimensions};
-use super::layout::{CIFAR, CIFAR_CLASSES};
+use super::labels::{self, Labels, Numbered, folder_at};
+use super::layout::{CIFAR, CIFAR_CLASSES, CIFAR_NAMES};
 use super::names::{in_hidden, path_key};
 use super::source::{Source, Stored};
+use crate::error::Error;
 
 /// Larger images are scaled once, to a shorter side of [`KEPT_SIDE`] pixels, so that a step does not wait for the
 /// decoding of photos that it then shows at a fraction of their size.
@@ -137,6 +139,36 @@ impl Source for Images {
             (File { name, held: Held::Cifar(_) }, number) => format!("{name} image {number}"),
             (File { name, .. }, _) => name.clone(),
         }
+    }
+
+    fn labels(&self, column: Option<&str>) -> Result<Labels, Error> {
+        let place = self.place();
+        labels::no_column(&place, column)?;
+        if self.tables == 0 {
+            let names: Vec<&[u8]> = self.files.iter().map(|file| file.name.as_bytes()).collect();
+            let first = |index: usize| folder_at(names[index], 0);
+            // The folder that was chosen is no class, if it is one.
+            let chosen = names.first().is_some_and(|name| folder_at(name, 0).is_some())
+                && (1..names.len()).all(|index| first(index) == first(0));
+            return labels::by_folder(names.len(), |index| folder_at(names[index], usize::from(chosen)))
+                .map_err(|reason| labels::refuse(&place, &reason));
+        }
+        let mut found = Numbered::new(Some(CIFAR_NAMES.map(str::to_owned).into()));
+        for file in &self.files {
+            let pushed = match &file.held {
+                Held::Cifar(bytes) => {
+                    bytes.chunks_exact(1 + CIFAR.values()).try_for_each(|record| found.push(Some(record[0].into())))
+                }
+                _ => found.push(None),
+            };
+            pushed.map_err(|reason| labels::refuse(&file.name, &reason))?;
+        }
+        Ok(found.finish())
+    }
+
+    fn folder(&self, index: usize) -> Option<String> {
+        let name = self.locate(index).0.name.as_bytes();
+        folder_at(name, 0).map(|folder| String::from_utf8_lossy(folder).into_owned())
     }
 
     fn identify(&self, index: usize, key: &mut Vec<u8>) {
