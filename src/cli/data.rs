@@ -150,7 +150,7 @@ fn print_classes(found: &Contents) {
         return;
     }
     let few = found.images_per_class.iter().min_by_key(|class| class.images);
-    let most = found.images_per_class.iter().max_by_key(|class| class.images);
+    let most = found.images_per_class.iter().rev().max_by_key(|class| class.images);
     let (Some(few), Some(most)) = (few, most) else {
         outln!("classes           none: no image has a label");
         return;

@@ -1,10 +1,11 @@
 //! Images with classes to train a classifier on, and others to test it on.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::labels::{Classes, Labels, refuse};
-use super::open::open;
+use super::open::open_beside;
 use super::sides::open_sides;
 use super::source::Source;
 use super::subset::Subset;
@@ -23,6 +24,8 @@ pub struct LabelOptions {
     pub column: Option<String>,
     /// Decides which images are held out.
     pub seed: u64,
+    /// A folder that a run writes into, which is no part of the images.
+    pub run: Option<PathBuf>,
 }
 
 /// Images that all have a class.
@@ -64,7 +67,7 @@ pub struct Labelled {
     pub how: String,
 }
 
-/// Opens the two sides of `place`, which is named as [`open`] takes it, and reads their labels. If `place` has a side to
+/// Opens the two sides of `place`, which is named as [`open`](super::open()) takes it, and reads their labels. If `place` has a side to
 /// test on, that is taken unless the options name another; one that has none, or has one without labels, has a tenth of
 /// each class held out (at least one image of a class that has two), chosen by the hash of seed and image number.
 /// Images without a label are left out.
@@ -74,13 +77,13 @@ pub struct Labelled {
 /// test side has no image to train on.
 pub fn labelled(place: &str, options: &LabelOptions) -> Result<Labelled> {
     let column = options.column.as_deref();
-    let (sides, given) = (open_sides(place)?, options.test.as_deref());
-    let (train, beside) = match sides {
+    let (run, given) = (options.run.as_deref(), options.test.as_deref());
+    let (train, beside) = match open_sides(place, run)? {
         Some([train, test]) => (train, Some(test)),
         None if given == Some(place) => {
             return Err(Error::Images(format!("{} is both to train and to test on; name two", shown(place))));
         }
-        None => (open(place)?, None),
+        None => (open_beside(place, run)?, None),
     };
     let labels = train.labels(column)?;
     if labels.classes().is_empty() {
@@ -88,7 +91,7 @@ pub fn labelled(place: &str, options: &LabelOptions) -> Result<Labelled> {
         return Err(refuse(&train.place(), reason));
     }
     let test = match given {
-        Some(given) => Some(open_sides(given)?.map_or_else(|| open(given), |[_, test]| Ok(test))?),
+        Some(given) => Some(open_sides(given, run)?.map_or_else(|| open_beside(given, run), |[_, test]| Ok(test))?),
         None => beside,
     };
     let tested = test.map(|test| Ok::<_, Error>((test.labels(column)?, test))).transpose()?;

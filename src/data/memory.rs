@@ -271,6 +271,29 @@ mod tests {
     }
 
     #[test]
+    fn folders_and_the_bytes_of_cifar_are_labels() {
+        let labels = |names: &[&str]| {
+            let mut images = Images::default();
+            names.iter().for_each(|name| assert_eq!(images.add(name, png(3, 2, 1)), Ok(1)));
+            images.labels(None).unwrap()
+        };
+        let of = |labels: &Labels| (0..labels.len()).map(|image| labels.of(image)).collect::<Vec<_>>();
+        let folders = labels(&["dog/1.png", "cat/2.png", "3.png"]);
+        assert_eq!((of(&folders), folders.classes().name(0)), (vec![None, Some(0), Some(1)], "cat".into()));
+        // The folder that was chosen is no class.
+        assert_eq!(labels(&["set/dog/1.png", "set/cat/2.png"]).classes(), folders.classes());
+        let mut images = Images::default();
+        images.add("cat/1.png", png(3, 2, 1)).unwrap();
+        let mut file: Vec<u8> = [8, 3, 9].iter().flat_map(|&label| [vec![label], vec![7; 3072]].concat()).collect();
+        images.add("data_batch_1.bin", file.clone()).unwrap();
+        let cifar = images.labels(None).unwrap();
+        assert_eq!((of(&cifar), cifar.classes().name(3)), (vec![None, Some(8), Some(3), Some(9)], "cat".into()));
+        file[3073] = 10;
+        images.add("data_batch_2.bin", file).unwrap();
+        assert!(images.labels(None).unwrap_err().to_string().contains("data_batch_2.bin: the label 10 is none"));
+    }
+
+    #[test]
     fn a_folder_has_the_same_images_here_as_on_a_disk() {
         use super::super::{Collection, open};
         let disk = tempfile::tempdir().unwrap();

@@ -78,7 +78,7 @@ fn open_folder(root: &Path, run: Option<&Path>) -> Result<Arc<dyn Source>> {
 }
 
 /// The path, if it is a folder.
-fn folder_at(path: &str) -> Result<&Path> {
+pub(super) fn folder_at(path: &str) -> Result<&Path> {
     let folder = Path::new(path);
     match std::fs::metadata(folder) {
         Ok(found) if found.is_dir() => Ok(folder),

@@ -13,14 +13,15 @@ pub(super) type Sides = [Arc<dyn Source>; 2];
 
 /// Opens both sides of what `spec` names as [`open`](open::open) takes it, if it has both: the folders `train` and
 /// `val`, `valid`, `validation` or `test`; tar, parquet or IDX files that are named so (`train-*`, `validation-*`,
-/// `test-*`, `t10k-*`); the batches of CIFAR. A part for validation is preferred to one for testing.
+/// `test-*`, `t10k-*`); the batches of CIFAR. A part for validation is preferred to one for testing. The folder `run` is
+/// no part of the images.
 ///
 /// # Errors
 /// [`Error::Images`] as [`open`](open::open), and where several folders are of one side.
-pub(super) fn open_sides(spec: &str) -> Result<Option<Sides>> {
+pub(super) fn open_sides(spec: &str, run: Option<&Path>) -> Result<Option<Sides>> {
     for (prefix, which) in [("cifar10:", 10), ("cifar100:", 100)] {
         if let Some(folder) = spec.strip_prefix(prefix) {
-            return cifar::sides(Path::new(folder), Some(which));
+            return cifar::sides(open::folder_at(folder)?, Some(which));
         }
     }
     let root = Path::new(spec);
@@ -30,13 +31,13 @@ pub(super) fn open_sides(spec: &str) -> Result<Option<Sides>> {
     }
     let folders = splits::side_folders(root);
     if let Some(folders) = folders.map_err(|reason| Error::Images(shown(&reason).into_owned()))? {
-        let [train, test] = folders.map(|folder| open::open(&folder.display().to_string()));
+        let [train, test] = folders.map(|folder| open::open_beside(&folder.display().to_string(), run));
         return Ok(Some([train?, test?]));
     }
     if let Some(sides) = cifar::sides(root, None)? {
         return Ok(Some(sides));
     }
-    let found = walk::walk(root, None)?;
+    let found = walk::walk(root, run)?;
     if found.images.len() > 0 {
         return Ok(None);
     }
