@@ -156,7 +156,10 @@ fn print_classes(found: &Contents) {
         return;
     };
     let of = |class: &ClassImages| format!("{} ({})", class.images, shown(&class.class));
-    outln!("classes           {} of {} to {} images", found.classes, of(few), of(most));
+    match few.images == most.images {
+        true => outln!("classes           {} of {} images", found.classes, few.images),
+        false => outln!("classes           {} of {} to {} images", found.classes, of(few), of(most)),
+    }
     if found.unlabelled > 0 {
         outln!("unlabelled        {}", found.unlabelled);
     }
