@@ -201,7 +201,7 @@ fn fixtures(folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
     paths.into_iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Opens a collection and decodes some of its images.
+/// Opens a collection, decodes some of its images and reads their labels.
 fn collection(spec: &str) -> Given {
     let mut given = Given::default();
     match data::open(spec) {
@@ -209,7 +209,7 @@ fn collection(spec: &str) -> Given {
             let len = source.len();
             for index in (0..len.min(24)).map(|i| i * len / len.min(24)) {
                 assert!(!source.name(index).is_empty());
-                source.label(index);
+                let _ = source.folder(index);
                 match source.load(index, 3) {
                     Ok(picture) => {
                         picture.check().unwrap();
@@ -218,6 +218,9 @@ fn collection(spec: &str) -> Given {
                     Err(reason) => given.reasons += usize::from(!reason.is_empty()),
                 }
             }
+            let told = labels(&*source);
+            given.images += told.images;
+            given.reasons += told.reasons;
             if let Some(near) = source.locality() {
                 assert_eq!(near.runs.iter().sum::<usize>(), len);
             }
@@ -228,6 +231,22 @@ fn collection(spec: &str) -> Given {
         }
     }
     given
+}
+
+/// Reads the labels of a collection: a class for each image, or a reason.
+fn labels(source: &dyn data::Source) -> Given {
+    match source.labels(None) {
+        Ok(labels) => {
+            assert_eq!(labels.len(), source.len());
+            let classes = labels.classes().len();
+            let told = (0..labels.len()).filter_map(|image| labels.of(image));
+            Given { images: told.inspect(|&class| assert!((class as usize) < classes)).count(), reasons: 0 }
+        }
+        Err(error) => {
+            assert_eq!(error.exit_code(), 3, "{error}");
+            Given { images: 0, reasons: 1 }
+        }
+    }
 }
 
 /// A collection in one file of a folder of its own.
@@ -300,13 +319,15 @@ fn bombs_are_refused_before_pixels_are_allocated() {
 
 #[test]
 fn tar() {
-    in_file("tar", file_named("a.tar"), "a.tar", fixtures("collections", |name| name.ends_with(".tar")));
+    let seeds = ["collections", "labels"].map(|folder| fixtures(folder, |name| name.ends_with(".tar")));
+    in_file("tar", file_named("a.tar"), "a.tar", seeds.concat());
 }
 
 #[test]
 fn parquet() {
-    let seeds = fixtures("collections", |name| name.ends_with(".parquet"));
-    in_file("parquet", file_named("a.parquet"), "a.parquet", seeds);
+    let small = |name: &str| name.ends_with(".parquet") && name != "columns.parquet";
+    let seeds = ["collections", "labels"].map(|folder| fixtures(folder, small));
+    in_file("parquet", file_named("a.parquet"), "a.parquet", seeds.concat());
 }
 
 #[test]
@@ -337,4 +358,68 @@ fn npy() {
 fn cifar() {
     let bytes: Vec<u8> = (0..3 * 3074usize).map(|at| if at % 3074 < 2 { 7 } else { at as u8 }).collect();
     in_file("cifar", |folder| format!("cifar100:{}", folder.display()), "train.bin", vec![bytes]);
+}
+
+/// Files of labels beside images that are whole: each input goes to the reader of the file that it looks like.
+#[test]
+fn labels_beside_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let npy = |kind: &str, shape: &str, values: &[u8]| {
+        let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
+        let length = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), values].concat()
+    };
+    fs::write(at("x.npy"), npy("|u1", "(20, 5, 5)", &[3; 500])).unwrap();
+    let idx = [&[0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 2, 0, 0, 0, 2][..], &[5; 80]].concat();
+    fs::write(at("a-images-idx3-ubyte"), idx).unwrap();
+    for batch in 1..=5 {
+        image::RgbImage::new(1024, 4).save(at(&format!("data_batch_{batch}.png"))).unwrap();
+    }
+    let collections = fixtures("labels", |name| name.ends_with(".tar")).remove(0);
+    fs::create_dir(at("shards")).unwrap();
+    fs::write(at("shards/a.tar"), collections).unwrap();
+    let open = |spec: String| data::open(&spec).unwrap();
+    let file = |name: &str| open(at(name).display().to_string());
+    let readers = [
+        (file("x.npy"), "labels.npy"),
+        (file("a-images-idx3-ubyte"), "a-labels-idx1-ubyte"),
+        (open(format!("cifar10:{}", folder.path().display())), "train_lables.json"),
+        (file("shards/a.tar"), "shards/_info.json"),
+        (file("shards/a.tar"), "shards/classes.txt"),
+    ];
+    let files = readers.each_ref().map(|(_, name)| at(name));
+    let lock = Mutex::new(());
+    let read = |input: &[u8]| {
+        let _one = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = match input {
+            [0x93 | b'N', ..] => 0,
+            [0 | 8 | 0x1F, ..] => 1,
+            [b'[' | b',' | b'0'..=b'9', ..] => 2,
+            [b'{' | b'"', ..] => 3,
+            _ => 4,
+        };
+        fs::write(&files[reader], input).unwrap();
+        let given = labels(&*readers[reader].0);
+        // Of names the first of two files counts.
+        if reader > 2 {
+            fs::remove_file(&files[reader]).unwrap();
+        }
+        given
+    };
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let bytes = [&[0, 0, 8, 1, 0, 0, 0, 20][..], &[7; 20]].concat();
+    packed.write_all(&bytes).unwrap();
+    let list = format!("{:?}", (0..20).map(|n| n % 10).collect::<Vec<_>>());
+    let seeds = vec![
+        npy("<i8", "(20,)", &[0; 160]),
+        npy(">u2", "(20,)", &[0; 40]),
+        bytes,
+        packed.finish().unwrap(),
+        list.into_bytes(),
+        br#"{"classes": ["ant", "bee", "cat"]}"#.to_vec(),
+        br#"{"features": {"label": {"names": ["ant", "bee", "cat"]}}}"#.to_vec(),
+        b"ant\nbee\ncat\n".to_vec(),
+    ];
+    Target { name: "labels_beside_images", seeds, read: &read }.run();
 }

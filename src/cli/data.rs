@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::terminal::{errln, outln};
 use super::{numbers::whole, output};
 use crate::{
-    data::{self, Contents},
+    data::{self, ClassImages, Contents, LabelOptions},
     error::Result,
     text::{shown, shown_path},
 };
@@ -36,6 +36,9 @@ enum Verb {
 struct Check {
     /// The images, as `pretrain --data` takes them.
     source: String,
+    /// The labels to count where there are several: a column of parquet files, `coarse` of CIFAR-100.
+    #[arg(long, value_name = "NAME")]
+    label_column: Option<String>,
     /// Threads that decode; 0 for one per processor.
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = whole::<usize>(0, 4096))]
     threads: usize,
@@ -87,9 +90,19 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 
 fn check(arguments: &Check) -> Result<bool> {
     let source = data::open(&arguments.source)?;
+    let column = arguments.label_column.as_deref();
+    let options = LabelOptions { column: column.map(str::to_owned), ..LabelOptions::default() };
+    let sides = data::labelled(&arguments.source, &options);
+    // Where both sides were opened as one collection, it is compared with itself.
+    let is_within = |name: String| (0..source.len()).any(|index| source.name(index) == name);
+    let test = sides.as_ref().ok().filter(|sides| !sides.held_out).map(|sides| &*sides.test.source);
+    let test = test.filter(|test| !is_within(test.name(0)));
     let bar = bar(source.len());
-    let found = data::check(&*source, arguments.threads, |index| bar.set_position(index as u64 + 1));
+    let mut found = data::check(&*source, test, column, arguments.threads, |index| bar.set_position(index as u64 + 1));
     bar.finish_and_clear();
+    if found.classes > 0 {
+        found.sides = Some(sides.map_or_else(|error| format!("cannot be used: {error}"), |sides| sides.how));
+    }
     match arguments.json {
         true => outln!("{}", serde_json::to_string_pretty(&found).expect("contents are JSON")),
         false => print(&found),
@@ -100,9 +113,7 @@ fn check(arguments: &Check) -> Result<bool> {
 fn print(found: &Contents) {
     outln!("collection        {}", shown(&found.place));
     outln!("images            {}, {} readable", found.images, found.readable);
-    if found.classes > 0 {
-        outln!("classes           {}", found.classes);
-    }
+    print_classes(found);
     let [[least_width, most_width], [least_height, most_height]] = [found.width, found.height];
     outln!("width             {least_width} to {most_width}");
     outln!("height            {least_height} to {most_height}");
@@ -118,6 +129,12 @@ fn print(found: &Contents) {
     if found.duplicates.len() > NAMED {
         outln!("  … (--json names all)");
     }
+    if !found.test_duplicates.is_empty() {
+        outln!("also to test on   {}", found.test_duplicates.len());
+        for duplicate in found.test_duplicates.iter().take(NAMED) {
+            outln!("  {} is {}", shown(&duplicate.name), shown(&duplicate.of));
+        }
+    }
     outln!("unreadable        {}", found.unreadable.len());
     for image in &found.unreadable {
         outln!("  {}: {}", shown(&image.name), shown(&image.reason));
@@ -126,6 +143,30 @@ fn print(found: &Contents) {
     for line in found.passed_over.lines() {
         outln!("{title:17} {line}");
         title = "";
+    }
+}
+
+fn print_classes(found: &Contents) {
+    if let Some(reason) = &found.labels_refused {
+        outln!("classes           none: the labels cannot be used ({reason})");
+        return;
+    }
+    let few = found.images_per_class.iter().min_by_key(|class| class.images);
+    let most = found.images_per_class.iter().rev().max_by_key(|class| class.images);
+    let (Some(few), Some(most)) = (few, most) else {
+        outln!("classes           none: no image has a label");
+        return;
+    };
+    let of = |class: &ClassImages| format!("{} ({})", class.images, shown(&class.class));
+    match few.images == most.images {
+        true => outln!("classes           {} of {} images", found.classes, few.images),
+        false => outln!("classes           {} of {} to {} images", found.classes, of(few), of(most)),
+    }
+    if found.unlabelled > 0 {
+        outln!("unlabelled        {}", found.unlabelled);
+    }
+    if let Some(sides) = &found.sides {
+        outln!("sides             {sides}");
     }
 }
 
@@ -140,6 +181,9 @@ fn pack(arguments: &Pack) -> Result<()> {
     });
     bar.finish_and_clear();
     let packed = packed?;
+    if let Some(reason) = &packed.labels_refused {
+        errln!("packed without labels, which cannot be used: {reason}");
+    }
     packed.unreadable.iter().for_each(|image| errln!("left out: {}: {}", shown(&image.name), shown(&image.reason)));
     let mib = packed.bytes as f64 / f64::from(1 << 20);
     outln!(

@@ -1,7 +1,7 @@
 //! Reading a whole collection once, to say what is in it.
 
 use std::collections::hash_map::{DefaultHasher, Entry};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 
 use serde::Serialize;
@@ -23,8 +23,14 @@ pub struct Contents {
     pub images: usize,
     /// Those that can be read.
     pub readable: usize,
-    /// Classes, where the collection tells them.
+    /// How many classes the labels have.
     pub classes: usize,
+    /// The classes in order, each with its images.
+    pub images_per_class: Vec<ClassImages>,
+    /// How many images have no label.
+    pub unlabelled: usize,
+    /// Why there are labels that cannot be used, where that is so.
+    pub labels_refused: Option<String>,
     /// How many images are stored in which format and colour type.
     pub kinds: BTreeMap<String, usize>,
     /// The least and the most columns.
@@ -39,8 +45,21 @@ pub struct Contents {
     pub unreadable: Vec<Unreadable>,
     /// Images with the same pixels as an earlier one.
     pub duplicates: Vec<Duplicate>,
+    /// How a classifier would be trained and tested on it, or why not; none without labels.
+    pub sides: Option<String>,
+    /// Images to test on, outside the collection, with the same pixels as one in it.
+    pub test_duplicates: Vec<Duplicate>,
     /// What lies in the collection's place and is not among its images.
     pub passed_over: PassedOver,
+}
+
+/// A class and how many images have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassImages {
+    /// Its name, or its number in digits.
+    pub class: String,
+    /// How many images have it.
+    pub images: usize,
 }
 
 /// An image that cannot be read.
@@ -70,11 +89,19 @@ struct Seen {
 }
 
 /// Reads every image once on `threads` threads and reports each to `progress`. Memory holds 50 bytes an image and the
-/// names of what is wrong, whatever the collection's size.
-pub fn check(source: &dyn Source, threads: usize, mut progress: impl FnMut(usize)) -> Contents {
+/// names of what is wrong, whatever the collection's size. `column` says which labels, as in [`Source::labels`]. The
+/// images of `test`, which are none of the source's, are read too, and compared with them.
+pub fn check(
+    source: &dyn Source,
+    test: Option<&dyn Source>,
+    column: Option<&str>,
+    threads: usize,
+    mut progress: impl FnMut(usize),
+) -> Contents {
     let mut found = Contents { place: source.place(), images: source.len(), ..Contents::default() };
     found.passed_over = source.passed_over();
-    let (mut sizes, mut classes) = (HashMap::<[usize; 2], usize>::new(), BTreeSet::new());
+    found.count_classes(source, column);
+    let mut sizes: HashMap<[usize; 2], usize> = HashMap::new();
     let mut first: HashMap<u128, usize> = HashMap::new();
     let look = |index: usize| {
         let decoded = source.read(index)?.decode()?;
@@ -83,7 +110,6 @@ pub fn check(source: &dyn Source, threads: usize, mut progress: impl FnMut(usize
     };
     each(source.len(), threads, look, |index, seen: Result<Seen, String>| {
         progress(index);
-        classes.extend(source.label(index));
         match seen {
             Err(reason) => found.unreadable.push(Unreadable { name: source.name(index), reason }),
             Ok(seen) => {
@@ -101,17 +127,45 @@ pub fn check(source: &dyn Source, threads: usize, mut progress: impl FnMut(usize
         }
         true
     });
+    if let Some(test) = test {
+        let look = |index: usize| Ok::<_, String>(digest(&test.read(index)?.decode()?.picture));
+        each(test.len(), threads, look, |index, pixels| {
+            if let Some(&of) = pixels.ok().and_then(|pixels| first.get(&pixels)) {
+                found.test_duplicates.push(Duplicate { name: test.name(index), of: source.name(of) });
+            }
+            true
+        });
+    }
     let least_and_most = |side: usize| {
         let sides = sizes.keys().map(|size| size[side]);
         [sides.clone().min().unwrap_or(0), sides.max().unwrap_or(0)]
     };
     (found.width, found.height) = (least_and_most(0), least_and_most(1));
-    (found.classes, found.sizes) = (classes.len(), sizes.len());
+    found.sizes = sizes.len();
     let mut common: Vec<[usize; 3]> = sizes.into_iter().map(|([width, height], n)| [width, height, n]).collect();
     common.sort_by_key(|&[width, height, n]| (usize::MAX - n, width, height));
     common.truncate(COMMON);
     found.common_sizes = common;
     found
+}
+
+impl Contents {
+    /// Reads the labels, and says what they are.
+    fn count_classes(&mut self, source: &dyn Source, column: Option<&str>) {
+        match source.labels(column) {
+            Ok(labels) => {
+                self.classes = labels.classes().len();
+                self.unlabelled = labels.unlabelled();
+                let counts = labels.counts().into_iter().enumerate();
+                let named = counts.map(|(class, images)| ClassImages { class: labels.classes().name(class), images });
+                self.images_per_class = named.collect();
+            }
+            Err(error) => {
+                self.unlabelled = source.len();
+                self.labels_refused = Some(error.to_string());
+            }
+        }
+    }
 }
 
 /// 128 bits that tell pictures apart: two are equal by chance once in 10²⁶ pairs of a million images.
@@ -160,7 +214,7 @@ mod tests {
         let source = crate::data::open(folder.path().to_str().unwrap()).unwrap();
         for threads in [1, 3] {
             let mut reported = Vec::new();
-            let found = check(&*source, threads, |index| reported.push(index));
+            let found = check(&*source, None, None, threads, |index| reported.push(index));
             assert_eq!(reported, [0, 1, 2, 3, 4]);
             assert_eq!((found.images, found.readable, found.classes, found.sizes), (5, 4, 2, 2));
             assert_eq!((found.width, found.height), ([8, 9], [7, 7]));

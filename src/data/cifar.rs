@@ -1,10 +1,12 @@
-//! CIFAR's training images: the official binary layout of both sets, and CIFAR-10 as PNG files with an image per row.
+//! CIFAR: the official binary layout of both sets, and CIFAR-10 as PNG files with an image per row. To train on are the
+//! training images alone.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::decode;
 use super::joined::Joined;
+use super::labels;
 use super::layout::{CIFAR, CIFAR_CLASSES, Layout};
 use super::records::{Records, read_range};
 use super::source::Source;
@@ -14,26 +16,37 @@ use crate::text::shown_path;
 /// Rows and columns of an image.
 const SIDE: usize = CIFAR.height;
 
-/// A layout of the files: their names, and for each label byte before an image the number of its classes.
+/// A layout of the files: the names of those with training images and with test images, and for each label byte before
+/// an image the number of its classes.
+#[derive(Clone, Copy)]
 struct Kind {
     files: &'static [&'static str],
+    test: &'static [&'static str],
     labels: &'static [u8],
 }
 
+/// The training and the test images.
+type Sides = [Arc<dyn Source>; 2];
+
 const TEN_BINARY: Kind = Kind {
     files: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+    test: &["test_batch.bin"],
     labels: &[CIFAR_CLASSES],
 };
 const TEN_ROWS: Kind = Kind {
     files: &["data_batch_1.png", "data_batch_2.png", "data_batch_3.png", "data_batch_4.png", "data_batch_5.png"],
+    test: &["test_batch.png"],
     labels: &[],
 };
-const HUNDRED: Kind = Kind { files: &["train.bin"], labels: &[20, 100] };
+const HUNDRED: Kind = Kind { files: &["train.bin"], test: &["test.bin"], labels: &[20, 100] };
+
+/// The lists of the labels of [`TEN_ROWS`], in the spelling of the package that has them, for training and test images.
+const LISTS: [&str; 2] = ["train_lables.json", "test_lables.json"];
 
 /// Opens CIFAR-10's five training files in `folder` or in the first folder below it that has them.
 pub(super) fn open_10(folder: &Path) -> Result<Arc<dyn Source>> {
     match find(folder, &[TEN_BINARY, TEN_ROWS])? {
-        Some((place, kind)) => open(&place, &kind),
+        Some((place, kind)) => open(&place, &kind, kind.files),
         None => Err(Error::Images(format!(
             "{} holds no CIFAR-10: neither data_batch_1.bin nor data_batch_1.png, in it or one folder below; \
              examples/fetch-cifar10.sh fetches it",
@@ -45,7 +58,7 @@ pub(super) fn open_10(folder: &Path) -> Result<Arc<dyn Source>> {
 /// Opens CIFAR-100's training file in `folder` or in the first folder below it that has it.
 pub(super) fn open_100(folder: &Path) -> Result<Arc<dyn Source>> {
     match find(folder, &[HUNDRED])? {
-        Some((place, kind)) => open(&place, &kind),
+        Some((place, kind)) => open(&place, &kind, kind.files),
         None => Err(Error::Images(format!(
             "{} holds no CIFAR-100: no train.bin, in it or one folder below; fetch its binary version",
             shown_path(folder)
@@ -55,7 +68,21 @@ pub(super) fn open_100(folder: &Path) -> Result<Arc<dyn Source>> {
 
 /// The set whose binary layout is in `folder` or one folder below, if any.
 pub(super) fn recognise(folder: &Path) -> Result<Option<Arc<dyn Source>>> {
-    find(folder, &[TEN_BINARY, HUNDRED])?.map(|(place, kind)| open(&place, &kind)).transpose()
+    find(folder, &[TEN_BINARY, HUNDRED])?.map(|(place, kind)| open(&place, &kind, kind.files)).transpose()
+}
+
+/// The training and test images of CIFAR-10 or CIFAR-100 (`which`), or where that is not said of the set whose binary
+/// layout is there; none where the test images are missing.
+pub(super) fn sides(folder: &Path, which: Option<u32>) -> Result<Option<Sides>> {
+    let found = match which {
+        Some(10) => find(folder, &[TEN_BINARY, TEN_ROWS])?,
+        Some(_) => find(folder, &[HUNDRED])?,
+        None => find(folder, &[TEN_BINARY, HUNDRED])?,
+    };
+    match found.filter(|(place, kind)| kind.test.iter().all(|file| place.join(file).is_file())) {
+        Some((place, kind)) => Ok(Some([open(&place, &kind, kind.files)?, open(&place, &kind, kind.test)?])),
+        None => Ok(None),
+    }
 }
 
 /// The folder that has the first file of one of the layouts.
@@ -70,21 +97,34 @@ fn find<const N: usize>(folder: &Path, kinds: &[Kind; N]) -> Result<Option<(Path
     }
     places[1..].sort();
     for place in places {
-        if let Some(&Kind { files, labels }) = kinds.iter().find(|kind| place.join(kind.files[0]).is_file()) {
-            return Ok(Some((place, Kind { files, labels })));
+        if let Some(&kind) = kinds.iter().find(|kind| place.join(kind.files[0]).is_file()) {
+            return Ok(Some((place, kind)));
         }
     }
     Ok(None)
 }
 
-fn open(place: &Path, kind: &Kind) -> Result<Arc<dyn Source>> {
-    let mut parts: Vec<Box<dyn Source>> = Vec::new();
-    for file in kind.files {
+fn open(place: &Path, kind: &Kind, files: &[&str]) -> Result<Arc<dyn Source>> {
+    let mut found = Vec::new();
+    for file in files {
         let path = place.join(file);
         let records = if kind.labels.is_empty() { rows(&path) } else { binary(&path, kind.labels) };
         let refuse = |reason| Error::Images(format!("{}: {reason}; fetch CIFAR again", shown_path(&path)));
-        parts.push(Box::new(records.map_err(refuse)?));
+        found.push(records.map_err(refuse)?);
     }
+    let total = found.iter().map(Records::count).sum();
+    let (list, bytes) = (LISTS[usize::from(files == kind.test)], kind.labels.len());
+    let (mut parts, mut first): (Vec<Box<dyn Source>>, _) = (Vec::new(), 0);
+    for records in found {
+        let range = first..first + records.count();
+        first = range.end;
+        parts.push(Box::new(records.labelled(move |records, column| match bytes {
+            0 => labels::cifar::listed(records, list, range.clone(), total, column),
+            bytes => labels::cifar::binary(records, bytes, column),
+        })));
+    }
+    // What the parts of one set are called tells the sides apart.
+    let place = if files == kind.test { place.join(files[0]) } else { place.to_owned() };
     Ok(Arc::new(Joined::new(&place.display().to_string(), parts)))
 }
 

@@ -1,13 +1,16 @@
 //! Image files below a folder.
 
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::decode::read_file;
 use super::endings;
-use super::names::Names;
+use super::labels::{self, Classes, Labels, folder_at};
+use super::names::{Names, is_hidden};
 use super::passed::PassedOver;
 use super::source::{Source, Stored};
+use super::splits;
 use super::walk::Walked;
 use crate::error::{Error, Result};
 use crate::text::{shown, shown_path};
@@ -76,10 +79,31 @@ impl Source for Folder {
         read_file(&self.root.join(self.path(index))).map(Stored::Encoded)
     }
 
-    fn label(&self, index: usize) -> Option<String> {
-        let mut parts = self.path(index).components();
-        let first = parts.next()?;
-        parts.next().map(|_| first.as_os_str().to_string_lossy().into_owned())
+    fn labels(&self, column: Option<&str>) -> Result<Labels> {
+        let place = self.place();
+        labels::no_column(&place, column)?;
+        // Where folders at the top are the parts of a data set, the classes lie below these.
+        let top = |index| folder_at(self.paths.get(index), 0);
+        let mut tops: BTreeSet<&[u8]> = (0..self.len()).filter_map(top).collect();
+        let parts = splits::side_by_side(tops.iter().copied());
+        tops.retain(|top| splits::is_part(top));
+        let class = |index| match parts {
+            true => top(index).filter(|top| tops.contains(top)).and_then(|_| folder_at(self.paths.get(index), 1)),
+            false => top(index),
+        };
+        let found = labels::by_folder(self.len(), class).map_err(|reason| labels::refuse(&place, &reason))?;
+        let above: Vec<PathBuf> = match parts {
+            true => tops.iter().map(|top| self.root.join(String::from_utf8_lossy(top).as_ref())).collect(),
+            false => vec![self.root.clone()],
+        };
+        if let Classes::Names(names) = found.classes() {
+            above.iter().try_for_each(|folder| self.refuse_empty_class(folder, names))?;
+        }
+        Ok(found)
+    }
+
+    fn folder(&self, index: usize) -> Option<String> {
+        folder_at(self.paths.get(index), 0).map(|folder| String::from_utf8_lossy(folder).into_owned())
     }
 
     fn identify(&self, index: usize, key: &mut Vec<u8>) {
@@ -89,6 +113,30 @@ impl Source for Folder {
 
     fn passed_over(&self) -> PassedOver {
         self.passed.clone()
+    }
+}
+
+impl Folder {
+    /// Refuses that a folder in `above` has no image and so is no class of these `names`.
+    fn refuse_empty_class(&self, above: &Path, names: &[String]) -> Result<()> {
+        let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let root = self.root.canonicalize().unwrap_or_default();
+        let unreadable = |error| Error::Images(format!("{}: {error}; make the folder readable", shown_path(above)));
+        for entry in std::fs::read_dir(above).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            let name = path.file_name().unwrap_or_default();
+            let is_run = self.passed.run_folders.contains(&path.display().to_string());
+            // Neither those that a listing leaves out nor links to what lies above.
+            let is_class = !is_hidden(name.as_encoded_bytes())
+                && !is_run
+                && path.is_dir()
+                && path.canonicalize().is_ok_and(|to| !root.starts_with(to));
+            if is_class && !known.contains(&*name.to_string_lossy()) {
+                let reason = "the class holds no image; put some into its folder, or remove it";
+                return Err(labels::refuse(&path.display().to_string(), reason));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -133,7 +181,7 @@ mod tests {
         fs::write(folder.path().join("notes.txt"), "no image").unwrap();
         let found = open(folder.path()).unwrap();
         assert_eq!(names(&found), ["a.webp", "b/10.jpeg", "b/2.PNG", "c/d/e.Jpg"]);
-        assert_eq!([0, 1, 3].map(|index| found.label(index)), [None, Some("b".into()), Some("c".into())]);
+        assert_eq!([0, 1, 3].map(|index| found.folder(index)), [None, Some("b".into()), Some("c".into())]);
         assert!(found.name(1).ends_with("b/10.jpeg") && found.name(1).starts_with(folder.path().to_str().unwrap()));
         let picture = found.load(1, 3).unwrap();
         assert_eq!((picture.height, picture.width, picture.channels), (2, 3, 3));

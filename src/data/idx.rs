@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
@@ -23,6 +23,24 @@ pub(super) fn open(path: &Path) -> Result<Records, String> {
     }
     let (offset, count, layout) = header(&start)?;
     Records::in_file(path, offset, count, 0, layout)
+}
+
+/// The files of images that lie in a folder as MNIST's do, by their names, sorted; of one that is there compressed and
+/// not, the latter.
+pub(super) fn in_folder(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_named_so(path)).collect();
+    files.sort();
+    files.dedup_by(|packed, plain| packed.extension().is_some() && packed.with_extension("") == *plain);
+    files
+}
+
+/// Whether a name is that of a file of images in this layout: `train-images-idx3-ubyte.gz`, `t10k-images.idx3-ubyte`.
+fn is_named_so(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let plain = name.strip_suffix(".gz").unwrap_or(&name);
+    let is_idx = plain.contains("idx3") || plain.contains("idx4");
+    !name.starts_with('.') && is_idx && plain.contains("images") && plain.ends_with("-ubyte") && path.is_file()
 }
 
 /// The unpacked bytes of a gzip file.

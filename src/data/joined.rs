@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::labels::{self, Joining, Labels};
 use super::look::{Kind, look};
 use super::parquet::Parquet;
 use super::passed::PassedOver;
@@ -24,8 +25,8 @@ pub(super) fn open(spec: &str, paths: &[PathBuf], mut passed: PassedOver) -> Res
                 continue;
             }
             Kind::Tar => Box::new(Shard::open(path).map_err(|reason| refuse(path, reason))?),
-            Kind::Idx => Box::new(idx::open(path).map_err(|reason| refuse(path, reason))?),
-            Kind::Npy => Box::new(npy::open(path).map_err(|reason| refuse(path, reason))?),
+            Kind::Idx => Box::new(idx::open(path).map_err(|reason| refuse(path, reason))?.labelled(labels::idx::read)),
+            Kind::Npy => Box::new(npy::open(path).map_err(|reason| refuse(path, reason))?.labelled(labels::npy::read)),
         };
         parts.push(part);
     }
@@ -94,9 +95,18 @@ impl Source for Joined {
         part.read(index)
     }
 
-    fn label(&self, index: usize) -> Option<String> {
+    fn labels(&self, column: Option<&str>) -> Result<Labels> {
+        let mut all = Joining::default();
+        for part in &self.parts {
+            let place = part.place();
+            all.add(&place, part.labels(column)?).map_err(|reason| labels::refuse(&place, &reason))?;
+        }
+        Ok(all.finish())
+    }
+
+    fn folder(&self, index: usize) -> Option<String> {
         let (part, index) = self.locate(index);
-        part.label(index)
+        part.folder(index)
     }
 
     fn identify(&self, index: usize, key: &mut Vec<u8>) {

@@ -17,8 +17,12 @@ pub(super) struct Layout {
 /// An image of CIFAR: all red, all green and all blue values.
 pub(super) const CIFAR: Layout = Layout { height: 32, width: 32, channels: 3, planar: true };
 
-/// Classes of CIFAR-10, whose records begin with one byte for it.
-pub(super) const CIFAR_CLASSES: u8 = 10;
+/// The classes of CIFAR-10, whose records begin with one byte for it.
+pub(super) const CIFAR_NAMES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+/// How many these are.
+pub(super) const CIFAR_CLASSES: u8 = CIFAR_NAMES.len() as u8;
 
 impl Layout {
     /// The layout of an image of the given extents: `[rows, columns]`, with the channels (1 to 4) last, or first where

@@ -6,9 +6,11 @@ use super::Picture;
 use super::augment::shrink;
 use super::companions;
 use super::decode::{decode_bytes, dimensions};
-use super::layout::{CIFAR, CIFAR_CLASSES};
+use super::labels::{self, Labels, Numbered, folder_at};
+use super::layout::{CIFAR, CIFAR_CLASSES, CIFAR_NAMES};
 use super::names::{in_hidden, path_key};
 use super::source::{Source, Stored};
+use crate::error::Error;
 
 /// Larger images are scaled once, to a shorter side of [`KEPT_SIDE`] pixels, so that a step does not wait for the
 /// decoding of photos that it then shows at a fraction of their size.
@@ -139,6 +141,36 @@ impl Source for Images {
         }
     }
 
+    fn labels(&self, column: Option<&str>) -> Result<Labels, Error> {
+        let place = self.place();
+        labels::no_column(&place, column)?;
+        if self.tables == 0 {
+            let names: Vec<&[u8]> = self.files.iter().map(|file| file.name.as_bytes()).collect();
+            let first = |index: usize| folder_at(names[index], 0);
+            // The folder that was chosen is no class, if it is one.
+            let chosen = names.first().is_some_and(|name| folder_at(name, 0).is_some())
+                && (1..names.len()).all(|index| first(index) == first(0));
+            return labels::by_folder(names.len(), |index| folder_at(names[index], usize::from(chosen)))
+                .map_err(|reason| labels::refuse(&place, &reason));
+        }
+        let mut found = Numbered::new(Some(CIFAR_NAMES.map(str::to_owned).into()));
+        for file in &self.files {
+            let pushed = match &file.held {
+                Held::Cifar(bytes) => {
+                    bytes.chunks_exact(1 + CIFAR.values()).try_for_each(|record| found.push(Some(record[0].into())))
+                }
+                _ => found.push(None),
+            };
+            pushed.map_err(|reason| labels::refuse(&file.name, &reason))?;
+        }
+        Ok(found.finish())
+    }
+
+    fn folder(&self, index: usize) -> Option<String> {
+        let name = self.locate(index).0.name.as_bytes();
+        folder_at(name, 0).map(|folder| String::from_utf8_lossy(folder).into_owned())
+    }
+
     fn identify(&self, index: usize, key: &mut Vec<u8>) {
         match self.locate(index) {
             (File { name, held: Held::Cifar(_) }, number) => CIFAR.identify(name.as_bytes(), number, key),
@@ -236,6 +268,29 @@ mod tests {
         assert!(images.add("x.bin", file).unwrap_err().contains("neither JPEG"));
         assert!(images.add("x.png", png(9, 9, 0)[..40].to_vec()).is_err());
         assert_eq!(images.len(), 3);
+    }
+
+    #[test]
+    fn folders_and_the_bytes_of_cifar_are_labels() {
+        let labels = |names: &[&str]| {
+            let mut images = Images::default();
+            names.iter().for_each(|name| assert_eq!(images.add(name, png(3, 2, 1)), Ok(1)));
+            images.labels(None).unwrap()
+        };
+        let of = |labels: &Labels| (0..labels.len()).map(|image| labels.of(image)).collect::<Vec<_>>();
+        let folders = labels(&["dog/1.png", "cat/2.png", "3.png"]);
+        assert_eq!((of(&folders), folders.classes().name(0)), (vec![None, Some(0), Some(1)], "cat".into()));
+        // The folder that was chosen is no class.
+        assert_eq!(labels(&["set/dog/1.png", "set/cat/2.png"]).classes(), folders.classes());
+        let mut images = Images::default();
+        images.add("cat/1.png", png(3, 2, 1)).unwrap();
+        let mut file: Vec<u8> = [8, 3, 9].iter().flat_map(|&label| [vec![label], vec![7; 3072]].concat()).collect();
+        images.add("data_batch_1.bin", file.clone()).unwrap();
+        let cifar = images.labels(None).unwrap();
+        assert_eq!((of(&cifar), cifar.classes().name(3)), (vec![None, Some(8), Some(3), Some(9)], "cat".into()));
+        file[3073] = 10;
+        images.add("data_batch_2.bin", file).unwrap();
+        assert!(images.labels(None).unwrap_err().to_string().contains("data_batch_2.bin: the label 10 is none"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod convolve;
 mod decode;
 #[cfg(not(target_arch = "wasm32"))]
 mod endings;
+mod labels;
 mod layout;
 mod loader;
 mod makers;
@@ -27,6 +28,7 @@ mod worker;
 pub use {
     collection::Collection,
     decode::{Decoded, MAX_BYTES, MAX_SIDE, decode_bytes},
+    labels::{Classes, Labels},
     loader::{Batch, Loader, enough_for},
     memory::Images,
     order::permutation,
@@ -47,11 +49,15 @@ mod cifar;
 #[cfg(not(target_arch = "wasm32"))]
 mod each;
 #[cfg(not(target_arch = "wasm32"))]
+mod entries;
+#[cfg(not(target_arch = "wasm32"))]
 mod folder;
 #[cfg(not(target_arch = "wasm32"))]
 mod idx;
 #[cfg(not(target_arch = "wasm32"))]
 mod joined;
+#[cfg(not(target_arch = "wasm32"))]
+mod labelled;
 #[cfg(not(target_arch = "wasm32"))]
 mod look;
 #[cfg(not(target_arch = "wasm32"))]
@@ -69,7 +75,11 @@ mod rate;
 #[cfg(not(target_arch = "wasm32"))]
 mod records;
 #[cfg(not(target_arch = "wasm32"))]
+mod sides;
+#[cfg(not(target_arch = "wasm32"))]
 mod splits;
+#[cfg(not(target_arch = "wasm32"))]
+mod subset;
 #[cfg(not(target_arch = "wasm32"))]
 mod tar;
 #[cfg(not(target_arch = "wasm32"))]
@@ -77,8 +87,9 @@ mod walk;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use {
-    check::{Contents, Duplicate, Unreadable, check},
+    check::{ClassImages, Contents, Duplicate, Unreadable, check},
     decode::decode,
+    labelled::{LabelOptions, Labelled, Side, labelled},
     open::{open, open_beside},
     pack::{Packed, pack},
     rate::{Rate, rate},

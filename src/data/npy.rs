@@ -13,9 +13,7 @@ const HEADER: usize = 4096;
 
 /// Opens `[images, rows, columns]`, `[images, rows, columns, channels]` or `[images, channels, rows, columns]`.
 pub(super) fn open(path: &Path) -> Result<Records, String> {
-    let mut start = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(HEADER as u64 + 12).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    let start = read_start(path)?;
     let (offset, text) = header(&start)?;
     let kind = value(text, "descr")?.trim_matches(['\'', '"']);
     if !["|u1", "u1", "<u1", ">u1", "=u1"].contains(&kind) {
@@ -139,8 +137,16 @@ impl Values {
     }
 }
 
+/// The first bytes of a file, the header among them.
+pub(super) fn read_start(path: &Path) -> Result<Vec<u8>, String> {
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(HEADER as u64 + 12).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    Ok(start)
+}
+
 /// Where the values start, and the text before them.
-fn header(bytes: &[u8]) -> Result<(u64, &str), String> {
+pub(super) fn header(bytes: &[u8]) -> Result<(u64, &str), String> {
     let (start, length) = match bytes {
         [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..] => {
             (10, usize::from(u16::from_le_bytes([*low, *high])))
@@ -157,7 +163,7 @@ fn header(bytes: &[u8]) -> Result<(u64, &str), String> {
 }
 
 /// What stands after a key of the dictionary, up to the comma at its level.
-fn value<'t>(text: &'t str, key: &str) -> Result<&'t str, String> {
+pub(super) fn value<'t>(text: &'t str, key: &str) -> Result<&'t str, String> {
     let missing = || format!("the header names no {key}");
     let (_, after) = text.split_once(&format!("'{key}'")).ok_or_else(missing)?;
     let after = after.trim_start().strip_prefix(':').ok_or_else(missing)?.trim_start();

@@ -4,16 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::source::Source;
-use super::{cifar, folder, folder::Folder, joined, places, splits, walk};
+use super::{cifar, folder, folder::Folder, idx, joined, places, splits, walk};
 use crate::error::{Error, Result};
 use crate::text::shown;
 
 /// Opens what `spec` names.
 ///
 /// * `DIR`: all image files below a folder, in the order of their paths; or, if it holds none, its tar shards, its
-///   parquet files, or CIFAR-10 or CIFAR-100 in the binary layout. Links are followed, but not round in circles; hidden
-///   files, masks beside photos and the folders of runs are left out. Of tar and parquet files only those for training
-///   are taken where their names or folders tell.
+///   parquet files, CIFAR-10 or CIFAR-100 in the binary layout, or IDX files named as MNIST's. Links are followed, but
+///   not round in circles; hidden files, masks beside photos and the folders of runs are left out. Of files that hold
+///   many images only those for training are taken where their names or folders tell.
 /// * `FILE`: a tar archive of images, a parquet file with a column of images, an array of images in IDX or NumPy's
 ///   layout. `{000..012}`, `{a,b}`, and `*` or `?` in the last part of the path stand for several files.
 /// * `cifar10:DIR`, `cifar100:DIR`: the training images in the official binary layout, of CIFAR-10 also as five PNG
@@ -59,6 +59,14 @@ fn open_folder(root: &Path, run: Option<&Path>) -> Result<Arc<dyn Source>> {
     if let Some(cifar) = cifar::recognise(root)? {
         return Ok(cifar);
     }
+    if found.shards.is_empty() {
+        let mut notes = Vec::new();
+        let arrays = splits::training(root, idx::in_folder(root), &mut notes);
+        if !arrays.is_empty() {
+            let passed = super::PassedOver { notes, ..super::PassedOver::default() };
+            return joined::open(&root.display().to_string(), &arrays, passed);
+        }
+    }
     match found.shards.is_empty() {
         true => Err(folder::holds_nothing(root, &found.passed)),
         false => {
@@ -70,7 +78,7 @@ fn open_folder(root: &Path, run: Option<&Path>) -> Result<Arc<dyn Source>> {
 }
 
 /// The path, if it is a folder.
-fn folder_at(path: &str) -> Result<&Path> {
+pub(super) fn folder_at(path: &str) -> Result<&Path> {
     let folder = Path::new(path);
     match std::fs::metadata(folder) {
         Ok(found) if found.is_dir() => Ok(folder),

@@ -10,12 +10,16 @@ use image::{ExtendedColorType, ImageEncoder};
 use super::augment::shrink;
 use super::check::Unreadable;
 use super::each::each;
+use super::labels::{Classes, Labels};
 use super::{Picture, Source};
 use crate::error::{Error, Result};
 use crate::text::{shown, shown_path};
 
 /// Images of a shard.
 const SHARD: usize = 2048;
+
+/// The file of the names of the classes.
+const NAMES: &str = "classes.txt";
 
 /// What [`pack`] wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,11 +32,15 @@ pub struct Packed {
     pub bytes: u64,
     /// The images left out.
     pub unreadable: Vec<Unreadable>,
+    /// Why labels were left out, where there are some that cannot be used.
+    pub labels_refused: Option<String>,
 }
 
 /// Writes the readable images of a collection, in order, into shards in the new or empty folder `to`, as PNG files
-/// `CLASS/NUMBER.png`; within a shard they are then numbered by these names. Images whose shorter side is longer than
-/// `side` pixels are scaled down to it with PIL's bicubic arithmetic.
+/// `FOLDER/NUMBER.png`, where `FOLDER` is the first folder of the image; within a shard they are then numbered by these
+/// names. Beside each labelled image `NUMBER.cls` holds the number of its class, and beside the shards `classes.txt` the
+/// names of the classes, if they have any. Images whose shorter side is longer than `side` pixels are scaled down to it
+/// with PIL's bicubic arithmetic.
 ///
 /// The shards are written into `TO.partial` beside the folder, which is then renamed: a crash leaves no folder `to`.
 ///
@@ -48,8 +56,12 @@ pub fn pack(
 ) -> Result<Packed> {
     let partial = prepare(to)?;
     let mut packed = Packed::default();
+    let labels = source.labels(None).unwrap_or_else(|error| {
+        packed.labels_refused = Some(error.to_string());
+        Labels::none(source.len())
+    });
     let mut shard: Option<tar::Builder<BufWriter<File>>> = None;
-    let mut failure = None;
+    let mut failure = write_names(&partial, labels.classes()).err();
     each(
         source.len(),
         threads,
@@ -63,8 +75,9 @@ pub fn pack(
                     return true;
                 }
             };
-            let added = add(&mut shard, &partial, &mut packed, &entry_name(source, index), &bytes);
-            failure = added.err();
+            let name = entry_name(source, index);
+            let added = add(&mut shard, &partial, &mut packed, &name, &bytes, labels.of(index));
+            failure = added.err().or(failure.take());
             failure.is_none()
         },
     );
@@ -103,7 +116,7 @@ fn prepare(to: &Path) -> Result<PathBuf> {
         let ours = fs::read_dir(&partial).map_err(Error::io(&partial))?.all(|entry| {
             entry.is_ok_and(|entry| {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                name.starts_with("shard-") && name.ends_with(".tar")
+                name == NAMES || name.starts_with("shard-") && name.ends_with(".tar")
             })
         });
         if !ours {
@@ -126,20 +139,30 @@ fn encode(source: &dyn Source, index: usize, side: usize) -> Result<Vec<u8>, Str
     written.map_err(|error| error.to_string()).map(|()| bytes)
 }
 
-/// The name of an image in its shard, with the class as its folder.
-fn entry_name(source: &dyn Source, index: usize) -> String {
-    let class = source.label(index).map(|label| label.replace(['/', '\\'], "_"));
-    let class = class.filter(|class| !class.starts_with('.'));
-    class.map_or_else(|| format!("{index:08}.png"), |class| format!("{class}/{index:08}.png"))
+/// Writes the names of the classes, one a line.
+fn write_names(folder: &Path, classes: &Classes) -> io::Result<()> {
+    let Classes::Names(names) = classes else { return Ok(()) };
+    let text: String = names.iter().flat_map(|name| [name, "\n"]).collect();
+    let mut file = File::create(folder.join(NAMES))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
-/// Adds an image to the open shard, or to a new one when it is full.
+/// The name of an image in its shard, with its first folder.
+fn entry_name(source: &dyn Source, index: usize) -> String {
+    let folder = source.folder(index).map(|folder| folder.replace(['/', '\\'], "_"));
+    let folder = folder.filter(|folder| !folder.starts_with('.'));
+    folder.map_or_else(|| format!("{index:08}.png"), |folder| format!("{folder}/{index:08}.png"))
+}
+
+/// Adds an image and the number of its class to the open shard, or to a new one when it is full.
 fn add(
     shard: &mut Option<tar::Builder<BufWriter<File>>>,
     folder: &Path,
     packed: &mut Packed,
     name: &str,
     bytes: &[u8],
+    class: Option<u32>,
 ) -> io::Result<()> {
     if packed.images.is_multiple_of(SHARD) {
         if let Some(full) = shard.take() {
@@ -149,10 +172,17 @@ fn add(
         *shard = Some(tar::Builder::new(BufWriter::with_capacity(1 << 20, File::create(path)?)));
         packed.shards += 1;
     }
-    let mut header = tar::Header::new_gnu();
-    header.set_size(bytes.len() as u64);
-    header.set_mode(0o644);
-    shard.as_mut().expect("opened above").append_data(&mut header, name, bytes)?;
+    let shard = shard.as_mut().expect("opened above");
+    let mut append = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        shard.append_data(&mut header, name, bytes)
+    };
+    append(name, bytes)?;
+    if let Some(class) = class {
+        append(&format!("{}.cls", name.trim_end_matches(".png")), class.to_string().as_bytes())?;
+    }
     packed.images += 1;
     Ok(())
 }
@@ -201,13 +231,28 @@ mod tests {
             let whole = CropBox { top: 0, left: 0, height: original.height, width: original.width };
             let (height, width) = (original.height * 8 / 16, original.width * 8 / 16);
             assert_eq!(again.load(index, 3).unwrap(), resize(&original, whole, height, width), "{index}");
-            assert_eq!(again.label(index), source.label(index));
+            assert_eq!(again.folder(index), source.folder(index));
         }
+        assert_eq!(again.labels(None).unwrap(), source.labels(None).unwrap());
         // Packing the packed again changes nothing.
         let twice = folder.path().join("twice");
         pack(&*again, &twice, 8, 1, |_| {}).unwrap();
         let bytes = |folder: &Path| fs::read(folder.join("shard-000000.tar")).unwrap();
         assert_eq!(bytes(&to), bytes(&twice));
+    }
+
+    #[test]
+    fn labels_keep_their_numbers_and_names() {
+        let folders = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/labels/folders/train");
+        let source = crate::data::open(folders).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("packed");
+        pack(&*source, &to, 8, 1, |_| {}).unwrap();
+        assert_eq!(fs::read_to_string(to.join("classes.txt")).unwrap(), "Zebra\nclass10\nclass2\näpfel\n");
+        let (again, labels) = (crate::data::open(to.to_str().unwrap()).unwrap(), source.labels(None).unwrap());
+        let told = again.labels(None).unwrap();
+        assert_eq!(told.classes(), labels.classes());
+        assert!((0..5).all(|index| told.of(index) == labels.of(index)));
     }
 
     #[test]

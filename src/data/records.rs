@@ -4,8 +4,13 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::labels::Labels;
 use super::layout::Layout;
 use super::source::{Source, Stored};
+use crate::error::Result as Checked;
+
+/// What reads the labels of a file's images; it is given the name of the labels meant, if there is one.
+type LabelReader = Box<dyn Fn(&Records, Option<&str>) -> Checked<Labels> + Send + Sync>;
 
 /// Where the records are.
 enum Place {
@@ -22,9 +27,41 @@ pub(super) struct Records {
     /// Bytes before the pixels of each record, such as a label.
     skip: usize,
     layout: Layout,
+    labels: Option<LabelReader>,
 }
 
 impl Records {
+    /// The same images with labels, which `reader` reads when they are asked for.
+    pub(super) fn labelled(
+        self,
+        reader: impl Fn(&Records, Option<&str>) -> Checked<Labels> + Send + Sync + 'static,
+    ) -> Records {
+        Records { labels: Some(Box::new(reader)), ..self }
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many images there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Reads the bytes before the pixels of each record, in order, and gives them to `take` with the record's number.
+    pub(super) fn before_each(&self, mut take: impl FnMut(usize, &[u8]) -> Result<(), String>) -> Result<(), String> {
+        let Place::File(offset) = self.place else { return Ok(()) };
+        let (size, mut bytes) = ((self.skip + self.layout.values()) as u64, vec![0; self.skip]);
+        let mut file = File::open(&self.path).map_err(|error| error.to_string())?;
+        for index in 0..self.count {
+            let read = file.seek(SeekFrom::Start(offset + index as u64 * size));
+            read.and_then(|_| file.read_exact(&mut bytes)).map_err(|error| error.to_string())?;
+            take(index, &bytes)?;
+        }
+        Ok(())
+    }
+
     /// The `count` records of a file from byte `offset` to its end.
     pub(super) fn in_file(
         path: &Path,
@@ -35,7 +72,7 @@ impl Records {
     ) -> Result<Records, String> {
         let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
         let count = whole(count, offset, length, skip, layout)?;
-        Ok(Records { path: path.into(), place: Place::File(offset), count, skip, layout })
+        Ok(Records { path: path.into(), place: Place::File(offset), count, skip, layout, labels: None })
     }
 
     /// The `count` records that follow `offset` bytes in memory, to the end.
@@ -48,7 +85,7 @@ impl Records {
     ) -> Result<Records, String> {
         let count = whole(count, offset, bytes.len() as u64, 0, layout)?;
         bytes.drain(..offset as usize);
-        Ok(Records { path: path.into(), place: Place::Memory(bytes), count, skip: 0, layout })
+        Ok(Records { path: path.into(), place: Place::Memory(bytes), count, skip: 0, layout, labels: None })
     }
 }
 
@@ -76,6 +113,13 @@ impl Source for Records {
 
     fn name(&self, index: usize) -> String {
         format!("{} image {index}", self.path.display())
+    }
+
+    fn labels(&self, column: Option<&str>) -> Checked<Labels> {
+        match &self.labels {
+            Some(read) => read(self, column),
+            None => Ok(Labels::none(self.count)),
+        }
     }
 
     fn identify(&self, index: usize, key: &mut Vec<u8>) {

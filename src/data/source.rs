@@ -3,6 +3,7 @@
 use super::PassedOver;
 use super::Picture;
 use super::decode::{Decoded, decode_bytes};
+use super::labels::{Labels, no_column};
 
 /// A collection of images with stable numbers, read from many threads.
 pub trait Source: Send + Sync {
@@ -26,8 +27,19 @@ pub trait Source: Send + Sync {
     /// Why it cannot be read, in words, without its name.
     fn read(&self, index: usize) -> Result<Stored, String>;
 
-    /// The class of an image where the collection tells it: the first folder of its path.
-    fn label(&self, _index: usize) -> Option<String> {
+    /// The classes and the class of each image, which are read now and only when asked for. `column` says which where
+    /// there are several: a column of parquet files, `coarse` or `fine` of CIFAR-100.
+    ///
+    /// # Errors
+    /// [`Error::Images`](crate::error::Error::Images) with the place, for labels that are damaged, too few or too many,
+    /// or no classes. Images can be read all the same.
+    fn labels(&self, column: Option<&str>) -> crate::error::Result<Labels> {
+        no_column(&self.place(), column)?;
+        Ok(Labels::none(self.len()))
+    }
+
+    /// The first folder of an image's path, if it has one.
+    fn folder(&self, _index: usize) -> Option<String> {
         None
     }
 

@@ -17,8 +17,17 @@ static PARTS: [(&str, &[&str]); 3] = [
 
 const TRAIN: &str = "train";
 
+/// The parts to test on, the better first: a test part may come without its labels.
+const HELD: [&str; 2] = ["validation", "test"];
+
+/// How MNIST's test files begin.
+const TEN_THOUSAND: &str = "t10k";
+
 /// The part that the words of a name say, the first of them that says one.
 fn part_of(name: &str) -> Option<&'static str> {
+    if name.starts_with(TEN_THOUSAND) {
+        return Some(HELD[1]);
+    }
     words(name).find_map(|word| {
         let part = PARTS.iter().find(|(_, words)| words.iter().any(|known| known.eq_ignore_ascii_case(word)));
         part.map(|(part, _)| *part)
@@ -72,9 +81,16 @@ pub(super) fn training(root: &Path, mut shards: Vec<PathBuf>, notes: &mut Vec<St
             .push(format!("none of the {all} files in {place} is for training: {}", counted(shards.iter().map(part)))),
         None => {}
     }
+    configuration(root, &mut shards, notes);
+    shards
+}
+
+/// Leaves the shards of the configuration `default`, where there is one among several; what is decided is noted.
+fn configuration(root: &Path, shards: &mut Vec<PathBuf>, notes: &mut Vec<String>) {
+    let place = root.display();
     let folder = |path: &PathBuf| {
         let mut folder = PathBuf::new();
-        let parents = below(path);
+        let parents = path.strip_prefix(root).unwrap_or(path);
         let names = parents.parent().into_iter().flat_map(Path::iter);
         folder.extend(names.filter(|name| part_of_folder(&name.to_string_lossy()).is_none()));
         folder
@@ -99,7 +115,61 @@ pub(super) fn training(root: &Path, mut shards: Vec<PathBuf>, notes: &mut Vec<St
             }
         }
     }
-    shards
+}
+
+/// Of shards found below a folder, or of files that a person named (`root` is none), those for training, and those for
+/// validation or else for testing; none where there are not both.
+pub(super) fn side_files(root: Option<&Path>, shards: &[PathBuf]) -> Option<[Vec<PathBuf>; 2]> {
+    let part = |path: &&PathBuf| {
+        let below = root.and_then(|root| path.strip_prefix(root).ok());
+        part_of_path(below.unwrap_or(path))
+    };
+    let of = |wanted| {
+        let mut files: Vec<PathBuf> = shards.iter().filter(|path| part(path) == Some(wanted)).cloned().collect();
+        if let Some(root) = root {
+            configuration(root, &mut files, &mut Vec::new());
+        }
+        files
+    };
+    let sides = [of(TRAIN), HELD.into_iter().map(of).find(|files| !files.is_empty())?];
+    (!sides[0].is_empty()).then_some(sides)
+}
+
+/// The folders directly below `root` that hold what to train on and what to test on; none where there are not both.
+///
+/// # Errors
+/// In words, with the places: several folders are of one part.
+pub(super) fn side_folders(root: &Path) -> Result<Option<[PathBuf; 2]>, String> {
+    let Ok(entries) = std::fs::read_dir(root) else { return Ok(None) };
+    let folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let of = |wanted| {
+        let part = |path: &&PathBuf| part_of_folder(&path.file_name()?.to_string_lossy());
+        let mut found: Vec<&PathBuf> = folders.iter().filter(|path| part(path) == Some(wanted)).collect();
+        found.sort();
+        found
+    };
+    let train = of(TRAIN);
+    let Some(held) = HELD.into_iter().map(of).find(|found| !found.is_empty()) else { return Ok(None) };
+    match (&train[..], &held[..]) {
+        ([], _) => Ok(None),
+        ([train], [held]) => Ok(Some([(*train).clone(), (*held).clone()])),
+        ([first, second, ..], _) | (_, [first, second, ..]) => {
+            let [first, second] = [first, second].map(|path| path.display().to_string());
+            Err(format!("{first} and {second} are of one part; name the folders to train and to test on"))
+        }
+        (_, []) => unreachable!("found above"),
+    }
+}
+
+/// Whether a folder of this name is a part of a data set, if [`side_by_side`] holds of it and those beside it.
+pub(super) fn is_part(folder: &[u8]) -> bool {
+    std::str::from_utf8(folder).is_ok_and(|name| part_of_folder(name).is_some())
+}
+
+/// Whether folders of these names are a data set's parts: one is for training and another is not.
+pub(super) fn side_by_side<'n>(folders: impl Iterator<Item = &'n [u8]>) -> bool {
+    let parts: Vec<_> = folders.filter_map(|name| part_of_folder(std::str::from_utf8(name).ok()?)).collect();
+    parts.contains(&TRAIN) && parts.iter().any(|part| *part != TRAIN)
 }
 
 fn shown_folder(name: &Path) -> String {
@@ -211,6 +281,44 @@ mod tests {
         let (found, notes) = taken(&["de/train/0.parquet", "en/test/0.parquet", "en/train/0.parquet"]);
         assert_eq!(found, ["de/train/0.parquet", "en/train/0.parquet"]);
         assert!(notes[1].contains("are taken: de 1, en 1; name one"), "{notes:?}");
+    }
+
+    #[test]
+    fn files_to_train_and_to_test_on_are_told_apart() {
+        let sides = |paths: &str| {
+            let paths: Vec<PathBuf> = paths.split(' ').map(|path| Path::new("/set").join(path)).collect();
+            let sides = side_files(Some(Path::new("/set")), &paths)?;
+            Some(sides.map(|side| side.iter().map(|path| path.file_name().unwrap().to_owned()).collect::<Vec<_>>()))
+        };
+        let two =
+            |paths, train: &str, test: &str| assert_eq!(sides(paths), Some([vec![train.into()], vec![test.into()]]));
+        two("train-0.tar validation-0.tar test-0.tar", "train-0.tar", "validation-0.tar");
+        two("data/test-0.parquet data/train-0.parquet", "train-0.parquet", "test-0.parquet");
+        two("default/train/0.tar small/train/1.tar default/test/2.tar", "0.tar", "2.tar");
+        two(
+            "train-images-idx3-ubyte t10k-images-idx3-ubyte.gz",
+            "train-images-idx3-ubyte",
+            "t10k-images-idx3-ubyte.gz",
+        );
+        assert_eq!([sides("train-0.tar train-1.tar"), sides("a.tar b.tar"), sides("val-0.tar")], [None, None, None]);
+    }
+
+    #[test]
+    fn folders_to_train_and_to_test_on_are_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let add = |name: &str| std::fs::create_dir(root.path().join(name)).unwrap();
+        add("train");
+        add("notes");
+        assert_eq!(side_folders(root.path()), Ok(None));
+        add("test");
+        let sides = |names: [&str; 2]| Ok(Some(names.map(|name| root.path().join(name))));
+        assert_eq!(side_folders(root.path()), sides(["train", "test"]));
+        add("valid");
+        assert_eq!(side_folders(root.path()), sides(["train", "valid"]));
+        add("val2017");
+        assert!(side_folders(root.path()).unwrap_err().contains("are of one part"));
+        let beside = |names: &[&str]| side_by_side(names.iter().map(|name| name.as_bytes()));
+        assert!(beside(&["train", "val", "x"]) && !beside(&["train", "truck"]) && !beside(&["test", "val"]));
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //! read from its place in it. Its images are numbered by their names, as those of the same tree of files are.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use tar::{Archive, Entry};
+use tar::Entry;
 
 use super::decode::MAX_BYTES;
 use super::endings::{self, Named, START};
+use super::entries::{below, each_entry};
+use super::labels::{self, Labels};
 use super::names::{Names, in_hidden};
 use super::passed::PassedOver;
 use super::records::read_range;
@@ -22,9 +23,6 @@ const RUN: usize = 1024;
 
 /// Images that are shuffled together.
 const WINDOW: usize = 16 * RUN;
-
-/// Bytes of a block: a header has one, and contents fill whole ones.
-const BLOCK: u64 = 512;
 
 /// The image files of one archive.
 pub(super) struct Shard {
@@ -49,51 +47,11 @@ impl Shard {
     /// Lists an archive; where several were joined into one, all of them. Entries that are no image files (labels,
     /// captions, folders), hidden ones and masks are passed over.
     pub(super) fn open(path: &Path) -> Result<Shard, String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        let length = file.metadata().map_err(|error| error.to_string())?.len();
-        let mut archive = Archive::new(BufReader::new(file));
-        archive.set_ignore_zeros(true);
         let mut found = Listing::default();
-        let mut end = 0;
-        let damaged =
-            |error: std::io::Error| format!("the archive is damaged or cut short: {error}; write or fetch it again");
-        for entry in archive.entries_with_seek().map_err(damaged)? {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) if is_end(path, end) => {
-                    let note = format!("{} has something behind its end that is no archive ({error})", path.display());
-                    found.passed.notes.push(note);
-                    end = 0;
-                    break;
-                }
-                Err(error) => return Err(damaged(error)),
-            };
-            end = stored_end(&entry).map_err(damaged)?;
-            if end > length {
-                return Err(format!(
-                    "the archive is cut short in {}; write or fetch it again",
-                    text(&entry.path_bytes())
-                ));
-            }
-            found.take(entry);
-        }
-        let end = end.next_multiple_of(BLOCK);
-        if end >= length && length > 0 {
-            found.passed.notes.push(format!("{} has no mark at its end; it may be cut short", path.display()));
-        }
+        let notes = each_entry(path, |entry| found.take(entry))?;
+        found.passed.notes.extend(notes);
         found.settle(path)
     }
-}
-
-/// Where the bytes of an entry end.
-fn stored_end<R: Read>(entry: &Entry<'_, R>) -> std::io::Result<u64> {
-    let size = if entry.header().entry_type().is_gnu_sparse() { entry.header().entry_size()? } else { entry.size() };
-    Ok(entry.raw_file_position().saturating_add(size))
-}
-
-/// Whether the block behind byte `at` is the mark of an archive's end.
-fn is_end(path: &Path, at: u64) -> bool {
-    read_range(path, at.next_multiple_of(BLOCK), BLOCK as usize).is_ok_and(|block| block.iter().all(|&byte| byte == 0))
 }
 
 impl Listing {
@@ -172,21 +130,6 @@ impl Listing {
     }
 }
 
-/// A path in an archive without what says nothing (`./`, `//`), beginning at `folder` unless it is absolute; none where
-/// it leads out of the archive.
-fn below(path: &[u8], folder: &[u8]) -> Option<Vec<u8>> {
-    let folder = if path.starts_with(b"/") { b"" } else { folder };
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in folder.split(|&byte| byte == b'/').chain(path.split(|&byte| byte == b'/')) {
-        match part {
-            b"" | b"." => {}
-            b".." => drop(parts.pop()?),
-            _ => parts.push(part),
-        }
-    }
-    Some(parts.join(&b'/'))
-}
-
 fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
@@ -212,7 +155,12 @@ impl Source for Shard {
         }
     }
 
-    fn label(&self, index: usize) -> Option<String> {
+    fn labels(&self, column: Option<&str>) -> crate::error::Result<Labels> {
+        labels::no_column(&self.place(), column)?;
+        labels::tar::read(&self.path, self.len(), |index| self.names.get(index))
+    }
+
+    fn folder(&self, index: usize) -> Option<String> {
         let name = self.names.get(index);
         let folder = name.iter().position(|&byte| byte == b'/')?;
         Some(text(&name[..folder]))
@@ -258,7 +206,7 @@ mod tests {
         }
         assert!(source.name(3).ends_with("images.tar: cats/00003.png"), "{}", source.name(3));
         assert!(source.name(4).ends_with("-long-long.jpg"), "{}", source.name(4));
-        let labels = [0, 5, 6, 11].map(|index| source.label(index).unwrap());
+        let labels = [0, 5, 6, 11].map(|index| source.folder(index).unwrap());
         assert_eq!(labels, ["cats", "cats", "dogs", "dogs"]);
     }
 
@@ -343,7 +291,7 @@ mod tests {
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
         let (file, shard) = opened(&archive(&paths));
         let folder = tempfile::tempdir().unwrap();
-        tar::Archive::new(File::open(file.path()).unwrap()).unpack(folder.path()).unwrap();
+        tar::Archive::new(std::fs::File::open(file.path()).unwrap()).unpack(folder.path()).unwrap();
         let tree = open(folder.path().to_str().unwrap()).unwrap();
         assert_eq!(names(&shard), ["a/1.png", "a.b/1.png", "b/2.png", "c.jpg.1", "d"]);
         assert_eq!((tree.len(), Collection::of(&*tree)), (5, Collection::of(&shard)));

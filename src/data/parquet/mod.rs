@@ -1,13 +1,14 @@
 //! Parquet files with a column of encoded images, as Hugging Face lays data sets out: a struct `image` with the field
 //! `bytes`, or a column of binary values.
 //!
-//! Only what such files need is read: one column of byte strings that are not repeated, its pages plain or with a
-//! dictionary, uncompressed or packed with Snappy or gzip. The index of a file is its list of row groups; a page is
+//! Only what such files need is read: a column of byte strings that are not repeated, and where labels are asked for one
+//! of numbers or texts, their pages plain or with a dictionary, uncompressed or packed with Snappy or gzip. The index of a file is its list of row groups; a page is
 //! unpacked when one of its images is wanted and kept for its neighbours. Lengths in a file are compared with the file
 //! before anything of that size is allocated.
 
 mod cache;
 mod footer;
+mod labels;
 mod pages;
 mod thrift;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use self::cache::Cache;
 use self::footer::Chunk;
 use self::pages::{Page, PagePlace};
+use super::labels::{Joining, Labels, refuse};
 use super::passed::PassedOver;
 use super::source::{Locality, Source, Stored};
 use crate::error::{Error, Result};
@@ -110,6 +112,18 @@ impl Source for Parquet {
         let (group, row) = self.locate(index);
         let (page, row) = self.page(group, row)?;
         page.value(row).map(|bytes| Stored::Encoded(bytes.to_vec())).ok_or_else(|| "the row holds no image".into())
+    }
+
+    fn labels(&self, column: Option<&str>) -> Result<Labels> {
+        let mut all = Joining::default();
+        for (file, path) in self.paths.iter().enumerate() {
+            let groups = self.groups.iter().filter(|group| group.file == file);
+            let rows = groups.map(|group| group.chunk.rows).sum();
+            let place = path.display().to_string();
+            let added = labels::read(path, rows, column).and_then(|labels| all.add(&place, labels));
+            added.map_err(|reason| refuse(&place, &reason))?;
+        }
+        Ok(all.finish())
     }
 
     fn identify(&self, index: usize, key: &mut Vec<u8>) {

@@ -1,4 +1,4 @@
-//! The pages of a column: where they are, and the byte strings in them.
+//! The pages of a column: where they are, and the values in them, byte strings or numbers of a fixed width.
 
 use std::io::Read;
 use std::path::Path;
@@ -161,7 +161,7 @@ pub(super) fn unpack(path: &Path, chunk: &Chunk, place: &PagePlace, dictionary: 
         _ => (None, unpacked_bytes(chunk.packing, &bytes, place.unpacked)?),
     };
     if let PageKind::Dictionary { values } = place.kind {
-        let (found, _) = plain(&body, 0, values)?;
+        let (found, _) = plain(&body, 0, values, chunk.width)?;
         return Ok(Page { bytes: Arc::new(body), values: found.into_iter().map(Some).collect() });
     }
     let mut at = 0;
@@ -177,7 +177,7 @@ pub(super) fn unpack(path: &Path, chunk: &Chunk, place: &PagePlace, dictionary: 
     let count = present.iter().filter(|&&there| there).count();
     let (bytes, found) = match (place.encoding, dictionary) {
         (PLAIN, _) => {
-            let (found, _) = plain(&body, at, count)?;
+            let (found, _) = plain(&body, at, count, chunk.width)?;
             (Arc::new(body), found)
         }
         (DICTIONARY | PLAIN_DICTIONARY, Some(dictionary)) => {
@@ -187,7 +187,7 @@ pub(super) fn unpack(path: &Path, chunk: &Chunk, place: &PagePlace, dictionary: 
             (dictionary.bytes.clone(), found.collect::<Option<Vec<_>>>().ok_or_else(damaged)?)
         }
         (DICTIONARY | PLAIN_DICTIONARY, None) => return Err(damaged()),
-        (other, _) => return Err(format!("its images are encoded by method {other}; write them plain")),
+        (other, _) => return Err(format!("its values are encoded by method {other}; write them plain")),
     };
     let mut found = found.into_iter();
     Ok(Page { bytes, values: present.into_iter().map(|there| if there { found.next() } else { None }).collect() })
@@ -214,13 +214,22 @@ fn unpacked_bytes(packing: Packing, bytes: &[u8], length: usize) -> Result<Vec<u
     if unpacked.len() == length { Ok(unpacked) } else { Err(damaged()) }
 }
 
-/// The places of `count` byte strings from `at` on, each after its length, and the end of the last.
-fn plain(bytes: &[u8], mut at: usize, count: usize) -> Result<(Vec<(u32, u32)>, usize), String> {
+/// The places of `count` values from `at` on, and the end of the last: of numbers of `width` bytes, or of byte strings,
+/// each after its length.
+fn plain(bytes: &[u8], mut at: usize, count: usize, width: Option<usize>) -> Result<(Vec<(u32, u32)>, usize), String> {
     if count > bytes.len() / 4 {
         return Err(damaged());
     }
     let mut places = Vec::with_capacity(count);
     for _ in 0..count {
+        if let Some(width) = width {
+            places.push((at as u32, (at + width) as u32));
+            at += width;
+            if at > bytes.len() {
+                return Err(damaged());
+            }
+            continue;
+        }
         let length = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()).ok_or_else(damaged)?;
         let start = at + 4;
         let end = start.checked_add(u32::from_le_bytes(*length) as usize).filter(|&end| end <= bytes.len());

@@ -1,0 +1,224 @@
+//! Images with classes to train a classifier on, and others to test it on.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::labels::{Classes, Labels, refuse};
+use super::open::open_beside;
+use super::sides::open_sides;
+use super::source::Source;
+use super::subset::Subset;
+use crate::error::{Error, Result};
+use crate::text::shown;
+
+/// One image in so many of a class is held out.
+const SHARE: usize = 10;
+
+/// How [`labelled`] finds images and their labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelOptions {
+    /// What to test on; none to find it beside what to train on, or else to hold a tenth of that out.
+    pub test: Option<String>,
+    /// Which labels, where there are several: a column of parquet files, `coarse` of CIFAR-100.
+    pub column: Option<String>,
+    /// Decides which images are held out.
+    pub seed: u64,
+    /// A folder that a run writes into, which is no part of the images.
+    pub run: Option<PathBuf>,
+}
+
+/// Images that all have a class.
+pub struct Side {
+    /// The images.
+    pub source: Arc<dyn Source>,
+    /// The class of each.
+    pub labels: Vec<u32>,
+}
+
+impl Side {
+    /// The classes of some images, such as [`Batch::shown`](super::Batch::shown): those that are really in a batch.
+    ///
+    /// # Panics
+    /// When there is no image of such a number.
+    pub fn classes_of(&self, images: &[usize]) -> Vec<u32> {
+        images.iter().map(|&image| self.labels[image]).collect()
+    }
+
+    /// How many images there are of each of `classes` classes.
+    fn counts(&self, classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        self.labels.iter().for_each(|&class| counts[class as usize] += 1);
+        counts
+    }
+}
+
+/// What [`labelled`] found.
+pub struct Labelled {
+    /// The classes of both sides, in the order of the training side.
+    pub classes: Classes,
+    /// What to train on.
+    pub train: Side,
+    /// What to test on; no image of it is one of `train`.
+    pub test: Side,
+    /// Whether `test` was held out of what `train` was part of.
+    pub held_out: bool,
+    /// What was chosen, in words: both sides with their counts, the number of classes, and what was left out.
+    pub how: String,
+}
+
+/// Opens the two sides of `place`, which is named as [`open`](super::open()) takes it, and reads their labels. If `place` has a side to
+/// test on, that is taken unless the options name another; one that has none, or has one without labels, has a tenth of
+/// each class held out (at least one image of a class that has two), chosen by the hash of seed and image number.
+/// Images without a label are left out.
+///
+/// # Errors
+/// [`Error::Images`] when a side cannot be opened, when its labels are missing or cannot be used, or when a class of the
+/// test side has no image to train on.
+pub fn labelled(place: &str, options: &LabelOptions) -> Result<Labelled> {
+    let column = options.column.as_deref();
+    let (run, given) = (options.run.as_deref(), options.test.as_deref());
+    let (train, beside) = match open_sides(place, run)? {
+        Some([train, test]) => (train, Some(test)),
+        None if given == Some(place) => {
+            return Err(Error::Images(format!("{} is both to train and to test on; name two", shown(place))));
+        }
+        None => (open_beside(place, run)?, None),
+    };
+    let labels = train.labels(column)?;
+    if labels.classes().is_empty() {
+        let reason = "no image has a label; put images into a folder for each class, or give labels beside them";
+        return Err(refuse(&train.place(), reason));
+    }
+    let test = match given {
+        Some(given) => Some(open_sides(given, run)?.map_or_else(|| open_beside(given, run), |[_, test]| Ok(test))?),
+        None => beside,
+    };
+    let tested = test.map(|test| Ok::<_, Error>((test.labels(column)?, test))).transpose()?;
+    match tested {
+        Some((told, test)) if !told.classes().is_empty() => {
+            let classes = match_to(&train.place(), &labels, &test, &told)?;
+            let told = |index| told.of(index).map(|class| classes[class as usize]);
+            let sides = [side(train, |index| labels.of(index)), side(test, told)];
+            Ok(finish(labels.classes(), sides, None))
+        }
+        Some((_, test)) if given.is_some() => Err(refuse(&test.place(), "no image to test on has a label")),
+        unlabelled => {
+            let sides = hold_out(&labels, options.seed);
+            let place = train.place();
+            let why = unlabelled
+                .map_or_else(String::new, |(_, test)| format!(", since {} has no labels", shown(&test.place())));
+            if sides[1].is_empty() {
+                return Err(refuse(&place, "no class has two images, of which one could be held out to test on"));
+            }
+            let sides = sides.map(|images| Side {
+                labels: images.iter().filter_map(|&image| labels.of(image as usize)).collect(),
+                source: Arc::new(Subset::new(train.clone(), images)),
+            });
+            let how = format!("; a tenth of each class was held out by the seed {}{why}", options.seed);
+            Ok(finish(labels.classes(), sides, Some(how)))
+        }
+    }
+}
+
+fn finish(classes: &Classes, [train, test]: [Side; 2], held: Option<String>) -> Labelled {
+    let told = |side: &Side| format!("{} images of {}", side.labels.len(), shown(&side.source.place()));
+    let of = train.counts(classes.len()).iter().filter(|&&count| count > 0).count();
+    let how = format!("{} to train on, {} to test on, {of} classes", told(&train), told(&test));
+    let (held_out, how) = (held.is_some(), how + &held.unwrap_or_default());
+    Labelled { classes: classes.clone(), train, test, held_out, how }
+}
+
+/// The images of a source that `class` gives a class.
+fn side(source: Arc<dyn Source>, class: impl Fn(usize) -> Option<u32>) -> Side {
+    let all = 0..source.len() as u32;
+    let images: Vec<u32> = all.filter(|&image| class(image as usize).is_some()).collect();
+    let labels = images.iter().filter_map(|&image| class(image as usize)).collect();
+    match images.len() == source.len() {
+        true => Side { source, labels },
+        false => Side { source: Arc::new(Subset::new(source, images)), labels },
+    }
+}
+
+/// The number in training of each class of the test side: that of the class of its name.
+///
+/// # Errors
+/// [`Error::Images`] when one side has names and the other numbers, or a class of the test side has no image to train on.
+fn match_to(train: &str, labels: &Labels, test: &Arc<dyn Source>, told: &Labels) -> Result<Vec<u32>> {
+    let numbers: Vec<Option<usize>> = match (labels.classes(), told.classes()) {
+        (Classes::Names(known), Classes::Names(names)) => {
+            let known: HashMap<&str, usize> = known.iter().map(String::as_str).zip(0..).collect();
+            names.iter().map(|name| known.get(name.as_str()).copied()).collect()
+        }
+        (Classes::Numbers(known), Classes::Numbers(count)) => (0..*count).map(|n| (n < *known).then_some(n)).collect(),
+        (classes, _) => {
+            let (has, had) =
+                if matches!(classes, Classes::Names(_)) { ("numbers", "names") } else { ("names", "numbers") };
+            let train = shown(train);
+            return Err(refuse(&test.place(), &format!("its classes have {has} and those of {train} have {had}")));
+        }
+    };
+    let (counts, tested) = (labels.counts(), told.counts());
+    let known = |number: &Option<usize>| number.is_some_and(|number| counts[number] > 0);
+    let alien = numbers.iter().zip(&tested).position(|(number, &images)| images > 0 && !known(number));
+    match alien {
+        Some(class) => {
+            let first = (0..told.len()).find(|&image| told.of(image) == Some(class as u32)).unwrap_or_default();
+            let (name, image) = (told.classes().name(class), test.name(first));
+            Err(refuse(
+                &test.place(),
+                &format!("the class `{name}` (such as {image}) has no image to train on in {}", shown(train)),
+            ))
+        }
+        // Classes without an image are asked for by nobody.
+        None => Ok(numbers.into_iter().map(|number| number.unwrap_or_default() as u32).collect()),
+    }
+}
+
+/// The labelled images to train on and those held out, ascending: of each class a tenth (rounded, and at least one of
+/// two), those of the least hashes of seed and number.
+fn hold_out(labels: &Labels, seed: u64) -> [Vec<u32>; 2] {
+    let mut left: Vec<usize> = labels.counts();
+    left.iter_mut().for_each(|count| *count = if *count < 2 { 0 } else { ((*count + SHARE / 2) / SHARE).max(1) });
+    let hash = |image: u32| {
+        let hash = blake3::hash(&[seed.to_le_bytes(), u64::from(image).to_le_bytes()].concat());
+        *hash.as_bytes().first_chunk::<8>().expect("32 bytes")
+    };
+    let images = (0..labels.len() as u32).filter_map(|image| Some((hash(image), image, labels.of(image as usize)?)));
+    let mut images: Vec<([u8; 8], u32, u32)> = images.collect();
+    images.sort_unstable();
+    let mut sides = [Vec::new(), Vec::new()];
+    for (_, image, class) in images {
+        let left = &mut left[class as usize];
+        sides[usize::from(*left > 0)].push(image);
+        *left = left.saturating_sub(1);
+    }
+    sides.iter_mut().for_each(|side| side.sort_unstable());
+    sides
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::labels::Numbered;
+    use super::*;
+
+    fn labels(classes: &[i128]) -> Labels {
+        let mut labels = Numbered::new(None);
+        classes.iter().for_each(|&class| labels.push(Some(class)).unwrap());
+        labels.finish()
+    }
+
+    #[test]
+    fn a_tenth_of_each_class_is_held_out_and_one_of_two() {
+        // Of class 0 there are 100 images, of 1 two, of 2 one, of 3 sixteen, and some have none.
+        let classes: Vec<i128> = (0..130).map(|n| if n < 100 { 0 } else { [1, 1, 2, -1][n.min(103) - 100] }).collect();
+        let classes = [&classes[..], &[3; 16]].concat();
+        let all = labels(&classes);
+        let [train, test] = hold_out(&all, 7);
+        let counts = |images: &[u32]| all.some(images).counts();
+        assert_eq!((counts(&train), counts(&test)), (vec![90, 1, 1, 14], vec![10, 1, 0, 2]));
+        assert!(train.is_sorted() && test.is_sorted() && train.iter().all(|image| !test.contains(image)));
+        assert_eq!(hold_out(&all, 7), [train.clone(), test]);
+        assert_ne!(hold_out(&all, 8)[0], train);
+    }
+}
