@@ -8,7 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use naga::{AddressSpace, ArraySize, Scalar, ScalarKind, StorageAccess, TypeInner, VectorSize, valid};
+use naga::{
+    AddressSpace, ArraySize, Scalar, ScalarKind, StorageAccess, TypeInner, VectorSize,
+    back::{hlsl, msl},
+    proc::{BoundsCheckPolicies, BoundsCheckPolicy},
+    valid,
+};
 
 #[path = "src/kernels/specialise.rs"]
 #[allow(dead_code)]
@@ -101,6 +106,7 @@ fn emit(row: &Row, epilogue: &Epilogue, rust: &mut String) -> Vec<String> {
     let source = table::text(row, epilogue, &read, specialise::include);
     require_initial_values(&path, &source);
     let (module, info) = validate(&path, &specialise::unroll(&source), row.needs);
+    translate(&path, &module, &info, row.needs);
     if !row.only_unrolled() {
         validate(&path, &source, row.needs);
     }
@@ -161,6 +167,32 @@ fn emit(row: &Row, epilogue: &Epilogue, rust: &mut String) -> Vec<String> {
     let held: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
     assert!(row.entries.is_empty() || held == row.entries, "{path} has the entry points {held:?}");
     entries
+}
+
+/// Translates a module to what Metal and DirectX 12 take, as wgpu does there: what does not pass breaks here, not on a
+/// user's machine. DirectX 12 has no cooperative matrices in naga, and wgpu does not offer them there.
+fn translate(path: &str, module: &naga::Module, info: &valid::ModuleInfo, needs: &[Feature]) {
+    for entry in &module.entry_points {
+        let named = Some((entry.stage, entry.name.clone()));
+        for policy in [BoundsCheckPolicy::Restrict, BoundsCheckPolicy::Unchecked] {
+            let options = msl::Options {
+                lang_version: (2, 4),
+                bounds_check_policies: BoundsCheckPolicies { index: policy, buffer: policy, ..Default::default() },
+                zero_initialize_workgroup_memory: false,
+                force_loop_bounding: policy == BoundsCheckPolicy::Restrict,
+                ..Default::default()
+            };
+            let entry = msl::PipelineOptions { entry_point: named.clone(), ..Default::default() };
+            msl::write_string(module, info, &options, &entry).unwrap_or_else(|e| panic!("{path} in MSL: {e}"));
+        }
+        if !needs.contains(&Feature::CooperativeMatrix) {
+            let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
+            let entry = hlsl::PipelineOptions { entry_point: named };
+            let mut text = String::new();
+            let written = hlsl::Writer::new(&mut text, &options, &entry).write(module, info, None);
+            written.unwrap_or_else(|e| panic!("{path} in HLSL: {e}"));
+        }
+    }
 }
 
 fn validate(path: &str, source: &str, needs: &[Feature]) -> (naga::Module, valid::ModuleInfo) {
