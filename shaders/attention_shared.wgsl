@@ -69,7 +69,7 @@ fn split_k_sum(unit: u32, team: u32) -> vec4<f32> {
     return sum;
 }
 
-// Four rows a team; their values of one column are a vector.
+// Stored rows a team; their values of one column are a vector.
 @compute @workgroup_size(GROUP)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let lane = local % LANES;

@@ -1,14 +1,14 @@
 // Flash attention with values loaded and stored four by four, so that a load feeds four multiplications, and ROWS rows
 // an invocation, so that it feeds them all; otherwise as `attention_scalar.wgsl`. HEAD is a multiple of 4.
 #include "common/attention.wgsl"
-#include "common/stored_fours.wgsl"
-@group(0) @binding(1) var<storage, read> q: array<Four>;
-@group(0) @binding(2) var<storage, read> kv: array<Four>;
-@group(0) @binding(3) var<storage, read> y_in: array<Four>;
-@group(0) @binding(4) var<storage, read> dy: array<Four>;
-@group(0) @binding(7) var<storage, read_write> y: array<Four>;
-@group(0) @binding(9) var<storage, read_write> dq: array<Four>;
-@group(0) @binding(11) var<storage, read_write> dkv: array<Four>;
+#include "common/stored_vec4.wgsl"
+@group(0) @binding(1) var<storage, read> q: array<Stored>;
+@group(0) @binding(2) var<storage, read> kv: array<Stored>;
+@group(0) @binding(3) var<storage, read> y_in: array<Stored>;
+@group(0) @binding(4) var<storage, read> dy: array<Stored>;
+@group(0) @binding(7) var<storage, read_write> y: array<Stored>;
+@group(0) @binding(9) var<storage, read_write> dq: array<Stored>;
+@group(0) @binding(11) var<storage, read_write> dkv: array<Stored>;
 const GROUP: u32 = 64u;
 const ROWS: u32 = 1u;
 const VEC4S: u32 = HEAD / 4u;

@@ -2,7 +2,7 @@
 //   x  [len] f32
 //   y  [len] f16
 #include "common/grid.wgsl"
-#include "common/fours.wgsl"
+#include "common/vec4s.wgsl"
 #include "common/half.wgsl"
 struct Params { len: u32 }
 @group(0) @binding(0) var<uniform> params: Params;

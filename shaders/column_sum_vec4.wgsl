@@ -1,9 +1,9 @@
 // As `column_sum.wgsl`, four columns an invocation, a multiple of which there must be, without runs.
 #include "common/grid.wgsl"
-#include "common/stored_fours.wgsl"
+#include "common/stored_vec4.wgsl"
 struct Params { rows: u32, cols: u32, chunk: u32, repeat: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Four>;
+@group(0) @binding(1) var<storage, read> x: array<Stored>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(64)

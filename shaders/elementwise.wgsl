@@ -1,7 +1,7 @@
 // Two tensors of one shape, element by element, four an invocation.
 //   a, b, y  [len]
 #include "common/grid.wgsl"
-#include "common/fours.wgsl"
+#include "common/vec4s.wgsl"
 struct Params { len: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;

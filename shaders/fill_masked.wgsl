@@ -6,9 +6,9 @@
 //   slots     [batch, patches]                  where in the order a patch stands
 // Width counts Items; a Sum adds them up.
 #include "common/grid.wgsl"
-#include "common/stored_fours.wgsl"
-#include "common/many_fours.wgsl"
-alias Item = Four;
+#include "common/stored_vec4.wgsl"
+#include "common/many_vec4s.wgsl"
+alias Item = Stored;
 alias Sum = vec4<f32>;
 struct Params { batch: u32, head: u32, patches: u32, first: u32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -21,7 +21,7 @@ struct Params { batch: u32, head: u32, patches: u32, first: u32, width: u32 }
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let index = grid_index(id, groups);
-    let across = (params.width + ACROSS * FOURS - 1u) / (ACROSS * FOURS) * ACROSS;
+    let across = (params.width + ACROSS * VEC4S - 1u) / (ACROSS * VEC4S) * ACROSS;
     let tokens = params.head + params.patches - params.first;
     if index / across >= params.batch * tokens { return; }
     let token = index / across % tokens;
@@ -33,9 +33,9 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     }
     let source = row * params.width;
     let destination = index / across * params.width;
-    let first = first_four(index % across);
+    let first = first_vec4(index % across);
     // unroll
-    for (var i = 0u; i < FOURS; i++) {
+    for (var i = 0u; i < VEC4S; i++) {
         let column = first + i * ACROSS;
         if column < params.width { y[destination + column] = x[source + column]; }
     }

@@ -1,23 +1,23 @@
 // GELU with the exact error function: y = x * Phi(x), slope = Phi(x) + x * phi(x), dx = dy * slope. An invocation takes
-// several vec4s, since software adapters need as long to start one as to compute one four.
+// several vec4s, since software adapters need as long to start one as to compute one.
 //   x, y, dy, dx, slopes  [len]; in `times_slope` x holds the slopes
 #include "common/grid.wgsl"
-#include "common/fours.wgsl"
-#include "common/stored_fours.wgsl"
-#include "common/many_fours.wgsl"
+#include "common/vec4s.wgsl"
+#include "common/stored_vec4.wgsl"
+#include "common/many_vec4s.wgsl"
 #include "common/gelu.wgsl"
 struct Params { len: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Four>;
-@group(0) @binding(2) var<storage, read> dy: array<Four>;
-@group(0) @binding(3) var<storage, read_write> y: array<Four>;
-@group(0) @binding(4) var<storage, read_write> slopes: array<Four>;
+@group(0) @binding(1) var<storage, read> x: array<Stored>;
+@group(0) @binding(2) var<storage, read> dy: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> y: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> slopes: array<Stored>;
 
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let first = first_four(grid_index(id, groups));
+    let first = first_vec4(grid_index(id, groups));
     // unroll
-    for (var n = 0u; n < FOURS; n++) {
+    for (var n = 0u; n < VEC4S; n++) {
         let i = first + n * ACROSS;
         if i * 4u < params.len {
             let v = loaded(x[i]);
@@ -28,9 +28,9 @@ fn forward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
 
 @compute @workgroup_size(64)
 fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let first = first_four(grid_index(id, groups));
+    let first = first_vec4(grid_index(id, groups));
     // unroll
-    for (var n = 0u; n < FOURS; n++) {
+    for (var n = 0u; n < VEC4S; n++) {
         let i = first + n * ACROSS;
         if i * 4u < params.len {
             y[i] = stored(up_to(loaded(dy[i]) * activated(loaded(x[i])).slope, i, params.len));
@@ -40,9 +40,9 @@ fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
 
 @compute @workgroup_size(64)
 fn forward_slope(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let first = first_four(grid_index(id, groups));
+    let first = first_vec4(grid_index(id, groups));
     // unroll
-    for (var n = 0u; n < FOURS; n++) {
+    for (var n = 0u; n < VEC4S; n++) {
         let i = first + n * ACROSS;
         if i * 4u < params.len {
             let both = activated(loaded(x[i]));
@@ -54,9 +54,9 @@ fn forward_slope(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_work
 
 @compute @workgroup_size(64)
 fn times_slope(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let first = first_four(grid_index(id, groups));
+    let first = first_vec4(grid_index(id, groups));
     // unroll
-    for (var n = 0u; n < FOURS; n++) {
+    for (var n = 0u; n < VEC4S; n++) {
         let i = first + n * ACROSS;
         if i * 4u < params.len { y[i] = stored(up_to(loaded(dy[i]) * loaded(x[i]), i, params.len)); }
     }

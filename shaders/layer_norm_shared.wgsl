@@ -1,13 +1,13 @@
 // Layer normalisation with one workgroup a row, for GPUs: neighbouring invocations read neighbouring vec4s of columns, a
 // multiple of which there must be. Sums for gain and bias are those of `layer_norm_vec4.wgsl`.
 #include "common/layer_norm.wgsl"
-#include "common/stored_fours.wgsl"
+#include "common/stored_vec4.wgsl"
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> gain: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> saved: array<f32>;
-@group(0) @binding(5) var<storage, read> dy: array<Four>;
-@group(0) @binding(6) var<storage, read_write> y: array<Four>;
+@group(0) @binding(5) var<storage, read> dy: array<Stored>;
+@group(0) @binding(6) var<storage, read_write> y: array<Stored>;
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(10) var<storage, read_write> dx: array<vec4<f32>>;
 @group(0) @binding(11) var<storage, read> residual: array<vec4<f32>>;

@@ -1,12 +1,12 @@
 // As `layer_norm_scalar.wgsl`, a row an invocation, but values are loaded and stored four by four. cols is a multiple of 4.
 #include "common/layer_norm.wgsl"
-#include "common/stored_fours.wgsl"
+#include "common/stored_vec4.wgsl"
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> gain: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> saved: array<f32>;
-@group(0) @binding(5) var<storage, read> dy: array<Four>;
-@group(0) @binding(6) var<storage, read_write> y: array<Four>;
+@group(0) @binding(5) var<storage, read> dy: array<Stored>;
+@group(0) @binding(6) var<storage, read_write> y: array<Stored>;
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(8) var<storage, read_write> gain_sum: array<vec4<f32>>;
 @group(0) @binding(9) var<storage, read_write> bias_sum: array<vec4<f32>>;
@@ -73,7 +73,7 @@ fn backward(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     }
 }
 
-// Four columns of one chunk of rows an invocation.
+// Stored columns of one chunk of rows an invocation.
 @compute @workgroup_size(GROUP)
 fn affine_sums(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let index = index_of(id, groups);

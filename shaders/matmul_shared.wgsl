@@ -5,7 +5,7 @@
 // bias and epilogue, and `part` is a multiple of TILE_K.
 #include "common/matmul.wgsl"
 #include "common/operands_vec4.wgsl"
-#include "common/stored_fours.wgsl"
+#include "common/stored_vec4.wgsl"
 #include "common/epilogue_vec4.wgsl"
 const TILE_M: u32 = 8u;
 const TILE_N: u32 = 8u;

@@ -97,7 +97,7 @@ impl fmt::Display for TensorType {
     }
 }
 
-/// In what precision products read their operands, and with them what lies between products in a block. Everything else
+/// In what precision matmuls read their operands, and with them what lies between products in a block. Everything else
 /// is f32 either way: sums, statistics, softmax, the residual stream, losses, the weights themselves, the optimiser's moments
 /// and the teacher's weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

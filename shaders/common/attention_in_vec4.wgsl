@@ -1,13 +1,13 @@
 // The values of a head's row, vec4 by vec4, for HEAD a multiple of 4: a load or a store each. Past the row are zeros.
 #include "common/attention.wgsl"
-#include "common/stored_fours.wgsl"
-@group(0) @binding(1) var<storage, read> q: array<Four>;
-@group(0) @binding(2) var<storage, read> kv: array<Four>;
-@group(0) @binding(3) var<storage, read> y_in: array<Four>;
-@group(0) @binding(4) var<storage, read> dy: array<Four>;
-@group(0) @binding(7) var<storage, read_write> y: array<Four>;
-@group(0) @binding(9) var<storage, read_write> dq: array<Four>;
-@group(0) @binding(11) var<storage, read_write> dkv: array<Four>;
+#include "common/stored_vec4.wgsl"
+@group(0) @binding(1) var<storage, read> q: array<Stored>;
+@group(0) @binding(2) var<storage, read> kv: array<Stored>;
+@group(0) @binding(3) var<storage, read> y_in: array<Stored>;
+@group(0) @binding(4) var<storage, read> dy: array<Stored>;
+@group(0) @binding(7) var<storage, read_write> y: array<Stored>;
+@group(0) @binding(9) var<storage, read_write> dq: array<Stored>;
+@group(0) @binding(11) var<storage, read_write> dkv: array<Stored>;
 
 fn is_held(column4: u32) -> bool {
     return HEAD == PADDED * 4u || column4 < HEAD / 4u;

@@ -1,7 +1,7 @@
 // What the matmuls by matrix units share: their tiles, and what becomes of sums. A subgroup computes ROWS by COLUMNS blocks
 // of SIDE by SIDE, a workgroup has GROUP_M by GROUP_N such tiles. 8 divides n and what lies side by side in a and b.
 #include "common/cooperative_matrix_16.wgsl"
-#include "common/stored_fours.wgsl"
+#include "common/stored_vec4.wgsl"
 #include "common/epilogue_vec4.wgsl"
 #include "common/cooperative_matrix_direct.wgsl"
 #include "common/matmul.wgsl"

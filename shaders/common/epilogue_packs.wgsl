@@ -1,7 +1,7 @@
 // The epilogue of matmuls that store a pack at a time; `at` counts these.
 #include "common/epilogue.wgsl"
-@group(0) @binding(4) var<storage, read> extra: array<Side>;
-@group(0) @binding(5) var<storage, read_write> y: array<Side>;
+@group(0) @binding(4) var<storage, read> extra: array<Pack>;
+@group(0) @binding(5) var<storage, read_write> y: array<Pack>;
 
 // `sums` have their biases.
 fn put(at: u32, sums: array<vec4<f32>, PARTS>) {

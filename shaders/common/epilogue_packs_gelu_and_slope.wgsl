@@ -1,7 +1,7 @@
 // Stores GELU, and its slope for the backward pass, a pack at a time.
 #include "common/gelu.wgsl"
-@group(0) @binding(5) var<storage, read_write> y: array<Side>;
-@group(0) @binding(6) var<storage, read_write> slopes: array<Side>;
+@group(0) @binding(5) var<storage, read_write> y: array<Pack>;
+@group(0) @binding(6) var<storage, read_write> slopes: array<Pack>;
 
 fn put(at: u32, sums: array<vec4<f32>, PARTS>) {
     var parts = array<vec4<f32>, PARTS>();

@@ -1,7 +1,7 @@
 // The epilogue of matmuls that store a vec4 at a time; `at` counts these.
 #include "common/epilogue.wgsl"
-@group(0) @binding(4) var<storage, read> extra: array<Four>;
-@group(0) @binding(5) var<storage, read_write> y: array<Four>;
+@group(0) @binding(4) var<storage, read> extra: array<Stored>;
+@group(0) @binding(5) var<storage, read_write> y: array<Stored>;
 
 fn extra_at(at: u32) -> vec4<f32> {
     var e = vec4(0.0);

@@ -1,7 +1,7 @@
 // Stores GELU, and its slope for the backward pass, a vec4 at a time.
 #include "common/gelu.wgsl"
-@group(0) @binding(5) var<storage, read_write> y: array<Four>;
-@group(0) @binding(6) var<storage, read_write> slopes: array<Four>;
+@group(0) @binding(5) var<storage, read_write> y: array<Stored>;
+@group(0) @binding(6) var<storage, read_write> slopes: array<Stored>;
 const HAS_EXTRA: bool = false;
 
 fn extra_at(at: u32) -> vec4<f32> { return vec4(0.0); }

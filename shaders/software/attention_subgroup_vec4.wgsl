@@ -5,7 +5,7 @@
 // lane leaves early: the others need its loads.
 #include "common/attention.wgsl"
 #include "common/wide.wgsl"
-#include "common/stored_fours_wide.wgsl"
+#include "common/stored_vec4_wide.wgsl"
 const LANES: u32 = 8u;
 const ROWS: u32 = 2u;
 const TURN: u32 = 2u;
@@ -18,13 +18,13 @@ const VEC4S: u32 = HEAD / 4u;
 const STEP: u32 = 4u;       // Divides VEC4S.
 const REST: u32 = HEAD - 4u * STEP;
 
-@group(0) @binding(1) var<storage, read> q: array<Four>;
-@group(0) @binding(2) var<storage, read> kv: array<Four>;
-@group(0) @binding(3) var<storage, read> y_in: array<Four>;
-@group(0) @binding(4) var<storage, read> dy: array<Four>;
-@group(0) @binding(7) var<storage, read_write> y: array<Four>;
-@group(0) @binding(9) var<storage, read_write> dq: array<Four>;
-@group(0) @binding(11) var<storage, read_write> dkv: array<Four>;
+@group(0) @binding(1) var<storage, read> q: array<Stored>;
+@group(0) @binding(2) var<storage, read> kv: array<Stored>;
+@group(0) @binding(3) var<storage, read> y_in: array<Stored>;
+@group(0) @binding(4) var<storage, read> dy: array<Stored>;
+@group(0) @binding(7) var<storage, read_write> y: array<Stored>;
+@group(0) @binding(9) var<storage, read_write> dq: array<Stored>;
+@group(0) @binding(11) var<storage, read_write> dkv: array<Stored>;
 
 // Where a row of y or dy starts, in values.
 fn output_at(batch: u32, head: u32, i: u32) -> u32 {

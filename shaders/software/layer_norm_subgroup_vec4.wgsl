@@ -3,7 +3,7 @@
 // gain and bias once a chunk. The backward pass sums their gradients on the way. cols is a multiple of four.
 #include "common/layer_norm.wgsl"
 #include "common/wide.wgsl"
-#include "common/stored_fours_wide.wgsl"
+#include "common/stored_vec4_wide.wgsl"
 const LANES: u32 = 8u;
 const LOADS: u32 = 6u;      // ceil(cols / 4 / LANES): vec4s of a row in a lane
 
@@ -11,8 +11,8 @@ const LOADS: u32 = 6u;      // ceil(cols / 4 / LANES): vec4s of a row in a lane
 @group(0) @binding(2) var<storage, read> gain: array<vec2<u64>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec2<u64>>;
 @group(0) @binding(4) var<storage, read> saved: array<f32>;
-@group(0) @binding(5) var<storage, read> dy: array<Four>;
-@group(0) @binding(6) var<storage, read_write> y: array<Four>;
+@group(0) @binding(5) var<storage, read> dy: array<Stored>;
+@group(0) @binding(6) var<storage, read_write> y: array<Stored>;
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(8) var<storage, read_write> gain_sum: array<vec2<u64>>;
 @group(0) @binding(9) var<storage, read_write> bias_sum: array<vec2<u64>>;
@@ -40,8 +40,8 @@ fn forward(
     for (var t = 0u; t < LOADS; t++) {
         let c = min(t * LANES + local.x, vec4s - 1u);
         if AFFINE == 1u {
-            gains[t] = four(gain[c]);
-            biases[t] = four(bias[c]);
+            gains[t] = vec4_of(gain[c]);
+            biases[t] = vec4_of(bias[c]);
         }
     }
     let first = (group.y * groups.x + group.x) * params.chunk;
@@ -51,7 +51,7 @@ fn forward(
         // unroll
         for (var t = 0u; t < LOADS; t++) {
             let c = t * LANES + local.x;
-            v[t] = four(x[row * vec4s + min(c, vec4s - 1u)]);
+            v[t] = vec4_of(x[row * vec4s + min(c, vec4s - 1u)]);
             sum += select(0.0, (v[t].x + v[t].y) + (v[t].z + v[t].w), c < vec4s);
         }
         let mean = total(sum) / f32(params.cols);
@@ -85,7 +85,7 @@ fn backward_affine(
     var to_gain: array<vec4<f32>, LOADS>;
     var to_bias: array<vec4<f32>, LOADS>;
     // unroll
-    for (var t = 0u; t < LOADS; t++) { gains[t] = four(gain[min(t * LANES + local.x, vec4s - 1u)]); }
+    for (var t = 0u; t < LOADS; t++) { gains[t] = vec4_of(gain[min(t * LANES + local.x, vec4s - 1u)]); }
     let chunk = group.y * groups.x + group.x;
     let first = chunk * params.chunk;
     if first >= params.rows { return; }
@@ -102,7 +102,7 @@ fn backward_affine(
             let c = t * LANES + local.x;
             let at = row * vec4s + min(c, vec4s - 1u);
             let slope = loaded(dy[at]);
-            n[t] = (four(x[at]) - mean) * scale;
+            n[t] = (vec4_of(x[at]) - mean) * scale;
             to_gain[t] = fma(slope, n[t], to_gain[t]);
             to_bias[t] += slope;
             g[t] = slope * gains[t];
@@ -116,7 +116,7 @@ fn backward_affine(
             let c = t * LANES + local.x;
             if c < vec4s {
                 var d = scale * (g[t] - sum - n[t] * dots);
-                if ADDS == 1u { d += four(residual[row * vec4s + c]); }
+                if ADDS == 1u { d += vec4_of(residual[row * vec4s + c]); }
                 dx[row * vec4s + c] = bits_of(d);
             }
         }

@@ -3,7 +3,7 @@
 // and so is m where a is stored along it.
 #include "common/matmul.wgsl"
 #include "common/operands_vec4.wgsl"
-#include "common/stored_fours.wgsl"
+#include "common/stored_vec4.wgsl"
 #include "common/epilogue_vec4.wgsl"
 const TILE_M: u32 = 8u;     // rows of an invocation, a multiple of 4
 const TILE_N: u32 = 8u;

@@ -165,6 +165,7 @@ const PASSES_AT_ONCE: &[&str] = &["forward", "backward_q", "backward_kv", "backw
 const NORM: &[&str] = &["forward", "backward", "affine_sums"];
 const GELU: &[&str] = &["forward", "backward", "forward_slope", "times_slope"];
 const MSE: &[&str] = &["row_error", "row_gradient", "group_gradient", "mean", "backward"];
+const OPTIMISER: &[&str] = &["square_sum", "adamw", "ema", "adamw_ema", "accumulate"];
 const FILL: &[&str] = &["forward", "invert", "collect"];
 
 const WIDE: &[Feature] = &[Subgroups, Int64];
@@ -175,11 +176,11 @@ const READS_SCALAR_F16: Swap = ("operands_scalar", "operands_scalar_f16");
 const READS_F16: Swap = ("operands_vec4", "operands_vec4_f16");
 const READS_4_F16: Swap = ("operands_packs", "operands_packs_of_4_f16");
 const READS_8_F16: Swap = ("operands_packs", "operands_packs_of_8_f16");
-const STORES_F16: Swap = ("stored_fours", "stored_fours_f16");
-const STORES_WIDE_F16: Swap = ("stored_fours_wide", "stored_fours_wide_f16");
+const STORES_F16: Swap = ("stored_vec4", "stored_vec4_f16");
+const STORES_WIDE_F16: Swap = ("stored_vec4_wide", "stored_vec4_wide_f16");
 // What a lane moves at once: a vec4, or two, of half precision.
-const PACKS_OF_4: Swap = ("sides_wide", "sides");
-const PACKS_OF_8_F16: Swap = ("sides_wide", "sides_wide_f16");
+const PACKS_OF_4: Swap = ("packs_wide", "packs");
+const PACKS_OF_8_F16: Swap = ("packs_wide", "packs_wide_f16");
 // Cooperative matrices, and what becomes of their sums.
 const BY_8: Swap = ("cooperative_matrix_16", "cooperative_matrix_8");
 const STAGED: Swap = ("cooperative_matrix_direct", "cooperative_matrix_staged");
@@ -259,7 +260,7 @@ pub const TABLE: &[Row] = &[
 
     row("assemble_tokens", "assemble_tokens", All, FORWARD).of(&[("Item", "f32")]),
     row("assemble_tokens_vec4", "assemble_tokens", All, FORWARD),
-    row("fill_masked", "fill_masked", All, FILL).with(&[("stored_fours", "stored_scalar")])
+    row("fill_masked", "fill_masked", All, FILL).with(&[("stored_vec4", "stored_scalar")])
         .of(&[("Item", "f32"), ("Sum", "f32")]),
     row("fill_masked_vec4", "fill_masked", All, FILL),
     row("fill_masked_vec4_f16", "fill_masked", All, FILL).with(&[STORES_F16]),
@@ -270,8 +271,8 @@ pub const TABLE: &[Row] = &[
     row("slice_rows", "slice_rows", All, &["slice", "pad"]).of(&[("Item", "f32")]),
     row("slice_rows_vec4", "slice_rows", All, &["slice", "pad"]),
 
-    row("optimiser", "optimiser", All, &[]),
-    wide("optimiser_wide_subgroup", "optimiser_wide_subgroup", &[]),
+    row("optimiser", "optimiser", All, OPTIMISER),
+    wide("optimiser_wide", "optimiser", OPTIMISER).with(&[("stored_vec4", "wide"), ("packs", "packs_wide")]),
 ];
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
     graph::{Graph, Tensor},
     kernels::Form,
     nn::{Params, Scope, Tail, Tokens, decoder_block, encoder_block, layer_norm, linear, sincos},
-    ops::{AssembleTokens, Elementwise, FillMasked, GatherRows, LayerNorm, MaskedMse, Patchify, Product},
+    ops::{AssembleTokens, Elementwise, FillMasked, GatherRows, LayerNorm, MaskedMse, Matmul, Patchify},
     shape::TensorType,
 };
 
@@ -149,7 +149,7 @@ impl<'a, 'g> Step<'a, 'g> {
         let decoder = student.root().at("pixel_decoder");
         let decoded = self.decode(&decoder, encoded.latent, encoded.blocks[config.pixel_tap], positions);
         let head = decoder.at("head");
-        head.record(|| decoded.then(Product { form: Form::Nn }, &[head.get("weight"), head.get("bias")]))
+        head.record(|| decoded.then(Matmul { form: Form::Nn }, &[head.get("weight"), head.get("bias")]))
     }
 
     /// The feature decoder's prediction for the masked patches.

@@ -9,7 +9,7 @@ pub enum Tail {
     /// All of them.
     All,
     /// Those from this token on: attention, MLP and second norm of the others are not computed, since nothing uses
-    /// them. Their first norm and their part of the fused q/k/v product are, since they are attended to.
+    /// them. Their first norm and their part of the fused q/k/v matmul are, since they are attended to.
     From(usize),
 }
 

@@ -4,13 +4,13 @@ use super::Scope;
 use crate::{
     graph::Tensor,
     kernels::Form,
-    ops::{Gelu, LayerNorm, Product},
+    ops::{Gelu, LayerNorm, Matmul},
 };
 
 /// `x Wᵀ + b` with `weight [out, in]` and `bias [out]`.
 #[track_caller]
 pub fn linear<'g>(at: &Scope<'_, 'g>, x: Tensor<'g>) -> Tensor<'g> {
-    at.record(|| x.then(Product { form: Form::Nt }, &[at.get("weight"), at.get("bias")]))
+    at.record(|| x.then(Matmul { form: Form::Nt }, &[at.get("weight"), at.get("bias")]))
 }
 
 /// LayerNorm over the last axis with gain and bias.

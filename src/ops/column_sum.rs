@@ -40,7 +40,7 @@ pub(super) fn at_once(x: &TensorType) -> Dispatch {
 }
 
 impl ColumnSum {
-    fn takes_fours(&self, x: &TensorType) -> bool {
+    fn takes_vec4s(&self, x: &TensorType) -> bool {
         self.repeat == 1 && x.cols().is_multiple_of(4)
     }
 
@@ -53,7 +53,7 @@ impl ColumnSum {
             repeat: self.repeat as u32,
         };
         let sums = x.rows().div_ceil(chunk) * cols;
-        let (kernel, invocations) = match (self.takes_fours(x), x.dtype) {
+        let (kernel, invocations) = match (self.takes_vec4s(x), x.dtype) {
             (true, DType::F16) => (&kernels::column_sum_vec4_f16::FORWARD, sums / 4),
             (true, _) => (&kernels::column_sum_vec4::FORWARD, sums / 4),
             (false, _) => (&kernels::column_sum::FORWARD, sums),
@@ -82,7 +82,7 @@ impl Op for ColumnSum {
     }
 
     fn reads_f16(&self, _: usize, x: &[TensorType], _: &Tuning) -> ReadsF16 {
-        if self.takes_fours(&x[0]) { ReadsF16::Willing } else { ReadsF16::Never }
+        if self.takes_vec4s(&x[0]) { ReadsF16::Willing } else { ReadsF16::Never }
     }
 
     fn dispatch(&self, x: &[TensorType], y: &[TensorType], _: &Tuning) -> Vec<Dispatch> {

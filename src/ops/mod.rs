@@ -41,7 +41,7 @@ pub use gelu::{Gelu, GeluAndSlope, GeluBackward, TimesSlope};
 pub use layer_norm::{LayerNorm, LayerNormBackward};
 pub use loss_scale::LossScale;
 pub use masked_mse::{MaskedMse, MaskedMseAndGradient, MaskedMseBackward};
-pub use matmul::{FusedMatmul, Matmul, Matmul as Product};
+pub use matmul::{FusedMatmul, Matmul};
 pub use optimiser::{Accumulate, AdamW, Ema, Run, Settings, SquareSum, added, health};
 pub use patchify::Patchify;
 pub use reshape::Reshape;

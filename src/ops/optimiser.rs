@@ -13,7 +13,7 @@ use super::{
 const CHUNK: usize = 256;
 /// Fours of values that one invocation of [`Ema`] moves, or each part of one.
 const FOURS: usize = 16;
-/// Invocations side by side, or parts of them, that move fours side by side.
+/// Invocations side by side, or parts of them, that move vec4s side by side.
 const ACROSS: usize = 16;
 
 /// The scalars of one update, as the kernels read them.
@@ -120,11 +120,11 @@ pub fn added<'g>(partial: impl Iterator<Item = Tensor<'g>>) -> Tensor<'g> {
 /// A kernel by its name, in 64-bit integers where these are the better way.
 macro_rules! pick {
     ($tuning:ident, $kernel:ident) => {
-        if $tuning.moves_wide() { &kernels::optimiser_wide_subgroup::$kernel } else { &kernels::optimiser::$kernel }
+        if $tuning.moves_wide() { &kernels::optimiser_wide::$kernel } else { &kernels::optimiser::$kernel }
     };
 }
 
-/// Fours side by side that those kernels load and store at once.
+/// Vec4s side by side that those kernels load and store at once.
 fn parts(tuning: &Tuning) -> usize {
     if tuning.moves_wide() { 2 } else { 1 }
 }
@@ -216,7 +216,7 @@ impl Op for AdamW {
         ensure_shape!(x[4].len() == Settings::LEN && [2, 3].contains(&x[5].len()), "wants settings and health");
         let starts: Vec<_> = self.groups.iter().map(|run| run.first).collect();
         let ordered = starts.is_sorted() && starts.iter().all(|first| first.is_multiple_of(4));
-        ensure_shape!(starts.first() == Some(&0) && ordered, "wants groups of fours from 0, not {starts:?}");
+        ensure_shape!(starts.first() == Some(&0) && ordered, "wants groups of vec4s from 0, not {starts:?}");
         ensure_shape!(starts.len() <= AdamW::GROUPS, "takes {} groups, not {}", AdamW::GROUPS, starts.len());
         Ok(vec![x[0].clone(); 3])
     }
@@ -290,7 +290,7 @@ impl Op for Ema {
     fn infer(&self, x: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         vectors(&x[..2])?;
         let whole = self.measured.iter().all(|(first, end)| first.is_multiple_of(4) && end.is_multiple_of(4));
-        ensure_shape!(whole, "measures fours, not {:?}", self.measured);
+        ensure_shape!(whole, "measures vec4s, not {:?}", self.measured);
         Ok(vec![x[0].clone(), TensorType::f32(&[Ema::groups(x[0].len()) * GROUP, 2])])
     }
 
@@ -347,7 +347,7 @@ impl Op for Accumulate {
 pub(super) fn samples() -> Vec<Sample> {
     let n = 1031;
     let vector = |content| (TensorType::f32(&[n]), content);
-    // Infinities in the first two chunks, one in each place of a four.
+    // Infinities in the first two chunks, one in each place of a vec4.
     let infinite = |i: usize| [1, 6, 300, 511].contains(&i);
     let overflown = (0..600).map(|i| if infinite(i) { f64::INFINITY } else { (i % 7) as f64 / 8.0 }).collect();
     let settings = |limit: f64| {

@@ -46,7 +46,7 @@ pub struct TrainingConfig {
     pub micro_batches: usize,
     /// What the backward pass computes again instead of holding it; changes no result.
     pub recompute: Recompute,
-    /// In what precision products read weights and activations.
+    /// In what precision matmuls read weights and activations.
     pub precision: Precision,
     /// Highest learning rate; without it [`TrainingConfig::peak_rate`] takes the published rule.
     pub peak_learning_rate: Option<f64>,
@@ -88,7 +88,7 @@ pub struct Passes {
     pub micro_batches: usize,
     /// What the backward passes compute again.
     pub recompute: Recompute,
-    /// In what precision products read their operands.
+    /// In what precision matmuls read their operands.
     pub precision: Precision,
 }
 

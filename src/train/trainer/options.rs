@@ -20,7 +20,7 @@ pub struct TrainerOptions {
     pub no_fusion: bool,
     /// What the backward pass computes again, to hold less.
     pub recompute: Recompute,
-    /// In what precision products read their operands.
+    /// In what precision matmuls read their operands.
     pub precision: Precision,
 }
 

@@ -1,4 +1,0 @@
-// How tensors that may be in half precision are stored, four values at a time: here as f32.
-alias Four = vec4<f32>;
-fn loaded(v: Four) -> vec4<f32> { return v; }
-fn stored(v: vec4<f32>) -> Four { return v; }
