@@ -6,6 +6,7 @@ pub(super) mod cifar;
 mod folders;
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) mod idx;
+#[cfg(not(target_arch = "wasm32"))]
 mod join;
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) mod listed;
@@ -116,6 +117,7 @@ impl Labels {
     }
 
     /// The labels of some of the images, with the same classes.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn some(&self, images: &[u32]) -> Labels {
         let of = images.iter().map(|&image| self.of[image as usize]).collect();
         Labels { classes: self.classes.clone(), of, by_folder: self.by_folder }
@@ -172,6 +174,7 @@ impl Numbered {
 }
 
 /// The whole number in up to eight bytes.
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) fn whole(bytes: &[u8], big_endian: bool, signed: bool) -> i128 {
     let add = |value: u64, &byte: &u8| value << 8 | u64::from(byte);
     let value = if big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) };
@@ -219,7 +222,7 @@ pub(super) fn no_column(place: &str, column: Option<&str>) -> Result<()> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
 
