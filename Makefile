@@ -23,7 +23,7 @@ ifdef CI
 export CARGO_INCREMENTAL := 0
 endif
 
-.PHONY: help demo test test-deps test-native test-web check fmt lint bench wasm web serve clean
+.PHONY: help demo test quick test-deps test-native test-web check fmt lint bench wasm web serve clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -40,6 +40,11 @@ demo: ## pretrain a small model on a few photos, then reconstruct a photo it has
 
 test: test-deps check test-native test-web ## everything CI checks; installs what it needs
 	@echo "All checks passed on lavapipe and SwiftShader natively, and on SwiftShader in Chromium."
+
+quick: ## formatting, lints of the library and tests that need no large kernel: two minutes after a build
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --lib -- -D warnings
+	cargo test $(LOCKED) --lib --test layers --test gradients --test labels
 
 test-deps: ## install the software drivers, Chromium, the wasm target and the npm package of the tests
 	@scripts/install-test-deps.sh

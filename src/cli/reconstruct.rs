@@ -18,7 +18,7 @@ use crate::{
     model::{ModelConfig, Statistics, config::Masking, masking},
     report::picture::png,
     rng::{Rng, Stream},
-    run::samples::{draw, told},
+    run::samples::{draw, explained, told},
 };
 
 /// Reconstruct the masked patches of an image: original | masked | reconstruction, side by side.
@@ -92,21 +92,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let features = pollster::block_on(network.features(&image))?.and_then(|teacher| after.features(teacher));
         let caption = format!(
             "Step {}: {} of {} patches hidden. Hidden patches are drawn with the mean and contrast {statistics}; visible \
-             patches are the original's. PSNR of hidden patches {psnr:.1} dB ({start:.1} dB at the start of training).{}",
+             patches are the original's. PSNR of hidden patches {psnr:.1} dB ({start:.1} dB at the start of training).{}{}",
             checkpoint.step,
             config.masked,
             config.patches(),
+            explained(&after),
             features.as_ref().map(told).unwrap_or_default()
         );
         let png = png(&draw(&after, from, features.as_ref(), &caption))?;
         out.write(|to| to.write_all(&png))?;
     }
-    out.say(&format!(
-        "hidden patches: squared error {:.3} of their own variance (at the start {:.3}), PSNR {psnr:.2} dB (at the start \
-         {start:.2})",
-        after.target_error(),
-        before.target_error()
-    ));
+    out.say(&format!("hidden patches: PSNR {psnr:.2} dB (at the start {start:.2}).{}", explained(&after)));
     let gain = psnr - start;
     let word = if gain >= 0.0 { "better" } else { "worse" };
     out.say(&format!("{:.2} dB {word} than at the start: {}", gain.abs(), arguments.out.display()));

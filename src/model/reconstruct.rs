@@ -180,6 +180,12 @@ impl Reconstruction {
         sum / self.predicted.len() as f64
     }
 
+    /// The share of the hidden patches' own variance that the prediction explains, in the target's units: 1 is all of it,
+    /// 0 is what the patches' means alone would give, less is worse. None where the target is raw pixels.
+    pub fn explained(&self) -> Option<f64> {
+        (self.config.pixel_target != PixelTarget::Raw).then(|| 1.0 - self.target_error())
+    }
+
     /// Mean squared error of the masked patches' pixels, in the units of the input (−1 to 1).
     pub fn pixel_error(&self, from: Statistics) -> f64 {
         let mut sum = 0.0;
@@ -288,7 +294,8 @@ mod tests {
         // Rows of the lower patches: values 0 to 3 eighths, and 4 to 7.
         assert!((own[4 * 8] - 1.5 / 8.0).abs() < 1e-6 && (own[4 * 8 + 4] - 5.5 / 8.0).abs() < 1e-6, "{own:?}");
         assert_eq!(own[..32], made.original()[..32], "visible patches stay");
-        assert!((made.target_error() - 1.0).abs() < 1e-2, "{}", made.target_error());
+        assert!(made.explained().unwrap().abs() < 1e-2, "a mean explains no variance: {:?}", made.explained());
+        assert_eq!(reconstruction(PixelTarget::Raw, 0.0).explained(), None);
         // Patch 2 lies below patch 0, at a distance of 1, and at 2^½ from patch 1: weights of 1 and 1/4.
         let near = made.image(Statistics::Neighbours);
         assert!((near[4 * 8] - (1.5 + 5.5 / 4.0) / 8.0 / 1.25).abs() < 1e-6, "{near:?}");

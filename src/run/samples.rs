@@ -94,10 +94,11 @@ impl Sampler {
             None => None,
         };
         let mut caption = format!(
-            "Step {step}: {} of {} patches hidden. PSNR of hidden patches {:.1} dB.",
+            "Step {step}: {} of {} patches hidden. PSNR of hidden patches {:.1} dB.{}",
             config.masked,
             config.patches(),
-            result.psnr(Statistics::Own)
+            result.psnr(Statistics::Own),
+            explained(&result)
         );
         if let Some(features) = &features {
             caption += &told(features);
@@ -120,6 +121,17 @@ pub(super) fn is_drawn_for(config: &ModelConfig, start: &[u8]) -> bool {
     let width = start.get(16..20).and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?)));
     let (height, side) = (config.image_height, config.image_width);
     [3, 5].iter().any(|panels| width == Some(composed_width(*panels, height, side) as u32))
+}
+
+/// What a caption says of the hidden patches' variance, if anything.
+pub fn explained(result: &Reconstruction) -> String {
+    match result.explained() {
+        Some(share) if share >= 0.005 => format!(" {:.0} % of the hidden patches' variance is explained.", share * 100.0),
+        Some(share) => {
+            format!(" None of the hidden patches' variance is explained yet (the error is {:.2} of it).", 1.0 - share)
+        }
+        None => String::new(),
+    }
 }
 
 /// What a caption says of features.
