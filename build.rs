@@ -25,7 +25,6 @@ mod table;
 use table::{Epilogue, Feature, Row, TABLE};
 
 fn main() {
-    println!("cargo:rerun-if-changed=shaders");
     println!("cargo:rerun-if-changed=src/kernels/specialise.rs");
     println!("cargo:rerun-if-changed=src/kernels/table.rs");
     let mut rust = String::new();
@@ -101,8 +100,10 @@ fn emit(row: &Row, epilogue: &Epilogue, rust: &mut String) -> Vec<String> {
     let plain = epilogue.0.is_empty();
     let name = if plain { row.name.to_string() } else { format!("{}+{}", row.name, epilogue.0) };
     let path = format!("shaders/{}.wgsl as {name}", row.body);
-    let read =
-        |p: &str| fs::read_to_string(Path::new("shaders").join(p)).unwrap_or_else(|e| panic!("shaders/{p}: {e}"));
+    let read = |p: &str| {
+        println!("cargo:rerun-if-changed=shaders/{p}");
+        fs::read_to_string(Path::new("shaders").join(p)).unwrap_or_else(|e| panic!("shaders/{p}: {e}"))
+    };
     let source = table::text(row, epilogue, &read, specialise::include);
     require_initial_values(&path, &source);
     let (module, info) = validate(&path, &specialise::unroll(&source), row.needs);

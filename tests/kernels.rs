@@ -4,11 +4,11 @@ mod common;
 
 use bootmae::{
     check::{
-        selection::Selection,
-        self_test::{Outcome, STORES_F16, self_test_of},
+        selection::{Selected, Selection},
+        self_test::{Outcome, STORES_F16, runs_with, self_test_of},
     },
     device::{Device, DeviceOptions, candidates, matrix_rows, matrix_tiles, norm_candidates, row_candidates},
-    kernels::{AttentionVariant, Form, LayerNormVariant, LossVariant, Tile, Tuning, Variant, Work},
+    kernels::{ALL, AttentionVariant, Feature, Form, LayerNormVariant, LossVariant, Tile, Tuning, Variant, Work},
     lower::Precision,
     ops::{Attention, Sample, samples},
     shape::{DType, TensorType},
@@ -178,6 +178,43 @@ fn a_selection_takes_what_its_words_are_part_of() {
         assert!(selected.texts().iter().any(|(head, _)| head.starts_with("matmul_register")));
     }
     assert!(chosen("layer_norm", Some("register tile")).is_empty() && chosen("nothing", None).is_empty());
+}
+
+/// Few adapters run these, but what they would read is checked everywhere.
+#[test]
+fn the_texts_of_cooperative_matrices_are_valid() {
+    let mut seen = std::collections::BTreeSet::new();
+    for (side, lanes) in [(8, 8), (16, 32)] {
+        let (blocks_m, blocks_n, subgroups_m, subgroups_n) = (3, 4, 2, 2);
+        let straight = Tile::CooperativeMatrix { side, blocks_m, blocks_n, subgroups_m, subgroups_n, lanes };
+        let shared = Tile::CooperativeMatrixShared {
+            side,
+            blocks_m,
+            blocks_n,
+            subgroups_m,
+            subgroups_n,
+            lanes,
+            tile_k: 2 * side,
+        };
+        for tile in [straight, shared] {
+            let attention = AttentionVariant::CooperativeMatrix { side, subgroups: 4, lanes };
+            let tuning = Tuning::uniform(tile, attention, LayerNormVariant::SharedMemory { group: 64 });
+            let samples = samples().into_iter().filter(|sample| runs_with(sample, &tuning)).collect();
+            for (head, text) in (Selected { variant: None, tuning, samples }).texts() {
+                if head.contains("_coop_") && seen.insert(head.clone()) {
+                    let module = naga::front::wgsl::parse_str(&text)
+                        .unwrap_or_else(|error| panic!("{head}: {}", error.emit_to_string(&text)));
+                    let all = naga::valid::Capabilities::all();
+                    naga::valid::Validator::new(naga::valid::ValidationFlags::all(), all)
+                        .validate(&module)
+                        .unwrap_or_else(|error| panic!("{head}: {}", error.emit_to_string(&text)));
+                }
+            }
+        }
+    }
+    let kinds: std::collections::BTreeSet<_> = seen.iter().map(|head| head.split('.').next().unwrap()).collect();
+    let units = ALL.iter().filter(|kernel| kernel.row().needs.contains(&Feature::CooperativeMatrix));
+    assert_eq!(kinds, units.map(|kernel| kernel.name).collect(), "each is chosen for some sample");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::{launch::Items, prelude::*};
 
 /// Items that one invocation of [`FillMasked`] moves.
-const FOURS: usize = 4;
+const VEC4S: usize = 4;
 /// Invocations side by side that move items side by side.
 const ACROSS: usize = 8;
 
@@ -105,9 +105,9 @@ impl Op for FillMasked {
         ];
         let items = Items::of_width(y[0].cols());
         let width = items.of(y[0].cols());
-        let invocations = y[0].rows() * width.div_ceil(ACROSS * FOURS) * ACROSS;
+        let invocations = y[0].rows() * width.div_ceil(ACROSS * VEC4S) * ACROSS;
         let constants =
-            [("FOURS", FOURS), ("ACROSS", ACROSS)].map(|(name, n)| Constant { name, value: n as u32 }).to_vec();
+            [("VEC4S", VEC4S), ("ACROSS", ACROSS)].map(|(name, n)| Constant { name, value: n as u32 }).to_vec();
         let kernel = pick(&y[0], items, kernels);
         vec![Dispatch { constants, ..dispatch(kernel, self.params(&x[1], width), &SLOTS, groups(invocations)) }]
     }

@@ -20,7 +20,7 @@ pub struct GeluAndSlope;
 pub struct TimesSlope;
 
 /// Fours of values that one invocation takes.
-const FOURS: usize = 4;
+const VEC4S: usize = 4;
 
 fn cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
@@ -38,8 +38,8 @@ fn times(a: &Array, b: impl Iterator<Item = f64>) -> Array {
 fn launch(x: &TensorType, [whole, half]: [&'static Kernel; 2], slots: &[Slot]) -> Vec<Dispatch> {
     let kernel = if x.dtype == DType::F16 { half } else { whole };
     let params = kernels::gelu::Params { len: x.len() as u32 };
-    let constants = vec![Constant { name: "FOURS", value: FOURS as u32 }];
-    vec![Dispatch { constants, ..dispatch(kernel, params, slots, groups(x.len().div_ceil(4 * FOURS))) }]
+    let constants = vec![Constant { name: "VEC4S", value: VEC4S as u32 }];
+    vec![Dispatch { constants, ..dispatch(kernel, params, slots, groups(x.len().div_ceil(4 * VEC4S))) }]
 }
 
 impl Op for Gelu {

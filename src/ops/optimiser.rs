@@ -12,7 +12,7 @@ use super::{
 /// Values that one invocation of [`SquareSum`] adds up.
 const CHUNK: usize = 256;
 /// Fours of values that one invocation of [`Ema`] moves, or each part of one.
-const FOURS: usize = 16;
+const VEC4S: usize = 16;
 /// Invocations side by side, or parts of them, that move vec4s side by side.
 const ACROSS: usize = 16;
 
@@ -259,7 +259,7 @@ impl Op for AdamW {
 
 impl Ema {
     fn groups(len: usize) -> usize {
-        len.div_ceil(4 * GROUP * FOURS)
+        len.div_ceil(4 * GROUP * VEC4S)
     }
 
     /// One of the kernels that move the teacher.
@@ -273,7 +273,7 @@ impl Ema {
         let [(first, end), (more_first, more_end)] = self.measured.map(|(first, end)| (first as u32, end as u32));
         let params = kernels::optimiser::Params { first, end, more_first, more_end, ..params };
         let parts = parts(tuning);
-        let sizes = [("FOURS", FOURS), ("ACROSS", ACROSS / parts)];
+        let sizes = [("VEC4S", VEC4S), ("ACROSS", ACROSS / parts)];
         let constants = sizes.map(|(name, value)| Constant { name, value: value as u32 }).to_vec();
         Dispatch {
             constants,
@@ -301,7 +301,7 @@ impl Op for Ema {
         let mut sums = Array::zeros(&[Ema::groups(moved.len()) * GROUP, 2]);
         let measured = |i: &usize| self.measured.iter().any(|(first, end)| (*first..*end).contains(i));
         for i in (0..moved.len()).filter(measured) {
-            let row = sums.row_mut(i / 4 / (ACROSS * FOURS) * ACROSS + i / 4 % ACROSS);
+            let row = sums.row_mut(i / 4 / (ACROSS * VEC4S) * ACROSS + i / 4 % ACROSS);
             row[0] += (moved[i] - x[1].data[i]).powi(2);
             row[1] += x[1].data[i].powi(2);
         }
@@ -377,7 +377,7 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::new(AdamWEma(adamw.clone(), ema), update.inputs.into_iter().chain(rest).collect())
     };
     // Values of a workgroup of the moving average.
-    let group = 4 * GROUP * FOURS;
+    let group = 4 * GROUP * VEC4S;
     vec![
         Sample::new(SquareSum, vec![vector(Content::Fixed)]),
         Sample::new(SquareSum, vec![(TensorType::f32(&[600]), Content::Exact(overflown))]),
