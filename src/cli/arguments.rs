@@ -72,3 +72,17 @@ impl ModelArguments {
         table
     }
 }
+
+/// `upper`'s sections laid over `lower`'s; an image size there takes the place of both sides here.
+pub(super) fn overlay(mut lower: toml::Table, upper: toml::Table) -> toml::Table {
+    for (section, keys) in upper {
+        let (Some(toml::Value::Table(held)), toml::Value::Table(keys)) = (lower.get_mut(&section), keys) else {
+            continue;
+        };
+        if keys.contains_key("image_size") {
+            held.retain(|key, _| key != "image_height" && key != "image_width");
+        }
+        held.extend(keys);
+    }
+    lower
+}

@@ -7,6 +7,7 @@ mod doctor;
 mod dry_run;
 mod export;
 mod http;
+mod longer;
 mod numbers;
 mod output;
 mod plan;

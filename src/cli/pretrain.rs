@@ -8,8 +8,9 @@ use std::{
 use clap::Args;
 
 use super::{
-    arguments::{AdapterArguments, ModelArguments},
+    arguments::{AdapterArguments, ModelArguments, overlay},
     dry_run,
+    longer::{from_weights, longer},
     numbers::{MOST, positive, share, whole},
     progress::Progress,
     signals,
@@ -26,7 +27,7 @@ use crate::{
     report::log::TrainLog,
     run::{
         pretrain::{Event, Run, Start},
-        run_folder::{CONFIG_FILE, Entry, Resumed, RunFolder, check_resumable},
+        run_folder::{Entry, RunFolder, check_resumable},
         stop::{Ended, Stops, parse_time},
     },
     tasks::Pretrain,
@@ -438,54 +439,10 @@ impl Arguments {
     }
 }
 
-/// Adds to the refusal of a length of more steps what a person wants who has that in mind.
-fn longer(error: Error, from: &Resumed, wanted: &RunConfig, out: &Path) -> Error {
-    let steps = wanted.training.steps;
-    match error {
-        Error::Checkpoint { path, reason } if steps > from.snapshot.config.training.steps => {
-            let command = from_weights(out, &format!(" --steps {steps}"));
-            let reason = format!("{reason}. To train longer, begin a run from its weights: {command}");
-            Error::Checkpoint { path, reason }
-        }
-        other => other,
-    }
-}
-
-/// The command that begins a run with the settings and weights of the one in `out`, in a folder beside it.
-fn from_weights(out: &Path, more: &str) -> String {
-    let quoted = |path: &Path| {
-        let text = path.display().to_string();
-        let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-+:@\\".contains(c));
-        if plain && !text.is_empty() { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
-    };
-    let mut name = out.file_name().unwrap_or_else(|| "run".as_ref()).to_owned();
-    name.push("-longer");
-    format!(
-        "bootmae pretrain --init-from {} --config {}{more} --out {}",
-        quoted(out),
-        quoted(&out.join(CONFIG_FILE)),
-        quoted(&out.with_file_name(name))
-    )
-}
-
 /// Whether `path` is `folder` or in it.
 fn inside(path: &Path, folder: &Path) -> bool {
     match (path.canonicalize(), folder.canonicalize()) {
         (Ok(path), Ok(folder)) => path.starts_with(folder),
         _ => false,
     }
-}
-
-/// `upper`'s sections laid over `lower`'s; an image size there takes the place of both sides here.
-fn overlay(mut lower: toml::Table, upper: toml::Table) -> toml::Table {
-    for (section, keys) in upper {
-        let (Some(toml::Value::Table(held)), toml::Value::Table(keys)) = (lower.get_mut(&section), keys) else {
-            continue;
-        };
-        if keys.contains_key("image_size") {
-            held.retain(|key, _| key != "image_height" && key != "image_width");
-        }
-        held.extend(keys);
-    }
-    lower
 }

@@ -126,7 +126,9 @@ pub(super) fn is_drawn_for(config: &ModelConfig, start: &[u8]) -> bool {
 /// What a caption says of the hidden patches' variance, if anything.
 pub fn explained(result: &Reconstruction) -> String {
     match result.explained() {
-        Some(share) if share >= 0.005 => format!(" {:.0} % of the hidden patches' variance is explained.", share * 100.0),
+        Some(share) if share >= 0.005 => {
+            format!(" {:.0} % of the hidden patches' variance is explained.", share * 100.0)
+        }
         Some(share) => {
             format!(" None of the hidden patches' variance is explained yet (the error is {:.2} of it).", 1.0 - share)
         }

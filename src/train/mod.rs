@@ -5,6 +5,7 @@ pub mod config;
 pub mod images;
 pub mod memory;
 pub mod metrics;
+mod pace;
 pub mod profile;
 pub mod schedule;
 pub mod snapshot;

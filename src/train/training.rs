@@ -13,6 +13,7 @@ use super::{
     StateCopy, StepResult, Trainer, TrainerOptions,
     config::RunConfig,
     metrics::Metrics,
+    pace::Pace,
     schedule,
     snapshot::{NamedTensor, Snapshot},
 };
@@ -28,9 +29,6 @@ use crate::{
 
 /// Batches decoded ahead of the GPU.
 const PREFETCH: usize = 2;
-
-/// Steps over which the rate of images is averaged.
-const RATE_WINDOW: usize = 10;
 
 /// How often training goes back to one good state before it gives up.
 const RECOVERIES: u32 = 3;
@@ -208,7 +206,7 @@ impl Training {
     pub fn submit(&mut self, last: u64) -> Result<Vec<String>> {
         let asked = Instant::now();
         let batch = self.loader.next()?;
-        self.pace.waits.push_back(asked.elapsed().as_secs_f64());
+        self.pace.wait(asked.elapsed().as_secs_f64());
         self.submit_batch(self.submitted, &batch);
         self.in_flight.push_back(batch.shown);
         self.submitted += 1;
@@ -250,7 +248,7 @@ impl Training {
 
     /// Starts measuring the pace anew, after a pause.
     pub fn restart_clock(&mut self) {
-        self.pace = Pace { waits: std::mem::take(&mut self.pace.waits), ..Pace::new() };
+        self.pace.restart();
     }
 
     /// Fails when the oldest step in flight made no update, or has no finite loss. A loss scale that was too high is no
@@ -396,35 +394,6 @@ fn snapshot_of(
         left_out: left_out.iter().copied().collect(),
         collection: Some(collection.clone()),
         groups,
-    }
-}
-
-/// When results arrived, and what the steps waited for.
-struct Pace {
-    began: Instant,
-    arrivals: VecDeque<Instant>,
-    waits: VecDeque<f64>,
-}
-
-impl Pace {
-    fn new() -> Pace {
-        let began = Instant::now();
-        Pace { began, arrivals: VecDeque::from([began]), waits: VecDeque::new() }
-    }
-
-    /// Notes the arrival of the oldest step in flight and fills in what follows from it.
-    fn arrive(&mut self, metrics: &mut Metrics, batch: usize) {
-        let now = Instant::now();
-        let step = now.duration_since(*self.arrivals.back().expect("at least the start")).as_secs_f64();
-        self.arrivals.push_back(now);
-        if self.arrivals.len() > RATE_WINDOW + 1 {
-            self.arrivals.pop_front();
-        }
-        let seconds = now.duration_since(self.arrivals[0]).as_secs_f64();
-        metrics.images_per_s = (batch * (self.arrivals.len() - 1)) as f64 / seconds;
-        metrics.data_wait_s = self.waits.pop_front().unwrap_or_default();
-        metrics.data_wait_share = (metrics.data_wait_s / step).min(1.0);
-        metrics.elapsed_s = now.duration_since(self.began).as_secs_f64();
     }
 }
 
