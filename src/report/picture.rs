@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use font8x8::{BASIC_FONTS, LATIN_FONTS, UnicodeFonts};
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use image::{Rgb, RgbImage};
 
 use crate::{
@@ -14,11 +14,14 @@ use crate::{
 const LEGIBLE: usize = 256;
 /// White space around panels and text, in pixels.
 const MARGIN: usize = 16;
-/// Side of a character in the picture: 8 × 8 dots, each 2 × 2 pixels.
-const GLYPH: usize = 16;
+/// Pixels that a title may take even above a narrow panel.
+const TITLE: usize = 160;
+/// Height of the font, in pixels.
+const HEIGHT: f32 = 18.0;
 /// From one line of text to the next, in pixels.
 const LINE: usize = 22;
-const DOT: usize = GLYPH / 8;
+/// DejaVu Sans, its Latin-1 part (src/report/font/LICENSE).
+const FONT: &[u8] = include_bytes!("font/DejaVuSans.ttf");
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([32, 32, 32]);
 
@@ -41,10 +44,10 @@ pub fn compose(panels: &[Panel], height: usize, width: usize, caption: &str) -> 
     }
     let (scale, pitch) = (scale(height, width), pitch(height, width));
     let (high, wide) = (height * scale, width * scale);
-    let columns = |pixels: usize| pixels / GLYPH;
+    let font = font();
     let full = composed_width(panels.len(), height, width);
-    let titles: Vec<Vec<String>> = panels.iter().map(|panel| wrap(panel.title, columns(pitch - MARGIN))).collect();
-    let caption = wrap(caption, columns(full - 2 * MARGIN));
+    let titles: Vec<Vec<String>> = panels.iter().map(|panel| wrap(&font, panel.title, pitch - MARGIN)).collect();
+    let caption = wrap(&font, caption, full - 2 * MARGIN);
     let title_lines = titles.iter().map(Vec::len).max().unwrap_or(0);
     let top = MARGIN + title_lines * LINE;
     let below = top + high + MARGIN;
@@ -53,59 +56,78 @@ pub fn compose(panels: &[Panel], height: usize, width: usize, caption: &str) -> 
     for (i, (panel, title)) in panels.iter().zip(&titles).enumerate() {
         let left = MARGIN + i * pitch;
         let first = top - title.len() * LINE;
-        title.iter().enumerate().for_each(|(row, line)| write(&mut picture, left, first + row * LINE, line));
+        title.iter().enumerate().for_each(|(row, line)| write(&mut picture, &font, left, first + row * LINE, line));
         for (y, x) in (0..high).flat_map(|y| (0..wide).map(move |x| (y, x))) {
             let at = (y / scale * width + x / scale) * 3;
             let pixel = Rgb([panel.rgb[at], panel.rgb[at + 1], panel.rgb[at + 2]]);
             picture.put_pixel((left + x) as u32, (top + y) as u32, pixel);
         }
     }
-    caption.iter().enumerate().for_each(|(row, line)| write(&mut picture, MARGIN, below + row * LINE, line));
+    caption.iter().enumerate().for_each(|(row, line)| write(&mut picture, &font, MARGIN, below + row * LINE, line));
     picture
 }
 
-/// Draws one line of text with its upper left corner at (`left`, `top`).
-fn write(picture: &mut RgbImage, left: usize, top: usize, line: &str) {
-    for (i, character) in line.chars().enumerate() {
-        for (row, dots) in glyph(character).into_iter().enumerate() {
-            for column in (0..8).filter(|column| dots >> column & 1 == 1) {
-                let (x, y) = (left + i * GLYPH + column * DOT, top + row * DOT);
-                for (dx, dy) in (0..DOT).flat_map(|dx| (0..DOT).map(move |dy| (dx, dy))) {
-                    picture.put_pixel((x + dx) as u32, (y + dy) as u32, INK);
-                }
-            }
-        }
+fn font() -> FontRef<'static> {
+    FontRef::try_from_slice(FONT).expect("the font that is built in")
+}
+
+/// Calls back with each character of a line and how far from its beginning it stands, in pixels; returns its width.
+/// Characters that the font lacks are question marks.
+fn place(font: &FontRef<'_>, line: &str, mut on: impl FnMut(ab_glyph::GlyphId, f32)) -> f32 {
+    let scaled = font.as_scaled(PxScale::from(HEIGHT));
+    let (mut x, mut before) = (0.0, None);
+    for character in line.chars() {
+        let glyph = match scaled.glyph_id(character) {
+            ab_glyph::GlyphId(0) => scaled.glyph_id('?'),
+            known => known,
+        };
+        x += before.map_or(0.0, |before| scaled.kern(before, glyph));
+        on(glyph, x);
+        x += scaled.h_advance(glyph);
+        before = Some(glyph);
     }
+    x
 }
 
-/// Eight rows of dots, the lowest bit leftmost; `?` for characters outside Latin-1.
-fn glyph(character: char) -> [u8; 8] {
-    let plain = match character {
-        '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
-        '\u{2018}' | '\u{2019}' => '\'',
-        '\u{201c}' | '\u{201d}' => '"',
-        other => other,
-    };
-    BASIC_FONTS.get(plain).or_else(|| LATIN_FONTS.get(plain)).or_else(|| BASIC_FONTS.get('?')).unwrap_or([0xff; 8])
+/// Draws one line of text with its upper left corner at (`left`, `top`).
+fn write(picture: &mut RgbImage, font: &FontRef<'_>, left: usize, top: usize, line: &str) {
+    let baseline = top as f32 + font.as_scaled(PxScale::from(HEIGHT)).ascent();
+    place(font, line, |glyph, x| {
+        let glyph = glyph.with_scale_and_position(HEIGHT, point(left as f32 + x, baseline));
+        let Some(outline) = font.outline_glyph(glyph) else { return };
+        let corner = outline.px_bounds().min;
+        outline.draw(|x, y, cover| {
+            let (x, y) = (corner.x as i64 + i64::from(x), corner.y as i64 + i64::from(y));
+            let place = u32::try_from(x).ok().zip(u32::try_from(y).ok());
+            if let Some(pixel) = place.and_then(|(x, y)| picture.get_pixel_mut_checked(x, y)) {
+                let mixed =
+                    |paper: u8, ink: u8| f32::from(paper) + (f32::from(ink) - f32::from(paper)) * cover.min(1.0);
+                pixel.0 = [0, 1, 2].map(|c| mixed(pixel.0[c], INK.0[c]) as u8);
+            }
+        });
+    });
 }
 
-/// Breaks text into lines of at most `columns` characters, between words where it can.
-fn wrap(text: &str, columns: usize) -> Vec<String> {
+/// Breaks text into lines of at most `pixels`, between words where it can.
+fn wrap(font: &FontRef<'_>, text: &str, pixels: usize) -> Vec<String> {
+    let fits = |line: &str| place(font, line, |_, _| ()) <= pixels as f32;
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();
         for word in paragraph.split_whitespace() {
-            let used = line.chars().count();
-            if used > 0 && used + 1 + word.chars().count() > columns {
-                lines.push(std::mem::take(&mut line));
-            } else if used > 0 {
-                line.push(' ');
+            let longer = format!("{line} {word}");
+            if line.is_empty() || fits(&longer) {
+                line = longer.trim_start().to_owned();
+            } else {
+                lines.push(std::mem::replace(&mut line, word.to_owned()));
             }
-            for character in word.chars() {
-                if line.chars().count() == columns {
-                    lines.push(std::mem::take(&mut line));
+            while line.chars().count() > 1 && !fits(&line) {
+                let mut head = line.clone();
+                while head.chars().count() > 1 && !fits(&head) {
+                    head.pop();
                 }
-                line.push(character);
+                line = line[head.len()..].to_owned();
+                lines.push(head);
             }
         }
         lines.push(line);
@@ -118,10 +140,9 @@ pub fn composed_width(panels: usize, height: usize, width: usize) -> usize {
     MARGIN + panels * pitch(height, width)
 }
 
-/// From the left side of a panel to that of the next. Narrow panels stand further apart, so that a title has at least ten
-/// characters a line.
+/// From the left side of a panel to that of the next. Narrow panels stand further apart, so that a title has room.
 fn pitch(height: usize, width: usize) -> usize {
-    (width * scale(height, width)).max(10 * GLYPH) + MARGIN
+    (width * scale(height, width)).max(TITLE) + MARGIN
 }
 
 /// How many times a panel is enlarged.
@@ -185,23 +206,33 @@ mod tests {
         assert!(long.height() > short.height() && long.width() == short.width());
         let margin = long.width() - MARGIN as u32;
         assert!(long.enumerate_pixels().all(|(x, _, p)| x < margin || p.0 == PAPER.0));
-        assert!(count(&long, INK.0) > 20 * count(&short, INK.0) / 4);
+        let inked = |picture: &RgbImage| picture.pixels().filter(|p| p.0 != PAPER.0 && p.0 != RED).count();
+        assert!(inked(&long) > 5 * inked(&short));
     }
 
     #[test]
     fn lines_break_between_words_and_inside_long_ones() {
-        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
-        assert_eq!(wrap("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
-        assert_eq!(wrap("a\n\nb", 5), ["a", "", "b"]);
-        assert!(wrap("", 5).is_empty());
+        let font = font();
+        let of = |text: &str| place(&font, text, |_, _| ()).ceil() as usize;
+        assert_eq!(wrap(&font, "one two  three", of("one two")), ["one two", "three"]);
+        assert_eq!(wrap(&font, "mmmmmmm ij", of("mmm")), ["mmm", "mmm", "m ij"]);
+        assert_eq!(wrap(&font, "a\n\nb", 50), ["a", "", "b"]);
+        assert_eq!(wrap(&font, "mm", 1), ["m", "m"], "a line has at least one character");
+        assert!(wrap(&font, "", 50).is_empty());
     }
 
     #[test]
-    fn letters_outside_latin_1_become_question_marks() {
+    fn letters_outside_the_font_become_question_marks() {
+        let font = font();
+        let glyph = |character: char| {
+            let mut found = None;
+            place(&font, &character.to_string(), |glyph, _| found = Some(glyph));
+            found.unwrap()
+        };
         assert_eq!(glyph('漢'), glyph('?'));
-        assert_ne!(glyph('é'), glyph('?'));
-        assert_ne!(glyph('×'), glyph('?'));
-        assert_eq!(glyph('–'), glyph('-'));
+        for known in ['é', '×', '–', '−', '’', '…'] {
+            assert_ne!(glyph(known), glyph('?'), "{known}");
+        }
     }
 
     #[test]
