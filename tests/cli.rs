@@ -154,6 +154,38 @@ fn a_checkpoint_reconstructs_a_photo() {
 }
 
 #[test]
+fn neighbours_tell_red_pictures_from_blue_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, data) = (folder.path().join("run"), folder.path().join("data"));
+    for (class, colour) in [("blue", [0, 0, 255]), ("red", [255, 0, 0])] {
+        fs::create_dir_all(data.join(class)).unwrap();
+        for shade in 0..10u8 {
+            let pixel = image::Rgb(colour.map(|value: u8| value.saturating_sub(shade * 8)));
+            image::RgbImage::from_pixel(20, 16, pixel).save(data.join(format!("{class}/{shade}.png"))).unwrap();
+        }
+    }
+    fs::write(data.join("red/broken.png"), "no picture").unwrap();
+    let (run, data) = (run.as_path(), data.to_str().unwrap());
+    says(&pretrain(run, &["--data", data, "--steps", "1"]), 0, &[]);
+    let knn = |more: &[&str]| {
+        let arguments = ["knn", "--checkpoint", run.to_str().unwrap(), "--data", data, "--batch-size", "3"];
+        bootmae(&[&arguments, adapter(), more].concat())
+    };
+    let found = knn(&["--k", "3,5", "--json"]);
+    says(&found, 0, &["2 classes"]);
+    let measured: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    let [three, five] = &measured["accuracy"].as_array().unwrap()[..] else { panic!("{measured}") };
+    assert_eq!((&three["k"], &five["k"]), (&3.into(), &5.into()));
+    assert_eq!((three["top1"].as_f64(), five["majority_top1"].as_f64()), (Some(1.0), Some(1.0)), "{measured}");
+    let images = measured["train_images"].as_u64().unwrap() + measured["test_images"].as_u64().unwrap();
+    assert!(images >= 20 && measured["test_images"].as_u64().unwrap() >= 2, "{measured}");
+    says(&knn(&["--weights", "teacher"]), 0, &["18 neighbours: top-1 100.0 %", "chance 50.0 %"]);
+    says(&knn(&["--blocks", "9"]), 2, &["9 blocks of an encoder that has 2"]);
+    let arguments = ["knn", "--checkpoint", run.to_str().unwrap(), "--data", PHOTOS];
+    says(&bootmae(&arguments), 3, &["no image has a label"]);
+}
+
+#[test]
 fn a_run_is_not_overwritten_nor_resumed_with_other_settings() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

@@ -7,6 +7,7 @@ mod doctor;
 mod dry_run;
 mod export;
 mod http;
+mod knn;
 mod longer;
 mod numbers;
 mod output;
@@ -43,6 +44,7 @@ enum Verb {
     Pretrain(Box<pretrain::Arguments>),
     Reconstruct(reconstruct::Arguments),
     Export(export::Arguments),
+    Knn(knn::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
     Data(data::Arguments),
@@ -96,6 +98,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Pretrain(arguments) => pretrain::run(&arguments).map(|()| true),
         Verb::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| true),
         Verb::Export(arguments) => export::run(&arguments).map(|()| true),
+        Verb::Knn(arguments) => knn::run(&arguments).map(|()| true),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Verb::Data(arguments) => data::run(&arguments),

@@ -93,14 +93,42 @@ pub fn shrink(picture: Picture, side: usize) -> Picture {
 /// When the picture does not pass [`Picture::check`] or a size is 0.
 pub fn resize_centre(picture: &Picture, height: usize, width: usize) -> Picture {
     let (rows, cols) = (picture.height, picture.width);
-    let (scaled_rows, scaled_cols) = match width * rows >= height * cols {
+    let scaled = match width * rows >= height * cols {
         true => (rows * width / cols, width),
         false => (height, cols * height / rows),
     };
+    centre_of(picture, scaled, (height, width))
+}
+
+/// The middle `height`×`width` pixels of the picture scaled to `scaled` rows and columns. Only that part is scaled.
+fn centre_of(picture: &Picture, scaled: (usize, usize), (height, width): (usize, usize)) -> Picture {
+    let (rows, cols) = (picture.height, picture.width);
     let middle = |scaled: usize, wanted: usize| ((scaled - wanted) as f64 / 2.0).round_ties_even() as usize;
-    let down = kernels(rows, scaled_rows, middle(scaled_rows, height), height);
-    let across = kernels(cols, scaled_cols, middle(scaled_cols, width), width);
+    let down = kernels(rows, scaled.0, middle(scaled.0, height), height);
+    let across = kernels(cols, scaled.1, middle(scaled.1, width), width);
     scale(picture, CropBox { top: 0, left: 0, height: rows, width: cols }, &down, &across)
+}
+
+/// The view of a picture that evaluation takes (timm's and MAE's): the shorter side scaled to 256/224 of the view's, the
+/// longer one in proportion, and the middle cut out. Views of 32 pixels or fewer, and of 384 or more, are not cut at the
+/// sides: the shorter side is scaled to the view's.
+///
+/// # Panics
+/// When the picture does not pass [`Picture::check`] or a size is 0.
+pub fn evaluation_view(picture: &Picture, height: usize, width: usize) -> Picture {
+    let side = height.max(width);
+    let share = if (33..384).contains(&side) { (256, 224) } else { (1, 1) };
+    evaluation_view_of(picture, height, width, side * share.0 / share.1)
+}
+
+/// The same with the shorter side scaled to `shorter`, at least the view's longer one.
+fn evaluation_view_of(picture: &Picture, height: usize, width: usize, shorter: usize) -> Picture {
+    let (rows, cols) = (picture.height, picture.width);
+    let scaled = match rows <= cols {
+        true => (shorter, shorter * cols / rows),
+        false => (shorter * rows / cols, shorter),
+    };
+    centre_of(picture, scaled, (height, width))
 }
 
 /// The kernels of output pixels `start` to `start + wanted` where scaling makes `scaled` pixels of `source`.
@@ -205,6 +233,28 @@ mod tests {
         #[serde(rename = "box")]
         crop: Option<[usize; 4]>,
         expected: String,
+    }
+
+    /// What torchvision's Resize and CenterCrop make with Pillow.
+    #[test]
+    fn evaluation_views_are_torchvisions() {
+        #[derive(serde::Deserialize)]
+        struct View {
+            picture: String,
+            size: usize,
+            shorter_side: usize,
+        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/classify");
+        let views: Vec<View> = serde_json::from_slice(&std::fs::read(folder.join("views.json")).unwrap()).unwrap();
+        for View { picture, size, shorter_side } in views {
+            let [source, expected] =
+                ["in", "out"].map(|side| decode(&folder.join(format!("{picture}_{side}.png")), 3).unwrap());
+            let got = evaluation_view_of(&source, size, size, shorter_side);
+            assert_eq!(got, expected, "{picture}");
+        }
+        let picture = Picture { height: 40, width: 50, channels: 1, pixels: vec![7; 2000] };
+        let view = evaluation_view(&picture, 32, 32);
+        assert_eq!(view, resize_centre(&picture, 32, 32), "small views are not cut at the sides");
     }
 
     fn rng(index: u64) -> Rng {

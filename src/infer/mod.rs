@@ -1,3 +1,6 @@
 //! What a trained network makes of images.
 
+pub mod encoder;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod neighbours;
 pub mod network;

@@ -83,6 +83,13 @@ pub fn teach<'g>(config: &ModelConfig, batch: usize, teacher: &Params<'g>) -> Te
     normalise(*seen.last().expect("at least one block"), config.layer_norm_eps)
 }
 
+/// Records what the encoder makes of whole images, the tokens after `blocks` of its blocks, `[batch, 1 + patches, width]`: the
+/// class token, and the patches in the order of the input `order`.
+pub fn embed<'g>(config: &ModelConfig, batch: usize, encoder: &Params<'g>, blocks: usize) -> Tensor<'g> {
+    let step = Step::new(config, batch, encoder.graph());
+    step.encode(&encoder.root(), config.patches(), Tail::All)[blocks - 1]
+}
+
 /// Records one forward pass of the student, and of the teacher where there is a feature branch, for a batch of `batch`
 /// images. The teacher's parameters are given exactly when the configuration has a feature branch.
 pub fn record<'g>(

@@ -8,7 +8,7 @@ pub mod masking;
 mod reconstruct;
 mod teacher;
 
-pub use bootmae::{FeatureBranch, Predicted, Recorded, inputs, position_tables, predict, record, teach};
+pub use bootmae::{FeatureBranch, Predicted, Recorded, embed, inputs, position_tables, predict, record, teach};
 pub use config::ModelConfig;
 pub use feature_map::{Features, Whose};
 pub use inventory::{inventory, of_decoder};
