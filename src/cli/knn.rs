@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     checkpoint::read_model,
-    data::{LabelOptions, Side, augment::evaluation_view, labelled},
+    data::{LabelOptions, Side, augment::evaluation_view, each, labelled},
     error::{Error, Result},
     infer::{
         encoder::{Encoder, FeatureOptions},
@@ -100,6 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let sides = labelled(&arguments.data, &options)?;
     errln!("{}", shown(&sides.how));
     let device = arguments.adapter.open()?;
+    arguments.adapter.remark(&device).iter().for_each(|line| errln!("{line}"));
     let whose = match arguments.weights {
         Weights::Student => Whose::Student,
         Weights::Teacher => Whose::Teacher,
@@ -140,45 +141,41 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The features of a side, in its order. Images that cannot be read are named and left out.
+/// The features of a side, in its order. Images are decoded ahead of the encoder; those that cannot be read are named and
+/// left out.
 fn features_of(encoder: &Encoder, side: &Side) -> Result<Found> {
     let config = encoder.config();
+    let view = |index: usize| {
+        let picture = side.source.load(index, config.channels)?;
+        Ok(evaluation_view(&picture, config.image_height, config.image_width).normalise())
+    };
     let mut found = Found { features: Vec::new(), classes: Vec::new() };
-    let indices: Vec<usize> = (0..side.source.len()).collect();
-    for batch in indices.chunks(encoder.batch()) {
-        let load = |index: &usize| {
-            let picture = side.source.load(*index, config.channels)?;
-            Ok(evaluation_view(&picture, config.image_height, config.image_width).normalise())
-        };
-        let mut images = Vec::new();
-        for (index, view) in batch.iter().zip(on_all_processors(batch, load)) {
-            match view {
-                Ok(view) => {
-                    images.extend(view);
-                    found.classes.push(side.labels[*index]);
-                }
-                Err(reason) => errln!("left out: {} ({})", shown(&side.source.name(*index)), shown(&reason)),
+    let (mut images, mut waiting, mut ran) = (Vec::new(), 0, Ok(()));
+    let mut run = |images: &mut Vec<f32>| -> Result<()> {
+        found.features.extend(pollster::block_on(encoder.run(images))?);
+        images.clear();
+        Ok(())
+    };
+    each(side.source.len(), 0, view, |index, view: Result<Vec<f32>, String>| {
+        match view {
+            Ok(view) => {
+                images.extend(view);
+                found.classes.push(side.labels[index]);
+                waiting += 1;
             }
+            Err(reason) => errln!("left out: {} ({})", shown(&side.source.name(index)), shown(&reason)),
         }
-        found.features.extend(pollster::block_on(encoder.run(&images))?);
+        if waiting == encoder.batch() {
+            (ran, waiting) = (run(&mut images), 0);
+        }
+        ran.is_ok()
+    });
+    ran?;
+    if !images.is_empty() {
+        run(&mut images)?;
     }
     if found.classes.is_empty() {
         return Err(Error::Images(format!("none of the images of {} can be read", shown(&side.source.place()))));
     }
     Ok(found)
-}
-
-/// What `make` makes of each, in order.
-fn on_all_processors<T: Send>(
-    items: &[usize],
-    make: impl Fn(&usize) -> Result<T, String> + Sync,
-) -> Vec<Result<T, String>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len().max(1));
-    let make = &make;
-    std::thread::scope(|scope| {
-        let share = items.len().div_ceil(threads).max(1);
-        let parts: Vec<_> =
-            items.chunks(share).map(|part| scope.spawn(move || part.iter().map(make).collect::<Vec<_>>())).collect();
-        parts.into_iter().flat_map(|part| part.join().expect("decoders' panics are reasons")).collect()
-    })
 }

@@ -11,7 +11,7 @@ const AHEAD: usize = 64;
 
 /// Computes `make` for 0 to `len` on `threads` threads (0 for as many as there are processors) and gives the results to
 /// `take` in order, until it says false. A few results a thread are in memory at a time.
-pub(super) fn each<T: Send>(
+pub(crate) fn each<T: Send>(
     len: usize,
     threads: usize,
     make: impl Fn(usize) -> T + Sync,

@@ -8,7 +8,7 @@ use crate::{
     graph::Graph,
     kernels::Tuning,
     lower::{Fetch, Plan, PlanOptions},
-    model::{ModelConfig, Weights, Whose, embed, inputs, position_tables},
+    model::{ModelConfig, TEACHER, WEIGHTS, Weights, Whose, embed, inputs, position_tables},
     nn::Params,
 };
 
@@ -40,8 +40,8 @@ impl Encoder {
         let mut config = model.config.model.clone();
         config.feature_branch &= model.teacher.is_some();
         let arena = match options.whose {
-            Whose::Student => "weights",
-            Whose::Teacher if config.feature_branch => "teacher",
+            Whose::Student => WEIGHTS,
+            Whose::Teacher if config.feature_branch => TEACHER,
             Whose::Teacher => return Err(fail("it has no teacher's weights; take the student's".into())),
         };
         let blocks = options.blocks.unwrap_or(config.depth);

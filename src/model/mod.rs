@@ -13,4 +13,5 @@ pub use config::ModelConfig;
 pub use feature_map::{Features, Whose};
 pub use inventory::{inventory, of_decoder};
 pub use reconstruct::{Begun, Reconstruction, Reconstructor, Statistics, Weights};
+pub(crate) use reconstruct::{TEACHER, WEIGHTS};
 pub use teacher::{BegunFeatures, Teacher};

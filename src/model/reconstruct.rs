@@ -11,8 +11,8 @@ use crate::{
     nn::{Layout, Params},
 };
 
-const WEIGHTS: &str = "weights";
-const TEACHER: &str = "teacher";
+pub(crate) const WEIGHTS: &str = "weights";
+pub(crate) const TEACHER: &str = "teacher";
 
 /// Weights that stand alone on a device: the student's, and the momentum encoder's where there is a feature branch.
 pub struct Weights {
