@@ -9,7 +9,7 @@ use super::config::{ModelConfig, PixelTarget};
 use crate::{
     graph::{Graph, Tensor},
     kernels::Form,
-    nn::{Params, Scope, Tail, Tokens, decoder_block, encoder_block, layer_norm, linear, sincos},
+    nn::{Params, PositionOrder, Scope, Tail, Tokens, decoder_block, encoder_block, layer_norm, linear, sincos},
     ops::{AssembleTokens, Elementwise, FillMasked, GatherRows, LayerNorm, MaskedMse, Matmul, Patchify},
     shape::TensorType,
 };
@@ -239,8 +239,6 @@ impl<'a, 'g> Step<'a, 'g> {
 /// The constant inputs: position tables for encoder and pixel decoder.
 pub fn position_tables(config: &ModelConfig) -> [(&'static str, Vec<f32>); 2] {
     let (rows, cols) = config.grid();
-    [
-        (inputs::POSITIONS, sincos(rows, cols, config.width)),
-        (inputs::PIXEL_POSITIONS, sincos(rows, cols, config.pixel_decoder_width)),
-    ]
+    let table = |width| sincos(rows, cols, width, PositionOrder::Rows);
+    [(inputs::POSITIONS, table(config.width)), (inputs::PIXEL_POSITIONS, table(config.pixel_decoder_width))]
 }

@@ -11,5 +11,5 @@ pub use attention::{cross_attention, self_attention};
 pub use block::{Tail, decoder_block, encoder_block};
 pub use layers::{layer_norm, linear, mlp};
 pub use params::{Init, Layout, Param, Params, Scope, Shard};
-pub use pos_embed::sincos;
+pub use pos_embed::{PositionOrder, PositionResize, resize_positions, sincos};
 pub use tokens::Tokens;
