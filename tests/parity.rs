@@ -46,6 +46,11 @@ fn a_step_with_inner_taps_and_three_decoder_blocks_equals_the_reference() {
 }
 
 #[test]
+fn a_step_of_mae_equals_the_reference() {
+    check("mae_step", Precision::F32);
+}
+
+#[test]
 fn twenty_steps_equal_the_reference() {
     check("trajectory_tiny", Precision::F32);
 }
@@ -53,6 +58,7 @@ fn twenty_steps_equal_the_reference() {
 #[test]
 fn half_precision_stays_near_the_reference() {
     check("step_tiny", Precision::F16);
+    check("mae_step", Precision::F16);
     check("trajectory_tiny", Precision::F16);
 }
 

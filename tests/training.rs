@@ -9,7 +9,11 @@ use bootmae::{
     graph::{Graph, gradients},
     kernels::Tuning,
     lower::{Fetch, Plan, PlanOptions, Precision, Recompute},
-    model::{ModelConfig, config::PixelTarget, inventory, masking, of_decoder, record},
+    model::{
+        ModelConfig,
+        config::{Kind, PixelTarget},
+        inventory, masking, of_decoder, record,
+    },
     nn::{Layout, Params},
     ops::{LossScale, Settings},
     rng::{Rng, Stream},
@@ -233,7 +237,8 @@ fn the_teacher_gets_no_gradient() {
 #[test]
 fn every_mode_trains() {
     type Set = fn(&mut ModelConfig);
-    let modes: [(&str, Set); 6] = [
+    let modes: [(&str, Set); 7] = [
+        ("MAE", |c| *c = c.clone().of_kind(Kind::Mae)),
         ("no feature branch", |c| c.feature_branch = false),
         ("no cross-attention", |c| c.cross_attention = false),
         ("target per patch", |c| c.pixel_target = PixelTarget::Patch),

@@ -1,6 +1,7 @@
 //! Whether a device computes rightly: operations against the oracle, whole steps against fixtures.
 
 pub mod fixture;
+mod names;
 pub mod selection;
 pub mod self_test;
 pub mod verify;

@@ -1,17 +1,20 @@
 //! A device against a fixture: one training step, or a trajectory of steps, that a float64 reference computed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::fixture::fixture_config;
+use super::{
+    fixture::fixture_config,
+    names::{channels_first, fixture_name},
+};
 use crate::{
     device::Device,
     error::{Error, Result},
     formats::tensors::TensorFile,
     kernels::Tuning,
     lower::Precision,
-    model::{ModelConfig, inventory, masking},
+    model::{ModelConfig, config::Kind, inventory, masking},
     ops::Settings,
     tasks::{Masked, Pretrain},
     train::{
@@ -38,7 +41,7 @@ pub struct Group {
 pub struct Report {
     /// The adapter it ran on.
     pub adapter: String,
-    /// `step` or `trajectory`.
+    /// The fixture's: `step`, `trajectory` or `mae_step`.
     pub kind: String,
     /// Whether every group passed.
     pub pass: bool,
@@ -59,6 +62,8 @@ struct Bars {
     /// A part of the gradient's root mean square in its tensor: AdamW's first update keeps of a gradient only the sign,
     /// which rounding may turn where it is small.
     adamw_share: f64,
+    /// Of an updated weight in units of the learning rate where its gradient is smaller than that, if they count.
+    adamw_elsewhere: Option<f64>,
     /// Relative, of a teacher's tensor.
     ema: f64,
     /// Relative, of a trajectory's losses.
@@ -73,6 +78,7 @@ const F32_BARS: Bars = Bars {
     gradient: 5e-5,
     adamw: 1e-3,
     adamw_share: 0.0,
+    adamw_elsewhere: None,
     ema: 1e-6,
     trajectory_loss: 2e-5,
     last: 1e-3,
@@ -85,18 +91,22 @@ const F16_BARS: Bars = Bars {
     gradient: 1e-2,
     adamw: 1e-3,
     adamw_share: 0.1,
+    adamw_elsewhere: None,
     ema: 3e-5,
     trajectory_loss: 1e-3,
     last: 2e-2,
 };
 
+/// Fixtures of MAE are judged by every weight, also where gradients are small.
+const MAE_F32_BARS: Bars = Bars { adamw_share: 1e-3, adamw_elsewhere: Some(5e-2), ..F32_BARS };
+
 /// Runs a fixture on `device`. `Err` holds what is wrong with the fixture, or the device's error.
 pub async fn verify(device: Device, tuning: Tuning, precision: Precision, file: &TensorFile) -> Result<Report> {
     let kind: String = file.json("kind").map_err(bad)?;
     match kind.as_str() {
-        "step" => Fixture::open(device, tuning, precision, file, true).await?.step().await,
+        "step" | "mae_step" => Fixture::open(device, tuning, precision, file, true).await?.step(&kind).await,
         "trajectory" => Fixture::open(device, tuning, precision, file, false).await?.trajectory().await,
-        other => Err(bad(format!("kind `{other}` is neither `step` nor `trajectory`"))),
+        other => Err(bad(format!("kind `{other}` is none of `step`, `mae_step` and `trajectory`"))),
     }
 }
 
@@ -115,8 +125,8 @@ pub struct Fixture<'f> {
 fn check_sizes(device: &Device, config: &ModelConfig, batch: usize, file: &TensorFile) -> Result<()> {
     for param in inventory(config) {
         let wanted: u64 = param.shape.iter().map(|extent| *extent as u64).product();
-        for prefix in ["param", "teacher"] {
-            let key = format!("{prefix}/{}", fixture_name(&param.name));
+        for prefix in ["param", "teacher"].into_iter().take(if config.feature_branch { 2 } else { 1 }) {
+            let key = format!("{prefix}/{}", fixture_name(config.kind, &param.name));
             let (shape, values) = file.f32(&key).map_err(bad)?;
             if values.len() as u64 != wanted {
                 return Err(bad(format!("{key} has shape {shape:?}; the configuration wants {wanted} values")));
@@ -159,14 +169,15 @@ impl<'f> Fixture<'f> {
         let options = TrainerOptions { inspect, precision, ..TrainerOptions::new(batch, 1, tuning) };
         let trainer = Trainer::new(device, Arc::new(Pretrain::of(&config)), options).await?;
         trainer.initialise(0);
-        let bars = match precision {
-            Precision::F32 => &F32_BARS,
-            Precision::F16 => &F16_BARS,
+        let bars = match (precision, config.kind) {
+            (Precision::F32, Kind::Bootmae) => &F32_BARS,
+            (Precision::F32, Kind::Mae) => &MAE_F32_BARS,
+            (Precision::F16, _) => &F16_BARS,
         };
         let fixture = Fixture { file, config, trainer, batch, bars, groups: BTreeMap::new() };
-        for (prefix, arena) in [("param", WEIGHTS), ("teacher", TEACHER)] {
+        for (prefix, arena) in fixture.arenas() {
             for param in &fixture.trainer.layout().params {
-                fixture.trainer.write(arena, &param.name, fixture.values(prefix, &param.name, param.len())?);
+                fixture.trainer.write(arena, &param.name, &fixture.values(prefix, &param.name, param.len())?);
             }
         }
         Ok(fixture)
@@ -177,13 +188,21 @@ impl<'f> Fixture<'f> {
         &mut self.trainer
     }
 
-    fn values(&self, prefix: &str, name: &str, len: usize) -> Result<&'f [f32]> {
-        let key = format!("{prefix}/{}", fixture_name(name));
+    /// The weights, and the teacher's where there is one: their names in the file and here.
+    fn arenas(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        [("param", WEIGHTS), ("teacher", TEACHER)].into_iter().take(if self.config.feature_branch { 2 } else { 1 })
+    }
+
+    fn values(&self, prefix: &str, name: &str, len: usize) -> Result<Cow<'f, [f32]>> {
+        let key = format!("{prefix}/{}", fixture_name(self.config.kind, name));
         let (shape, values) = self.file.f32(&key).map_err(bad)?;
         if values.len() != len {
             return Err(bad(format!("{key} has shape {shape:?}; the configuration wants {len} values")));
         }
-        Ok(values)
+        // MAE's head lists a pixel's channels side by side.
+        let head = self.config.kind == Kind::Mae && name.starts_with("pixel_decoder.head.");
+        let width = len / self.config.patch_values().max(1);
+        Ok(if head { channels_first(values, self.config.channels, width).into() } else { values.into() })
     }
 
     fn number(&self, key: &str) -> Result<f64> {
@@ -231,20 +250,27 @@ impl<'f> Fixture<'f> {
         Report { adapter, kind: kind.into(), pass: self.groups.values().all(|g| g.pass), groups: self.groups }
     }
 
-    async fn step(mut self) -> Result<Report> {
+    async fn step(mut self, kind: &str) -> Result<Report> {
         let (images, order, loss_weights) = self.batch(0)?;
-        let (lr, lambda) = (self.number("lr")?, self.number("lambda")?);
-        let settings = self.settings(1, lr, self.number("ema_decay")?)?;
+        let teacher = self.config.feature_branch;
+        let lr = self.number("lr")?;
+        let (lambda, ema) = if teacher { (self.number("lambda")?, self.number("ema_decay")?) } else { (0.0, 0.0) };
+        let settings = self.settings(1, lr, ema)?;
         let masked = Masked { images, order: &order, loss_weights: &loss_weights, feature_weight: lambda as f32 };
         self.trainer.step(&[masked.into()], settings);
         let result = self.trainer.take().await?;
-        let [pixel, feature] = ["loss_pixel", "loss_feature"].map(|name| result.scalars[name]);
-        let losses = [("loss", result.loss), ("loss_pix", pixel), ("loss_feat", feature)];
+        let mut losses = vec![("loss", result.loss)];
+        let mut outputs = vec![("out/pred", "pixels")];
+        if teacher {
+            losses.extend(
+                [("loss_pix", "loss_pixel"), ("loss_feat", "loss_feature")].map(|(a, b)| (a, result.scalars[b])),
+            );
+            outputs = vec![("out/pix", "pixels"), ("out/feat", "features"), ("out/feat_target_ln", "feature_target")];
+        }
         for (name, got) in losses {
             let want = first(self.file.f64(&format!("out/{name}")).map_err(bad)?.1)?;
             self.note("losses", self.bars.loss, name, (got - want).abs() / want.abs());
         }
-        let outputs = [("out/pix", "pixels"), ("out/feat", "features"), ("out/feat_target_ln", "feature_target")];
         for (key, output) in outputs {
             let got = self.trainer.pass().read(self.trainer.device(), output).await?;
             let want = self.masked_rows(key, &order)?;
@@ -254,19 +280,22 @@ impl<'f> Fixture<'f> {
         for tensor in self.trainer.read(WEIGHTS).await? {
             let want = self.values("after_adamw", &tensor.name, tensor.data.len())?;
             let gradient = self.values("grad", &tensor.name, tensor.data.len())?;
-            let mean = norm(gradient) / (gradient.len() as f64).sqrt();
+            let mean = norm(&gradient) / (gradient.len() as f64).sqrt();
             let least = (self.bars.adamw_share * mean).max(1e-6);
-            let counts = |g: f32| g.is_nan() || f64::from(g.abs()) > least;
-            let compared = tensor.data.iter().zip(want).zip(gradient).filter(|(_, g)| counts(**g));
-            for ((got, want), _) in compared {
-                self.note("after_adamw", self.bars.adamw, &tensor.name, f64::from(got - want).abs() / lr);
+            for ((got, want), gradient) in tensor.data.iter().zip(&*want).zip(&*gradient) {
+                let error = f64::from(got - want).abs() / lr;
+                if gradient.is_nan() || f64::from(gradient.abs()) > least {
+                    self.note("after_adamw", self.bars.adamw, &tensor.name, error);
+                } else if let Some(bar) = self.bars.adamw_elsewhere {
+                    self.note("after_adamw, small gradients", bar, &tensor.name, error);
+                }
             }
         }
-        for tensor in self.trainer.read(TEACHER).await? {
+        for tensor in if teacher { self.trainer.read(TEACHER).await? } else { Vec::new() } {
             let want = self.values("after_ema", &tensor.name, tensor.data.len())?;
-            self.note("after_ema", self.bars.ema, &tensor.name, relative(&tensor.data, want));
+            self.note("after_ema", self.bars.ema, &tensor.name, relative(&tensor.data, &want));
         }
-        Ok(self.report("step"))
+        Ok(self.report(kind))
     }
 
     /// Gradients, tensor by tensor; one whose norm is under 1e-6 of the largest is compared absolutely.
@@ -281,9 +310,9 @@ impl<'f> Fixture<'f> {
         }
         let largest = wanted.iter().map(|want| norm(want)).fold(0.0, f64::max);
         for (NamedTensor { name, data, .. }, want) in tensors.iter().zip(wanted) {
-            let error = relative(data, want);
-            let tiny = norm(want) < 1e-6 * largest;
-            self.note("grad", self.bars.gradient, name, if tiny { difference(data, want) } else { error });
+            let error = relative(data, &want);
+            let tiny = norm(&want) < 1e-6 * largest;
+            self.note("grad", self.bars.gradient, name, if tiny { difference(data, &want) } else { error });
         }
         Ok(())
     }
@@ -299,7 +328,11 @@ impl<'f> Fixture<'f> {
         }
         let width = values.len() / (self.batch * n);
         let masked = order.chunks(n).enumerate().flat_map(|(b, row)| row[visible..].iter().map(move |cell| (b, *cell)));
-        Ok(masked.flat_map(|(b, cell)| &values[(b * n + cell as usize) * width..][..width]).copied().collect())
+        let rows = masked.map(|(b, cell)| &values[(b * n + cell as usize) * width..][..width]);
+        Ok(match config.kind {
+            Kind::Bootmae => rows.flatten().copied().collect(),
+            Kind::Mae => rows.flat_map(|row| channels_first(row, config.channels, 1)).collect(),
+        })
     }
 
     async fn trajectory(mut self) -> Result<Report> {
@@ -326,11 +359,11 @@ impl<'f> Fixture<'f> {
             let error = (result.gradient_norm - norms[t]).abs() / norms[t];
             self.note("gradient_norm", self.bars.gradient, &format!("step {t}"), error);
         }
-        for ((arena, group), before) in [(WEIGHTS, "param"), (TEACHER, "teacher")].into_iter().zip(&initial) {
+        for ((group, arena), before) in self.arenas().zip(&initial) {
             for (after, before) in self.trainer.read(arena).await?.iter().zip(before) {
                 let want = self.values(&format!("final/{group}"), &after.name, after.data.len())?;
-                let change = difference(&before.data, want);
-                let error = difference(&after.data, want);
+                let change = difference(&before.data, &want);
+                let error = difference(&after.data, &want);
                 let error = if change == 0.0 { error } else { error / change };
                 self.note(&format!("final_{group}"), self.bars.last, &after.name, error);
             }
@@ -358,64 +391,4 @@ fn relative(got: &[f32], want: &[f32]) -> f64 {
     }
     let norm = norm(want);
     if norm == 0.0 { difference(got, want) } else { difference(got, want) / norm }
-}
-
-/// The name of a parameter in fixtures: `blocks.0.norm1.weight` is `enc.0.ln1.g`.
-fn fixture_name(name: &str) -> String {
-    let mut parts: Vec<&str> = name.split('.').collect();
-    let norm = parts.len() >= 2 && parts[parts.len() - 2].starts_with("norm");
-    if let Some(leaf) = parts.last_mut() {
-        *leaf = match *leaf {
-            "weight" if norm => "g",
-            "weight" => "w",
-            "bias" => "b",
-            "cls_token" => "cls",
-            "mask_token" => "mask",
-            other => other,
-        };
-    }
-    let branch = parts[0].ends_with("_decoder");
-    let named = parts.iter().filter(|part| **part != "blocks").map(|part| match *part {
-        "pixel_decoder" => "pix",
-        "feature_decoder" => "feat",
-        "embed" => "in",
-        "patch_embed" => "patch",
-        "norm1" if branch => "ln_self",
-        "norm2" if branch => "ln_mlp",
-        "norm_q" => "ln_q",
-        "norm_kv" => "ln_kv",
-        "norm1" => "ln1",
-        "norm2" => "ln2",
-        "attn" if branch => "self",
-        "cross_attn" => "cross",
-        other => other,
-    });
-    let joined = named.collect::<Vec<_>>().join(".").replace("patch.proj", "patch");
-    if parts[0] == "blocks" || parts[0] == "norm" { format!("enc.{joined}") } else { joined }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fixture_name;
-
-    #[test]
-    fn names_map_to_the_fixtures_own() {
-        let pairs = [
-            ("patch_embed.proj.weight", "patch.w"),
-            ("cls_token", "cls"),
-            ("blocks.3.norm1.weight", "enc.3.ln1.g"),
-            ("blocks.0.attn.proj.bias", "enc.0.attn.proj.b"),
-            ("norm.bias", "enc.norm.b"),
-            ("pixel_decoder.embed.weight", "pix.in.w"),
-            ("pixel_decoder.mask_token", "pix.mask"),
-            ("feature_decoder.blocks.1.norm_kv.weight", "feat.1.ln_kv.g"),
-            ("pixel_decoder.blocks.0.attn.q_bias", "pix.0.self.q_bias"),
-            ("pixel_decoder.blocks.0.cross_attn.kv.weight", "pix.0.cross.kv.w"),
-            ("feature_decoder.norm.weight", "feat.norm.g"),
-            ("pixel_decoder.head.weight", "pix.head.w"),
-        ];
-        for (ours, theirs) in pairs {
-            assert_eq!(fixture_name(ours), theirs);
-        }
-    }
 }

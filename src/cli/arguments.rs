@@ -50,7 +50,7 @@ impl AdapterArguments {
 /// Sizes of a model on the command line.
 #[derive(Args, Debug)]
 pub(super) struct ModelArguments {
-    /// Preset: nano, tiny, small, base or large.
+    /// Preset: nano, tiny, small, base or large; mae-nano to mae-large for MAE instead of BootMAE.
     #[arg(long, value_name = "PRESET")]
     pub(super) model: Option<String>,
     /// Side of the square input in pixels.

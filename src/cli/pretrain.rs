@@ -51,7 +51,8 @@ pub struct Arguments {
     /// The run's folder: configuration, metrics and checkpoints. It must be empty, unless --resume or --overwrite is given.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Settings that come with the program: imagenet-base, imagenet-large, cifar10-tiny, small-data or demo.
+    /// Settings that come with the program: imagenet-base, imagenet-large, mae-base, mae-large, cifar10-tiny,
+    /// small-data, demo, or an ablation (docs/configuration.md).
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     #[command(flatten)]

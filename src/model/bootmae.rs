@@ -1,16 +1,16 @@
 //! BootMAE recorded as a graph: encoder on the visible patches, momentum encoder on all of them, two decoders, two
-//! losses.
+//! losses. MAE is the same with one decoder and one loss.
 //!
 //! Tokens stand in the order [class, visible, masked] throughout. Blocks treat tokens as a set, so nothing is ever put
 //! back into raster order: targets are gathered in the same order instead. The last block of each decoder and of the
 //! teacher asks for, and passes on, the masked tokens only, since no loss looks at the others.
 
-use super::config::{ModelConfig, PixelTarget};
+use super::config::{Kind, ModelConfig, PixelTarget};
 use crate::{
     graph::{Graph, Tensor},
     kernels::Form,
-    nn::{Params, PositionOrder, Scope, Tail, Tokens, decoder_block, encoder_block, layer_norm, linear, sincos},
-    ops::{AssembleTokens, Elementwise, FillMasked, GatherRows, LayerNorm, MaskedMse, Matmul, Patchify},
+    nn::{Params, Scope, Tail, Tokens, decoder_block, encoder_block, layer_norm, linear, sincos},
+    ops::{AssembleTokens, Elementwise, FillMasked, GatherRows, LayerNorm, MaskedMse, Matmul, Patchify, SliceRows},
     shape::TensorType,
 };
 
@@ -154,16 +154,22 @@ impl<'a, 'g> Step<'a, 'g> {
         let shape = [config.patches(), config.pixel_decoder_width];
         let positions = student.graph().input(inputs::PIXEL_POSITIONS, TensorType::f32(&shape));
         let decoder = student.root().at("pixel_decoder");
-        let decoded = self.decode(&decoder, encoded.latent, encoded.blocks[config.pixel_tap], positions);
+        let heads = config.pixel_decoder_heads();
+        let decoded = self.decode(&decoder, encoded.latent, encoded.blocks[config.pixel_tap], positions, heads);
         let head = decoder.at("head");
-        head.record(|| decoded.then(Matmul { form: Form::Nn }, &[head.get("weight"), head.get("bias")]))
+        match config.kind {
+            Kind::Bootmae => {
+                head.record(|| decoded.then(Matmul { form: Form::Nn }, &[head.get("weight"), head.get("bias")]))
+            }
+            Kind::Mae => linear(&head, decoded),
+        }
     }
 
     /// The feature decoder's prediction for the masked patches.
     fn features(&self, student: &Params<'g>, encoded: &Encoded<'g>) -> Tensor<'g> {
         let decoder = student.root().at("feature_decoder");
         let tap = encoded.blocks[self.config.feature_tap];
-        let decoded = self.decode(&decoder, encoded.latent, tap, self.positions);
+        let decoded = self.decode(&decoder, encoded.latent, tap, self.positions, self.config.heads);
         linear(&decoder.at("head"), decoded)
     }
 
@@ -184,18 +190,37 @@ impl<'a, 'g> Step<'a, 'g> {
     }
 
     /// A branch's decoder: `latent [batch, 1 + visible, width]` and mask tokens in, `[batch, masked, branch width]` out.
-    /// Positions are added to mask tokens only; visible tokens carry theirs from the encoder.
-    fn decode(&self, at: &Scope<'_, 'g>, latent: Tensor<'g>, tap: Tensor<'g>, positions: Tensor<'g>) -> Tensor<'g> {
+    /// BootMAE adds positions to mask tokens only, since visible tokens carry theirs from the encoder; MAE to all.
+    fn decode(
+        &self,
+        at: &Scope<'_, 'g>,
+        latent: Tensor<'g>,
+        tap: Tensor<'g>,
+        positions: Tensor<'g>,
+        heads: usize,
+    ) -> Tensor<'g> {
         let (config, eps) = (self.config, self.config.layer_norm_eps);
-        let visible = linear(&at.at("embed"), latent);
+        let embedded = linear(&at.at("embed"), latent);
+        let visible = match config.kind {
+            Kind::Bootmae => embedded,
+            Kind::Mae => at.record(|| self.with_positions(embedded, positions)),
+        };
         let mut x = at.record(|| self.with_masked(visible, at.get("mask_token"), positions));
         let memory = config.cross_attention.then_some(tap);
         for i in 0..config.decoder_depth {
             let last = i + 1 == config.decoder_depth;
             let tail = if last { Tail::From(1 + config.visible()) } else { Tail::All };
-            x = Tokens::Each(decoder_block(&at.at("blocks").at(i), x, memory, config.heads, eps, tail));
+            x = Tokens::Each(decoder_block(&at.at("blocks").at(i), x, memory, heads, eps, tail));
         }
         layer_norm(&at.at("norm"), x.all(), eps)
+    }
+
+    /// `x [batch, 1 + visible, width]` with the positions of the visible patches; that of the class token is zero.
+    fn with_positions(&self, x: Tensor<'g>, positions: Tensor<'g>) -> Tensor<'g> {
+        let count = self.config.visible();
+        let class = x.then(SliceRows { first: 0, count: 1 }, &[]);
+        let visible = x.then(SliceRows { first: 1, count }, &[]);
+        class.then(AssembleTokens, &[visible, positions.then(GatherRows { first: 0, count }, &[self.order])])
     }
 
     /// `visible [batch, 1 + visible, width]` and behind it `mask` and a position for each masked patch. That is the same
@@ -239,6 +264,8 @@ impl<'a, 'g> Step<'a, 'g> {
 /// The constant inputs: position tables for encoder and pixel decoder.
 pub fn position_tables(config: &ModelConfig) -> [(&'static str, Vec<f32>); 2] {
     let (rows, cols) = config.grid();
-    let table = |width| sincos(rows, cols, width, PositionOrder::Rows);
-    [(inputs::POSITIONS, table(config.width)), (inputs::PIXEL_POSITIONS, table(config.pixel_decoder_width))]
+    [
+        (inputs::POSITIONS, sincos(rows, cols, config.width, config.positions)),
+        (inputs::PIXEL_POSITIONS, sincos(rows, cols, config.pixel_decoder_width, config.positions)),
+    ]
 }

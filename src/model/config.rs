@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::{
+    data::Normalisation,
+    error::{Error, Result},
+    nn::PositionOrder,
+};
 
 /// Sizes beyond all use are refused, so that nothing computed from them overflows or takes forever. Images have no longer
 /// sides when they are read.
@@ -10,6 +14,17 @@ const LARGEST_IMAGE: usize = 16_384;
 const LARGEST_WIDTH: usize = 65_536;
 const DEEPEST: usize = 1024;
 const LARGEST_RATIO: usize = 256;
+
+/// Which published network this is: what the masks, losses and sizes of a [`ModelConfig`] leave open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// BootMAE: decoders add positions to mask tokens only; the pixel head has one bias a channel.
+    #[default]
+    Bootmae,
+    /// MAE: the decoder adds positions to every token; the head is linear. Its starting values are MAE's too.
+    Mae,
+}
 
 /// How masked patches are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +57,9 @@ impl PixelTarget {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
+    /// BootMAE or MAE.
+    #[serde(default)]
+    pub kind: Kind,
     /// Input height in pixels, a multiple of `patch_size`.
     pub image_height: usize,
     /// Input width in pixels, a multiple of `patch_size`.
@@ -54,8 +72,11 @@ pub struct ModelConfig {
     pub width: usize,
     /// Blocks of the encoder.
     pub depth: usize,
-    /// Attention heads of encoder and both decoders; a head has `floor(width / heads)` columns.
+    /// Attention heads of the encoder and of a feature decoder; a head has `floor(width / heads)` columns.
     pub heads: usize,
+    /// Attention heads of the pixel decoder, where it has not as many as the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder_heads: Option<usize>,
     /// Width of the pixel decoder, a multiple of 4.
     pub pixel_decoder_width: usize,
     /// Blocks in each decoder.
@@ -86,19 +107,31 @@ pub struct ModelConfig {
     pub centre_weight: bool,
     /// The pixel decoder's target.
     pub pixel_target: PixelTarget,
+    /// The order of a position's halves in the tables of sine-cosine positions.
+    #[serde(default)]
+    pub positions: PositionOrder,
+    /// What is subtracted from pixels, and what they are divided by then.
+    #[serde(default)]
+    pub normalise: Normalisation,
+    /// Whether weight decay applies to the class token. It always applies to mask tokens.
+    #[serde(default)]
+    pub weight_decay_tokens: bool,
     /// Whether decoders attend to the encoder's taps (target-aware injection).
     pub cross_attention: bool,
     /// Whether the momentum encoder and the feature decoder exist; without them the pixel branch trains alone.
     pub feature_branch: bool,
 }
 
-/// The names that [`ModelConfig::preset`] knows.
-pub const PRESETS: [&str; 5] = ["nano", "tiny", "small", "base", "large"];
+/// The names that [`ModelConfig::preset`] knows: sizes of BootMAE, and of MAE.
+pub const PRESETS: [&str; 10] =
+    ["nano", "tiny", "small", "base", "large", "mae-nano", "mae-tiny", "mae-small", "mae-base", "mae-large"];
 
 impl ModelConfig {
-    /// A named size at its usual image and patch size: `nano` and `tiny` at 32/4, `small`, `base` and `large` at 224/16.
+    /// A named size at its usual image and patch size: `nano` and `tiny` at 32/4, `small`, `base` and `large` at 224/16;
+    /// with `mae-` before it as MAE.
     pub fn preset(name: &str) -> Result<ModelConfig> {
-        let (width, depth, heads, pixel_decoder_width, image, patch) = match name {
+        let (size, kind) = name.strip_prefix("mae-").map_or((name, Kind::Bootmae), |size| (size, Kind::Mae));
+        let (width, depth, heads, pixel_decoder_width, image, patch) = match size {
             "nano" => (128, 6, 4, 128, 32, 4),
             "tiny" => (192, 12, 3, 192, 32, 4),
             "small" => (384, 12, 6, 384, 224, 16),
@@ -110,6 +143,7 @@ impl ModelConfig {
             }
         };
         let mut config = ModelConfig {
+            kind: Kind::Bootmae,
             image_height: image,
             image_width: image,
             channels: 3,
@@ -117,6 +151,7 @@ impl ModelConfig {
             width,
             depth,
             heads,
+            decoder_heads: None,
             pixel_decoder_width,
             decoder_depth: 2,
             mlp_ratio: 4,
@@ -132,11 +167,55 @@ impl ModelConfig {
             masking: Masking::Block,
             centre_weight: true,
             pixel_target: PixelTarget::PatchChannel,
+            positions: PositionOrder::Rows,
+            normalise: Normalisation::INCEPTION,
+            weight_decay_tokens: false,
             cross_attention: true,
             feature_branch: true,
         };
+        config = config.of_kind(kind);
         config.scale_masking();
         Ok(config)
+    }
+
+    /// The same network as MAE describes it, or as BootMAE does: everything in which the published ones differ. The
+    /// decoder of MAE has 8 blocks, and 16 heads where it is 512 wide; narrower ones, of which none is published, have 4
+    /// blocks and the encoder's heads.
+    pub fn of_kind(self, kind: Kind) -> ModelConfig {
+        if kind == self.kind {
+            return self;
+        }
+        match kind {
+            Kind::Bootmae => ModelConfig {
+                kind,
+                decoder_heads: None,
+                decoder_depth: 2,
+                masking: Masking::Block,
+                centre_weight: true,
+                pixel_target: PixelTarget::PatchChannel,
+                positions: PositionOrder::Rows,
+                normalise: Normalisation::INCEPTION,
+                weight_decay_tokens: false,
+                cross_attention: true,
+                feature_branch: true,
+                ..self
+            },
+            Kind::Mae => ModelConfig {
+                kind,
+                pixel_decoder_width: if self.width == 384 { 512 } else { self.pixel_decoder_width },
+                decoder_heads: (self.width >= 384).then_some(16),
+                decoder_depth: if self.width >= 384 { 8 } else { 4 },
+                masking: Masking::Random,
+                centre_weight: false,
+                pixel_target: PixelTarget::Patch,
+                positions: PositionOrder::Columns,
+                normalise: Normalisation::IMAGENET,
+                weight_decay_tokens: true,
+                cross_attention: false,
+                feature_branch: false,
+                ..self
+            },
+        }
     }
 
     /// The same network for another image and patch size; the masking counts follow the grid.
@@ -153,7 +232,11 @@ impl ModelConfig {
         }
         let n = self.patches() as f64;
         let share = |of_196: f64| (n * of_196 / 196.0).round() as usize;
-        self.masked = (0.75 * n).round() as usize;
+        self.masked = match self.kind {
+            Kind::Bootmae => (0.75 * n).round() as usize,
+            // MAE rounds the number of visible patches down.
+            Kind::Mae => self.patches() - self.patches() / 4,
+        };
         self.block_target = share(120.0);
         self.block_min = share(16.0).max(1);
         self.block_max = share(60.0).max(1);
@@ -188,9 +271,9 @@ impl ModelConfig {
         self.channels * self.patch_size * self.patch_size
     }
 
-    /// Columns of attention inside a block of `width`: heads × floor(width / heads), 504 for ViT-B's pixel decoder.
-    pub fn inner(&self, width: usize) -> usize {
-        width / self.heads * self.heads
+    /// Attention heads of the pixel decoder.
+    pub fn pixel_decoder_heads(&self) -> usize {
+        self.decoder_heads.unwrap_or(self.heads)
     }
 
     /// Floating-point operations of one training step per image: three forward passes' worth for the student, one for
@@ -205,7 +288,8 @@ impl ModelConfig {
             let cross = l * w * a + 2.0 * v * d * a + 2.0 * l * v * a + l * a * w;
             block(l, w, a) + if self.cross_attention { cross } else { 0.0 }
         };
-        let (pixel_inner, inner) = (f(self.inner(self.pixel_decoder_width)), f(self.inner(self.width)));
+        let pixel_inner = f(inner(self.pixel_decoder_width, self.pixel_decoder_heads()));
+        let inner = f(inner(self.width, self.heads));
         let mut student = n * p3 * d + depth * block(v, d, inner);
         student += v * d * p + dec * decoder(p, pixel_inner) + n * p * p3;
         let mut teacher = 0.0;
@@ -242,15 +326,20 @@ impl ModelConfig {
         if !(1..=4).contains(&self.channels) {
             return fail(format!("channels must be 1 to 4, not {}", self.channels));
         }
-        for (name, width) in [("width", self.width), ("pixel_decoder_width", self.pixel_decoder_width)] {
+        let decoder_heads = self.pixel_decoder_heads();
+        let heads_name = if self.decoder_heads.is_some() { "decoder_heads" } else { "heads" };
+        for (name, width, heads_name, heads) in [
+            ("width", self.width, "heads", self.heads),
+            ("pixel_decoder_width", self.pixel_decoder_width, heads_name, decoder_heads),
+        ] {
             if width == 0 || width % 4 != 0 {
                 return fail(format!("{name} must be a positive multiple of 4 (sine-cosine positions), not {width}"));
             }
-            if self.heads == 0 || self.heads > width {
-                return fail(format!("heads must be 1 to {name} ({width}), not {}", self.heads));
+            if heads == 0 || heads > width {
+                return fail(format!("{heads_name} must be 1 to {name} ({width}), not {heads}"));
             }
-            if width / self.heads > 128 {
-                let head = width / self.heads;
+            if width / heads > 128 {
+                let head = width / heads;
                 return fail(format!("a head of {name} has {head} columns; at most 128 are supported, use more heads"));
             }
         }
@@ -265,6 +354,9 @@ impl ModelConfig {
             if tap >= self.depth {
                 return fail(format!("{name} {tap} is not a block of an encoder of depth {}", self.depth));
             }
+        }
+        if self.kind == Kind::Mae && (self.cross_attention || self.feature_branch) {
+            return fail("kind = \"mae\" has neither cross_attention nor a feature_branch; set both to false".into());
         }
         let n = self.patches();
         if self.masked == 0 || self.masked >= n {
@@ -284,6 +376,11 @@ impl ModelConfig {
         }
         Ok(())
     }
+}
+
+/// Columns of attention inside a block of `width`: heads × floor(width / heads), 504 for BootMAE's pixel decoder of ViT-B.
+pub fn inner(width: usize, heads: usize) -> usize {
+    width / heads * heads
 }
 
 /// The candidate closest in spelling to `name`, if one is close enough to be meant.

@@ -186,10 +186,14 @@ impl Reconstruction {
         (self.config.pixel_target != PixelTarget::Raw).then(|| 1.0 - self.target_error())
     }
 
-    /// Mean squared error of the masked patches' pixels, in the units of the input (−1 to 1).
+    /// Mean squared error of the masked patches' pixels, which span −1 to 1 however the input is normalised.
     pub fn pixel_error(&self, from: Statistics) -> f64 {
+        let config = &self.config;
+        let area = config.image_height * config.image_width;
+        let unit = |channel| 2.0 * f64::from(config.normalise.of_channel(channel, config.channels).1);
+        let units: Vec<f64> = (0..config.channels).map(unit).collect();
         let mut sum = 0.0;
-        self.each(from, |pixel| sum += (pixel.predicted - pixel.truth).powi(2));
+        self.each(from, |pixel| sum += ((pixel.predicted - pixel.truth) * units[pixel.at / area]).powi(2));
         sum / self.predicted.len() as f64
     }
 

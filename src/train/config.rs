@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Result},
     lower::{Precision, Recompute},
-    model::config::ModelConfig,
+    model::config::{Kind, ModelConfig},
 };
 
 pub use layers::{resolve, resolve_over, resolve_settings};
@@ -52,6 +52,8 @@ pub struct TrainingConfig {
     pub peak_learning_rate: Option<f64>,
     /// Learning rate at the end of the run; without it [`TrainingConfig::floor_rate`] takes a share of the peak.
     pub min_learning_rate: Option<f64>,
+    /// When the warm-up reaches the peak.
+    pub schedule: Schedule,
     /// Steps of linear warm-up; without it 5 % of the run.
     pub warmup_steps: Option<u64>,
     /// Decoupled weight decay of AdamW.
@@ -77,6 +79,17 @@ pub struct TrainingConfig {
     pub keep_checkpoints: usize,
     /// Steps between two pictures of a reconstruction; 0 draws none.
     pub sample_every_steps: u64,
+}
+
+/// A linear warm-up and half a cosine, as BootMAE or as MAE counts its steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// The peak is reached on the last step of the warm-up.
+    #[default]
+    Bootmae,
+    /// The peak is reached on the first step after the warm-up.
+    Mae,
 }
 
 /// How a batch passes through the network.
@@ -158,6 +171,7 @@ impl Default for TrainingConfig {
             precision: Precision::F32,
             peak_learning_rate: None,
             min_learning_rate: None,
+            schedule: Schedule::Bootmae,
             warmup_steps: None,
             weight_decay: 0.05,
             beta1: 0.9,
@@ -182,16 +196,36 @@ impl Default for DataConfig {
 
 impl RunConfig {
     /// The defaults of a preset: `nano` and `tiny` peak at a learning rate of 1e-3, which suits short runs of small
-    /// networks; `large` keeps the teacher's averaging time at 4 % of the run. Refuses an unknown name.
+    /// networks; `large` keeps the teacher's averaging time at 4 % of the run; MAE's learning rate ends at 0. Refuses an
+    /// unknown name.
     pub fn preset(name: &str) -> Result<RunConfig> {
         let model = ModelConfig::preset(name)?;
         let mut training = TrainingConfig::default();
         match name {
-            "nano" | "tiny" => training.peak_learning_rate = Some(1e-3),
+            "nano" | "tiny" | "mae-nano" | "mae-tiny" => training.peak_learning_rate = Some(1e-3),
             "large" => training.ema = Ema::ScaledConstant,
             _ => {}
         }
+        if model.kind == Kind::Mae {
+            training.be_mae();
+        }
         Ok(RunConfig { model, training, data: DataConfig::default() })
+    }
+
+    /// The same run of the other published method; see [`ModelConfig::of_kind`].
+    pub fn of_kind(mut self, kind: Kind) -> RunConfig {
+        if kind != self.model.kind {
+            self.model = self.model.of_kind(kind);
+            match kind {
+                Kind::Mae => self.training.be_mae(),
+                Kind::Bootmae => {
+                    let (schedule, feature_weight) = (Schedule::Bootmae, TrainingConfig::default().feature_weight);
+                    let min_learning_rate = None;
+                    self.training = TrainingConfig { schedule, min_learning_rate, feature_weight, ..self.training };
+                }
+            }
+        }
+        self
     }
 
     /// Refuses settings that are out of range or contradict each other, naming the first one.
@@ -212,6 +246,11 @@ impl RunConfig {
 }
 
 impl TrainingConfig {
+    /// Takes MAE's schedule, which ends at 0. There is no feature loss.
+    fn be_mae(&mut self) {
+        (self.schedule, self.min_learning_rate, self.feature_weight) = (Schedule::Mae, Some(0.0), 0.0);
+    }
+
     /// The highest learning rate: the setting, or 1.5e-4 × batch_size / 256 (the published rule).
     pub fn peak_rate(&self) -> f64 {
         self.peak_learning_rate.unwrap_or(1.5e-4 * self.batch_size as f64 / 256.0)

@@ -5,15 +5,19 @@
 
 use std::f64::consts::PI;
 
-use super::config::{Ema, TrainingConfig};
+use super::config::{Ema, Schedule, TrainingConfig};
 
-/// Learning rate of `step`: from 0 in a straight line to the peak, reached on the last warm-up step, then half a cosine
-/// towards the floor, restarted at the peak on the first step after the warm-up. A warm-up of a single step is at the
-/// peak; steps past the end of the run stay on the floor.
+/// Learning rate of `step`: from 0 in a straight line to the peak, then half a cosine towards the floor, which begins at the
+/// peak on the first step after the warm-up. BootMAE's line reaches the peak on the last warm-up step too (a warm-up of a
+/// single step is at the peak), MAE's does not. Steps past the end of the run stay on the floor.
 pub fn learning_rate(step: u64, training: &TrainingConfig) -> f64 {
     let (peak, floor, warmup) = (training.peak_rate(), training.floor_rate(), training.warmup());
     if step < warmup {
-        return if warmup == 1 { peak } else { peak * step as f64 / (warmup - 1) as f64 };
+        return match training.schedule {
+            Schedule::Bootmae if warmup == 1 => peak,
+            Schedule::Bootmae => peak * step as f64 / (warmup - 1) as f64,
+            Schedule::Mae => peak * step as f64 / warmup as f64,
+        };
     }
     if step >= training.steps {
         return floor;
@@ -75,6 +79,16 @@ mod tests {
         let rate = |step| learning_rate(step, &training);
         for (step, want) in [(0, 0.0), (1, 2.5e-4), (3, 7.5e-4), (4, 1e-3), (5, 1e-3)] {
             close(rate(step), want);
+        }
+    }
+
+    #[test]
+    fn maes_rate_reaches_its_peak_after_the_warm_up() {
+        let (schedule, min_learning_rate) = (Schedule::Mae, Some(0.0));
+        let training = TrainingConfig { schedule, warmup_steps: Some(5), min_learning_rate, ..of_steps(13) };
+        let share = |step| learning_rate(step, &training) / training.peak_rate();
+        for (step, want) in [(0, 0.0), (1, 0.2), (4, 0.8), (5, 1.0), (9, 0.5), (13, 0.0)] {
+            close(share(step), want);
         }
     }
 

@@ -370,6 +370,7 @@ fn loader_options(config: &RunConfig, left_out: &BTreeSet<usize>) -> LoaderOptio
         height: model.image_height,
         width: model.image_width,
         channels: model.channels,
+        normalise: model.normalise,
         seed: training.seed,
         threads: config.data.loader_threads,
         prefetch: PREFETCH,

@@ -320,7 +320,7 @@ impl Training {
                 break;
             }
             let Ok(picture) = source.load(index, config.channels) else { continue };
-            let image = resize_centre(&picture, config.image_height, config.image_width).normalise();
+            let image = resize_centre(&picture, config.image_height, config.image_width).normalise(&config.normalise);
             let order = masking::patch_order(config, &mut Rng::new(0, Stream::Mask, 0, index as u64), 0);
             let made = student.run(device, &image, &order).await?;
             let features = match teacher {

@@ -21,9 +21,16 @@ struct Layer {
 }
 
 /// Settings that are shipped, by name: the files of `presets/`.
-const SHIPPED: [(&str, &str); 5] = [
+const SHIPPED: [(&str, &str); 12] = [
     ("imagenet-base", include_str!("../../../presets/imagenet-base.toml")),
     ("imagenet-large", include_str!("../../../presets/imagenet-large.toml")),
+    ("mae-base", include_str!("../../../presets/mae-base.toml")),
+    ("mae-large", include_str!("../../../presets/mae-large.toml")),
+    ("ablation-no-teacher", include_str!("../../../presets/ablation-no-teacher.toml")),
+    ("ablation-no-cross-attention", include_str!("../../../presets/ablation-no-cross-attention.toml")),
+    ("ablation-random-masks", include_str!("../../../presets/ablation-random-masks.toml")),
+    ("ablation-no-centre-weight", include_str!("../../../presets/ablation-no-centre-weight.toml")),
+    ("ablation-patch-target", include_str!("../../../presets/ablation-patch-target.toml")),
     ("cifar10-tiny", include_str!("../../../presets/cifar10-tiny.toml")),
     ("small-data", include_str!("../../../presets/small-data.toml")),
     ("demo", include_str!("../../../presets/demo.toml")),
@@ -50,7 +57,8 @@ pub fn resolve_settings(settings: Table, origin: &str) -> Result<RunConfig> {
 /// The configuration of a run: the preset's defaults, over them `file` (TOML with the sections `[model]`,
 /// `[training]` and `[data]`), over that `flags` (a table of the same form).
 ///
-/// `[model]` also takes `preset`, used when the argument is none, and `image_size` for a square image. A layer that
+/// `[model]` also takes `preset`, used when the argument is none, and `image_size` for a square image. Its `kind` takes the
+/// place of the preset's with everything that belongs to it, before any other setting. A layer that
 /// changes image or patch size rescales the masking counts it does not set itself; one that changes the depth keeps
 /// the feature tap on the last block. `feature_weight = 0` and `feature_branch = false` imply each other. Learning
 /// rates that no layer sets follow from the batch size and are put down as numbers.
@@ -68,6 +76,11 @@ fn resolve_layers(layers: &[Layer], preset: Option<&str>) -> Result<RunConfig> {
     let named = layers.iter().rev().find_map(|layer| layer.section("model")?.get("preset")?.as_str());
     let preset = preset.or(named).unwrap_or(DEFAULT_PRESET);
     let mut run = RunConfig::preset(preset)?;
+    let kinds = layers.iter().filter_map(|layer| layer.section("model")?.get("kind").cloned());
+    // A kind that does not exist is named when its layer is laid over.
+    if let Some(kind) = kinds.last().and_then(|kind| kind.try_into().ok()) {
+        run = run.of_kind(kind);
+    }
     for layer in layers {
         run = layer.over(&run)?;
     }

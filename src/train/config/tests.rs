@@ -1,4 +1,5 @@
 use super::*;
+use crate::{model::config::Masking, nn::PositionOrder};
 
 fn flags(text: &str) -> toml::Table {
     text.parse().unwrap()
@@ -181,7 +182,7 @@ fn shipped_presets_resolve_and_can_be_changed() {
     let of = |name: &str, text: &str| resolve_over(Some(name), None, None, flags(text)).unwrap();
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/presets")).unwrap();
     let names: Vec<_> = files.map(|file| file.unwrap().path().file_stem().unwrap().to_owned()).collect();
-    assert_eq!(names.len(), 5);
+    assert_eq!(names.len(), 12);
     for name in names {
         let name = name.to_str().unwrap();
         assert_eq!(of(name, "training.seed = 3").training.seed, 3, "{name}");
@@ -220,4 +221,45 @@ fn differences_name_the_key_and_both_values() {
         "training.warmup_steps: unset against 3",
     ];
     assert_eq!(differences(&a, &b), expected);
+}
+
+#[test]
+fn a_kind_brings_all_that_belongs_to_it_and_gives_way_to_single_settings() {
+    let run = with_flags("model.kind = \"mae\"").unwrap();
+    assert_eq!(run, resolve(Some("mae-nano"), None, flags("")).unwrap());
+    assert_eq!(
+        (run.model.masking, run.model.decoder_depth, run.model.normalise.name()),
+        (Masking::Random, 4, Some("imagenet"))
+    );
+    assert_eq!((run.training.schedule, run.training.min_learning_rate), (Schedule::Mae, Some(0.0)));
+    let equal = "model.kind = \"mae\"\nmodel.normalise = \"inception\"\nmodel.masking = \"block\"\ntraining.min_learning_rate = 1e-5";
+    let run = with_flags(equal).unwrap();
+    assert_eq!((run.model.masking, run.model.normalise.name()), (Masking::Block, Some("inception")));
+    assert_eq!((run.training.min_learning_rate, run.model.positions), (Some(1e-5), PositionOrder::Columns));
+    assert!(refusal("model.kind = \"mae\"\nmodel.cross_attention = true").contains("neither cross_attention"));
+    assert!(refusal("model.kind = \"mea\"").contains("unknown variant `mea`, expected `bootmae` or `mae`"));
+    let back = resolve(Some("mae-tiny"), None, flags("model.kind = \"bootmae\"")).unwrap();
+    assert_eq!(back, resolve(Some("tiny"), None, flags("")).unwrap());
+}
+
+#[test]
+fn shipped_settings_are_whole() {
+    for (name, width, kind) in
+        [("mae-base", 768, Kind::Mae), ("mae-large", 1024, Kind::Mae), ("imagenet-base", 768, Kind::Bootmae)]
+    {
+        let run = resolve_over(Some(name), None, None, flags("")).unwrap();
+        assert_eq!((run.model.width, run.model.kind), (width, kind), "{name}");
+    }
+    let ablation = |name| resolve_over(Some(name), Some("nano"), None, flags("")).unwrap();
+    let nano = resolve(Some("nano"), None, flags("")).unwrap();
+    for (name, setting) in [
+        ("ablation-no-teacher", "model.feature_branch: true against false"),
+        ("ablation-no-cross-attention", "model.cross_attention: true against false"),
+        ("ablation-random-masks", "model.masking: \"block\" against \"random\""),
+        ("ablation-no-centre-weight", "model.centre_weight: true against false"),
+        ("ablation-patch-target", "model.pixel_target: \"patch_channel\" against \"patch\""),
+    ] {
+        let found = differences(&nano, &ablation(name));
+        assert!(found.iter().any(|line| line == setting) && found.len() <= 2, "{name}: {found:?}");
+    }
 }
