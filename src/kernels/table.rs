@@ -268,6 +268,8 @@ pub const TABLE: &[Row] = &[
     row("gather_rows_vec4", "gather_rows", All, &["forward", "scatter"]),
     row("patchify", "patchify", All, FORWARD).of(&[("Item", "f32")]),
     row("patchify_vec4", "patchify", All, FORWARD),
+    row("pool_tokens", "pool_tokens", All, &["forward", "backward"]).of(&[("Item", "f32")]),
+    row("pool_tokens_vec4", "pool_tokens", All, &["forward", "backward"]),
     row("slice_rows", "slice_rows", All, &["slice", "pad"]).of(&[("Item", "f32")]),
     row("slice_rows_vec4", "slice_rows", All, &["slice", "pad"]),
 

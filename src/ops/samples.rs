@@ -2,7 +2,7 @@
 
 use super::{
     Sample, assemble_tokens, attention, attention_bias, cast, column_sum, copy, elementwise, fill_masked, gather_rows,
-    gelu, layer_norm, loss_scale, masked_mse, matmul, optimiser, patchify, reshape, slice_rows,
+    gelu, layer_norm, loss_scale, masked_mse, matmul, optimiser, patchify, pool_tokens, reshape, slice_rows,
 };
 
 /// Samples of every operation, at shapes that straddle the kernels' tiles. Tests and `bootmae doctor` check each
@@ -24,6 +24,7 @@ pub fn samples() -> Vec<Sample> {
         masked_mse::samples(),
         optimiser::samples(),
         patchify::samples(),
+        pool_tokens::samples(),
         matmul::samples(),
         reshape::samples(),
         slice_rows::samples(),
