@@ -165,6 +165,7 @@ const PASSES_AT_ONCE: &[&str] = &["forward", "backward_q", "backward_kv", "backw
 const NORM: &[&str] = &["forward", "backward", "affine_sums"];
 const GELU: &[&str] = &["forward", "backward", "forward_slope", "times_slope"];
 const MSE: &[&str] = &["row_error", "row_gradient", "group_gradient", "mean", "backward"];
+const CROSS_ENTROPY: &[&str] = &["row_loss", "row_hit", "mean", "backward"];
 const OPTIMISER: &[&str] = &["square_sum", "adamw", "ema", "adamw_ema", "accumulate"];
 const FILL: &[&str] = &["forward", "invert", "collect"];
 
@@ -249,6 +250,7 @@ pub const TABLE: &[Row] = &[
     row("gelu", "gelu", All, GELU),
     row("gelu_f16", "gelu", All, GELU).with(&[STORES_F16]),
     row("masked_mse", "masked_mse", All, MSE),
+    row("soft_cross_entropy", "soft_cross_entropy", All, CROSS_ENTROPY),
     row("column_sum", "column_sum", All, FORWARD),
     row("column_sum_vec4", "column_sum_vec4", All, FORWARD),
     row("column_sum_vec4_f16", "column_sum_vec4", All, FORWARD).with(&[STORES_F16]),

@@ -26,6 +26,7 @@ mod reshape;
 mod sample;
 mod samples;
 mod slice_rows;
+mod soft_cross_entropy;
 mod split_k;
 mod stores_f16;
 
@@ -50,5 +51,6 @@ pub use reshape::Reshape;
 pub use sample::{Content, Sample};
 pub use samples::samples;
 pub use slice_rows::{PadRows, SliceRows};
+pub use soft_cross_entropy::{Accuracy, SoftCrossEntropy, SoftCrossEntropyBackward};
 pub(crate) use split_k::split_k;
 pub use stores_f16::StoresF16;

@@ -3,6 +3,7 @@
 use super::{
     Sample, assemble_tokens, attention, attention_bias, cast, column_sum, copy, elementwise, fill_masked, gather_rows,
     gelu, layer_norm, loss_scale, masked_mse, matmul, optimiser, patchify, pool_tokens, reshape, slice_rows,
+    soft_cross_entropy,
 };
 
 /// Samples of every operation, at shapes that straddle the kernels' tiles. Tests and `bootmae doctor` check each
@@ -28,6 +29,7 @@ pub fn samples() -> Vec<Sample> {
         matmul::samples(),
         reshape::samples(),
         slice_rows::samples(),
+        soft_cross_entropy::samples(),
     ];
     lists.into_iter().flatten().collect()
 }
