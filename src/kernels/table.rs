@@ -272,6 +272,10 @@ pub const TABLE: &[Row] = &[
     row("patchify_vec4", "patchify", All, FORWARD),
     row("pool_tokens", "pool_tokens", All, &["forward", "backward"]).of(&[("Item", "f32")]),
     row("pool_tokens_vec4", "pool_tokens", All, &["forward", "backward"]),
+    row("scale_images", "scale_images", All, FORWARD).with(&[("stored_vec4", "stored_scalar")])
+        .of(&[("Item", "f32"), ("Made", "f32")]),
+    row("scale_images_vec4", "scale_images", All, FORWARD),
+    row("scale_images_vec4_f16", "scale_images", All, FORWARD).with(&[STORES_F16]),
     row("slice_rows", "slice_rows", All, &["slice", "pad"]).of(&[("Item", "f32")]),
     row("slice_rows_vec4", "slice_rows", All, &["slice", "pad"]),
 

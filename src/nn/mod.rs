@@ -8,7 +8,7 @@ mod pos_embed;
 mod tokens;
 
 pub use attention::{cross_attention, self_attention};
-pub use block::{Tail, decoder_block, encoder_block};
+pub use block::{DropPath, Tail, decoder_block, encoder_block, encoder_block_with};
 pub use layers::{layer_norm, linear, mlp};
 pub use params::{Init, Layout, Param, Params, Scope, Shard};
 pub use pos_embed::{PositionOrder, PositionResize, resize_positions, sincos};

@@ -2,8 +2,8 @@
 
 use super::{
     Sample, assemble_tokens, attention, attention_bias, cast, column_sum, copy, elementwise, fill_masked, gather_rows,
-    gelu, layer_norm, loss_scale, masked_mse, matmul, optimiser, patchify, pool_tokens, reshape, slice_rows,
-    soft_cross_entropy,
+    gelu, layer_norm, loss_scale, masked_mse, matmul, optimiser, patchify, pool_tokens, reshape, scale_images,
+    slice_rows, soft_cross_entropy,
 };
 
 /// Samples of every operation, at shapes that straddle the kernels' tiles. Tests and `bootmae doctor` check each
@@ -28,6 +28,7 @@ pub fn samples() -> Vec<Sample> {
         pool_tokens::samples(),
         matmul::samples(),
         reshape::samples(),
+        scale_images::samples(),
         slice_rows::samples(),
         soft_cross_entropy::samples(),
     ];
