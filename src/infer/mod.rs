@@ -2,5 +2,9 @@
 
 pub mod encoder;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod linear_probe;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod neighbours;
 pub mod network;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod products;

@@ -26,6 +26,15 @@ pub fn learning_rate(step: u64, training: &TrainingConfig) -> f64 {
     floor + 0.5 * (peak - floor) * (1.0 + libm::cos(PI * done))
 }
 
+/// Learning rate of MAE's rule at an epoch with its fraction, steps done by steps of an epoch: from 0 in a straight line to the
+/// peak, reached on the first step after the warm-up, then half a cosine to the floor.
+pub fn rate_at_epoch(epoch: f64, warmup_epochs: f64, epochs: f64, peak: f64, floor: f64) -> f64 {
+    if epoch < warmup_epochs {
+        return peak * epoch / warmup_epochs;
+    }
+    floor + 0.5 * (peak - floor) * (1.0 + libm::cos(PI * (epoch - warmup_epochs) / (epochs - warmup_epochs)))
+}
+
 /// Share of the teacher that the moving average after `step` keeps.
 pub fn ema_decay(step: u64, training: &TrainingConfig) -> f64 {
     match training.ema {
@@ -58,10 +67,32 @@ fn scaled_decay(step: u64, steps: u64, last: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::tensors;
 
     #[track_caller]
     fn close(got: f64, want: f64) {
         assert!((got - want).abs() <= 1e-12 * want.abs().max(1e-3), "{got} is not {want}");
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Epochs {
+        steps_per_epoch: u64,
+        epochs: f64,
+        warm_epochs: f64,
+        peak: f64,
+        floor: f64,
+    }
+
+    #[test]
+    fn the_rate_by_epochs_is_the_published_one() {
+        let file = tensors::parse(include_bytes!("../../tests/fixtures/classify/schedules.safetensors")).unwrap();
+        for name in ["mae", "mae_floor"] {
+            let of: Epochs = file.json(name).unwrap();
+            for (step, want) in file.f64(&format!("out/{name}")).unwrap().1.iter().enumerate() {
+                let epoch = step as f64 / of.steps_per_epoch as f64;
+                close(rate_at_epoch(epoch, of.warm_epochs, of.epochs, of.peak, of.floor), *want);
+            }
+        }
     }
 
     fn of_steps(steps: u64) -> TrainingConfig {

@@ -1,0 +1,259 @@
+//! The published linear probe: BatchNorm without gain and bias, then Linear, trained by LARS on features that stay as they
+//! are (You et al., 2017, as MAE and BootMAE have it). A step of 16,384 features of 768 values and 1000 classes is some
+//! 50 GFLOP, little beside what it takes to compute the features, so it is the processor's.
+
+use super::products::{BLOCK, View, in_parallel, multiply, sum_over};
+use crate::nn::{Init, Param};
+
+/// Added to the variance. PyTorch's default is 1e-5.
+const EPS: f64 = 1e-6;
+/// What running values keep of themselves, and the momentum of gradients.
+const KEPT: f64 = 0.9;
+/// How long a step of the weights is, as a share of their length: the trust coefficient.
+const TRUST: f64 = 0.001;
+
+/// A probe and the state of its training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearProbe {
+    /// Weights `[classes, width]`.
+    pub weights: Vec<f64>,
+    /// Bias of each class.
+    pub bias: Vec<f64>,
+    /// Momentum of the weights.
+    pub weights_momentum: Vec<f64>,
+    /// Momentum of the biases.
+    pub bias_momentum: Vec<f64>,
+    /// Running mean of each value of the features.
+    pub mean: Vec<f64>,
+    /// Running variance of each, unbiased.
+    pub variance: Vec<f64>,
+    /// Weight decay, added to the gradient of the weights; 0 as published.
+    pub weight_decay: f64,
+}
+
+/// Features `[count, width]` normalised by their own mean and variance, the biased one.
+struct Normalised {
+    values: Vec<f32>,
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+}
+
+impl LinearProbe {
+    /// A probe of `width` values for so many classes: weights normal with deviation 0.01, by the seed; biases 0.
+    pub fn new(classes: usize, width: usize, seed: u64) -> LinearProbe {
+        let weights = Param::new("head.weight", &[classes, width], Init::Normal(0.01), true).initial(seed);
+        LinearProbe {
+            weights: weights.into_iter().map(f64::from).collect(),
+            bias: vec![0.0; classes],
+            weights_momentum: vec![0.0; classes * width],
+            bias_momentum: vec![0.0; classes],
+            mean: vec![0.0; width],
+            variance: vec![1.0; width],
+            weight_decay: 0.0,
+        }
+    }
+
+    /// One update by features `[count, width]` and the class of each, at a learning rate; the mean cross-entropy before it.
+    /// Micro-batches of `micro_batch` features are normalised each by itself and move the running values one after another, as
+    /// GPUs and passes do whose gradients are averaged.
+    ///
+    /// # Panics
+    /// When features and classes do not fit each other, are no whole micro-batches, or these are of one feature.
+    pub fn step(&mut self, features: &[f32], classes: &[u32], micro_batch: usize, rate: f64) -> f64 {
+        let (width, count, rows) = (self.mean.len(), self.bias.len(), classes.len());
+        assert!(rows > 0 && features.len() == rows * width, "a class for each of the features");
+        assert!(micro_batch > 1 && rows.is_multiple_of(micro_batch), "whole micro-batches, of two or more");
+        let x = self.normalise(features, micro_batch);
+        let weights = rounded(&self.weights);
+        // Sums of the gradients of weights and biases, and of the loss.
+        let sums = sum_over(rows, count * width + count + 1, |range, sums| {
+            let x = &x[range.start * width..range.end * width];
+            let mut slopes = self.scores(x, &weights);
+            let (to_weights, rest) = sums.split_at_mut(count * width);
+            let (to_bias, loss) = rest.split_at_mut(count);
+            for (row, class) in slopes.chunks_mut(count).zip(&classes[range]) {
+                loss[0] += cross_entropy(row, *class as usize);
+                to_bias.iter_mut().zip(&*row).for_each(|(sum, slope)| *sum += f64::from(*slope));
+            }
+            let mut products = vec![0.0; count * width];
+            multiply(View::new(&slopes, count).transposed(), View::new(x, width), false, &mut products);
+            to_weights.iter_mut().zip(&products).for_each(|(sum, product)| *sum += f64::from(*product));
+        });
+        let mut means: Vec<f64> = sums.into_iter().map(|sum| sum / rows as f64).collect();
+        let loss = means.pop().expect("the loss");
+        let to_bias = means.split_off(count * width);
+        means.iter_mut().zip(&self.weights).for_each(|(g, w)| *g += self.weight_decay * w);
+        let (length, slope) = (norm(&self.weights), norm(&means));
+        let trust = if length > 0.0 && slope > 0.0 { TRUST * length / slope } else { 1.0 };
+        follow(&mut self.weights, &mut self.weights_momentum, &means, trust, rate);
+        follow(&mut self.bias, &mut self.bias_momentum, &to_bias, 1.0, rate);
+        loss
+    }
+
+    /// The logits `[count, classes]` of features `[count, width]`, normalised by the running values.
+    ///
+    /// # Panics
+    /// When the features have another width.
+    pub fn logits(&self, features: &[f32]) -> Vec<f32> {
+        let width = self.mean.len();
+        assert!(features.len().is_multiple_of(width), "features of {width} values");
+        let (weights, blocks): (_, Vec<_>) = (rounded(&self.weights), features.chunks(BLOCK * width).collect());
+        let logits =
+            in_parallel(blocks.len(), |n| self.scores(&normalised(blocks[n], &self.mean, &self.variance), &weights));
+        logits.concat()
+    }
+
+    /// Normalises micro-batches, and moves the running values by those of each.
+    fn normalise(&mut self, features: &[f32], micro_batch: usize) -> Vec<f32> {
+        let width = self.mean.len();
+        let parts: Vec<_> = features.chunks(micro_batch * width).collect();
+        let mut all = Vec::with_capacity(features.len());
+        let unbiased = micro_batch as f64 / (micro_batch - 1) as f64;
+        for part in in_parallel(parts.len(), |number| Normalised::new(parts[number], width)) {
+            all.extend(part.values);
+            let follow = |(held, new): (&mut f64, f64)| *held = KEPT * *held + (1.0 - KEPT) * new;
+            self.mean.iter_mut().zip(part.mean).for_each(follow);
+            self.variance.iter_mut().zip(part.variance.into_iter().map(|v| v * unbiased)).for_each(follow);
+        }
+        all
+    }
+
+    /// The logits of normalised features.
+    fn scores(&self, x: &[f32], weights: &[f32]) -> Vec<f32> {
+        let width = self.mean.len();
+        let mut scores = rounded(&self.bias).repeat(x.len() / width);
+        multiply(View::new(x, width), View::new(weights, width).transposed(), true, &mut scores);
+        scores
+    }
+}
+
+impl Normalised {
+    fn new(features: &[f32], width: usize) -> Normalised {
+        let rows = (features.len() / width) as f64;
+        let over_rows = |term: &dyn Fn(usize, f64) -> f64| {
+            let mut sums = vec![0.0; width];
+            for row in features.chunks(width) {
+                sums.iter_mut().zip(row).enumerate().for_each(|(c, (sum, v))| *sum += term(c, f64::from(*v)));
+            }
+            sums.iter_mut().for_each(|sum| *sum /= rows);
+            sums
+        };
+        let mean = over_rows(&|_, v| v);
+        let variance = over_rows(&|c, v| (v - mean[c]).powi(2));
+        Normalised { values: normalised(features, &mean, &variance), mean, variance }
+    }
+}
+
+/// `(x − mean) / sqrt(variance + eps)`.
+fn normalised(features: &[f32], mean: &[f64], variance: &[f64]) -> Vec<f32> {
+    let scale: Vec<f64> = variance.iter().map(|v| 1.0 / (v + EPS).sqrt()).collect();
+    let of_row = |row| {
+        let values = Iterator::zip(<[f32]>::iter(row), mean).zip(&scale);
+        values.map(|((v, mean), scale)| ((f64::from(*v) - mean) * scale) as f32)
+    };
+    features.chunks(mean.len()).flat_map(of_row).collect()
+}
+
+/// The cross-entropy of a row of logits, which become its gradient: softmax less one for the class.
+fn cross_entropy(row: &mut [f32], class: usize) -> f64 {
+    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let below = f64::from(most - row[class]);
+    row.iter_mut().for_each(|z| *z = (*z - most).exp());
+    let sum: f64 = row.iter().map(|v| f64::from(*v)).sum();
+    row.iter_mut().for_each(|v| *v = (f64::from(*v) / sum) as f32);
+    row[class] -= 1.0;
+    below + sum.ln()
+}
+
+/// `momentum ← 0.9 momentum + trust · gradient; w ← w − rate · momentum`.
+fn follow(w: &mut [f64], momentum: &mut [f64], gradient: &[f64], trust: f64, rate: f64) {
+    for ((w, m), g) in w.iter_mut().zip(momentum).zip(gradient) {
+        *m = KEPT * *m + trust * g;
+        *w -= rate * *m;
+    }
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+fn rounded(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|v| *v as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::tensors;
+
+    fn difference(got: &[f64], want: &[f32]) -> f64 {
+        assert_eq!(got.len(), want.len());
+        let want: Vec<f64> = want.iter().map(|v| f64::from(*v)).collect();
+        let error: Vec<f64> = got.iter().zip(&want).map(|(g, w)| g - w).collect();
+        norm(&error) / norm(&want)
+    }
+
+    /// Three steps in PyTorch's float64, and the logits of other features after them.
+    #[test]
+    fn three_steps_are_those_of_the_reference() {
+        let file = tensors::parse(include_bytes!("../../tests/fixtures/classify/probe_step.safetensors")).unwrap();
+        let want = |name: &str| file.f32(name).unwrap().1;
+        let wide = |name: &str| want(name).iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+        let mut probe = LinearProbe { weights: wide("param/head.w"), ..LinearProbe::new(7, 32, 0) };
+        let (features, labels) = (want("in/features"), file.i64("in/labels").unwrap().1);
+        let (rates, losses) = (file.f64("in/lr").unwrap().1, file.f64("out/loss").unwrap().1);
+        for step in 0..3 {
+            let classes: Vec<u32> = labels[step * 24..][..24].iter().map(|label| *label as u32).collect();
+            let loss = probe.step(&features[step * 24 * 32..][..24 * 32], &classes, 24, rates[step]);
+            assert!((loss / losses[step] - 1.0).abs() < 1e-6, "step {step}: {loss}");
+            for (name, got) in [
+                ("head.w", &probe.weights),
+                ("head.b", &probe.bias),
+                ("mu.w", &probe.weights_momentum),
+                ("mu.b", &probe.bias_momentum),
+                ("bn.mean", &probe.mean),
+                ("bn.var", &probe.variance),
+            ] {
+                let error = difference(got, want(&format!("after_{}/{name}", step + 1)));
+                assert!(error < 1e-6, "step {step}, {name}: {error}");
+            }
+        }
+        let logits: Vec<f64> = probe.logits(want("in/test_features")).into_iter().map(f64::from).collect();
+        let error = difference(&logits, want("out/test_logits"));
+        assert!(error < 1e-6, "{error}");
+    }
+
+    #[test]
+    fn micro_batches_normalise_by_themselves_and_a_weight_without_gradient_decays_by_the_trust() {
+        let of = |weight_decay| LinearProbe { weight_decay, ..LinearProbe::new(3, 2, 1) };
+        // Alike within a micro-batch, so that each is normalised to zeros; together they would not be.
+        let features = [[1.0f32, 5.0], [1.0, 5.0], [3.0, 4.0], [3.0, 4.0]].concat();
+        for (decay, kept) in [(0.0, 1.0), (0.5, 1.0 - 2.0 * TRUST)] {
+            let (before, mut probe) = (of(decay), of(decay));
+            probe.step(&features, &[0, 1, 2, 0], 2, 2.0);
+            let close = |got: &[f64], want: &[f64]| got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-12);
+            assert!(close(&probe.mean, &[0.9 * 0.1 + 0.3, 0.9 * 0.5 + 0.4]), "{:?}", probe.mean);
+            assert!(close(&probe.variance, &[0.81; 2]), "{:?}", probe.variance);
+            let want: Vec<f64> = before.weights.iter().map(|w| w * kept).collect();
+            assert!(close(&probe.weights, &want), "{:?} is not {want:?}", probe.weights);
+            assert!(probe.bias.iter().all(|b| *b != 0.0));
+        }
+    }
+
+    /// More blocks than one, on however many processors.
+    #[test]
+    fn a_probe_learns_to_tell_two_clouds_apart() {
+        let mut probe = LinearProbe::new(2, 5, 3);
+        let class = |index: usize| (index * 7 % 3 % 2) as u32;
+        let value =
+            |index: usize, c: usize| ((index * 31 + c * 17) % 23) as f32 / 23.0 + class(index) as f32 * c as f32;
+        let features: Vec<f32> = (0..600).flat_map(|index| (0..5).map(move |c| value(index, c))).collect();
+        let classes: Vec<u32> = (0..600).map(class).collect();
+        let first = probe.step(&features, &classes, 300, 4.0);
+        let last = (0..100).map(|_| probe.step(&features, &classes, 300, 4.0)).last().expect("a step");
+        assert!(first > 0.6 && last < 0.4, "{first}, {last}");
+        let right = |(row, class): &(&[f32], &u32)| (row[1] > row[0]) == (**class == 1);
+        let right = probe.logits(&features).chunks(2).zip(&classes).filter(right).count();
+        assert!(right > 590, "{right} of 600");
+    }
+}
