@@ -23,6 +23,8 @@ pub enum Stream {
     Init = 4,
     /// The image that stands in for an unreadable one.
     Replace = 5,
+    /// Which branches of blocks an image does without.
+    DropPath = 6,
 }
 
 /// A Philox4x32-10 generator with 2⁶⁶ numbers of 32 bits before it repeats.

@@ -51,6 +51,13 @@ fn a_step_of_mae_equals_the_reference() {
 }
 
 #[test]
+fn fine_tuning_equals_the_reference() {
+    check("finetune_step", Precision::F32);
+    check("finetune_step_mae", Precision::F32);
+    check("finetune_run", Precision::F32);
+}
+
+#[test]
 fn twenty_steps_equal_the_reference() {
     check("trajectory_tiny", Precision::F32);
 }
@@ -59,6 +66,8 @@ fn twenty_steps_equal_the_reference() {
 fn half_precision_stays_near_the_reference() {
     check("step_tiny", Precision::F16);
     check("mae_step", Precision::F16);
+    check("finetune_step", Precision::F16);
+    check("finetune_run", Precision::F16);
     check("trajectory_tiny", Precision::F16);
 }
 

@@ -119,7 +119,7 @@ fn mae_config(text: &str) -> Result<ModelConfig, String> {
 }
 
 /// Refuses sizes that no fixture has.
-fn refuse_large(sizes: &[usize]) -> Result<(), String> {
+pub(super) fn refuse_large(sizes: &[usize]) -> Result<(), String> {
     match sizes.iter().find(|size| **size > LARGEST_SIZE) {
         Some(size) => Err(format!("`config` in the metadata: a size of {size}; at most {LARGEST_SIZE} are supported")),
         None => Ok(()),

@@ -1,16 +1,16 @@
 //! A device against a fixture: one training step, or a trajectory of steps, that a float64 reference computed.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
-
-use serde::Serialize;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
+    compare::{Bars, CLASSIFY_F32_BARS, F16_BARS, F32_BARS, Groups, Report, bad, difference, first, norm, relative},
+    finetune,
     fixture::fixture_config,
     names::{channels_first, fixture_name},
 };
 use crate::{
     device::Device,
-    error::{Error, Result},
+    error::Result,
     formats::tensors::TensorFile,
     kernels::Tuning,
     lower::Precision,
@@ -23,90 +23,14 @@ use crate::{
     },
 };
 
-/// The worst error of a group of tensors, and whether it is within the group's bar.
-#[derive(Clone, Debug, Serialize)]
-pub struct Group {
-    /// The worst error, relative unless the group says otherwise; NaN never passes.
-    pub worst: f64,
-    /// The tensor with the worst error.
-    pub tensor: String,
-    /// The largest error that passes.
-    pub bar: f64,
-    /// Whether the worst error is within the bar.
-    pub pass: bool,
-}
-
-/// What a verification found.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// The adapter it ran on.
-    pub adapter: String,
-    /// The fixture's: `step`, `trajectory` or `mae_step`.
-    pub kind: String,
-    /// Whether every group passed.
-    pub pass: bool,
-    /// The groups by name.
-    pub groups: BTreeMap<String, Group>,
-}
-
-/// The largest errors that pass.
-struct Bars {
-    /// Relative, of a step's losses.
-    loss: f64,
-    /// Relative, of predictions and targets.
-    output: f64,
-    /// Relative, of a tensor's gradient and of a trajectory's gradient norms.
-    gradient: f64,
-    /// Of an updated weight in units of the learning rate, where the gradient exceeds 1e-6 and `adamw_share`.
-    adamw: f64,
-    /// A part of the gradient's root mean square in its tensor: AdamW's first update keeps of a gradient only the sign,
-    /// which rounding may turn where it is small.
-    adamw_share: f64,
-    /// Of an updated weight in units of the learning rate where its gradient is smaller than that, if they count.
-    adamw_elsewhere: Option<f64>,
-    /// Relative, of a teacher's tensor.
-    ema: f64,
-    /// Relative, of a trajectory's losses.
-    trajectory_loss: f64,
-    /// Of final weights relative to their change.
-    last: f64,
-}
-
-const F32_BARS: Bars = Bars {
-    loss: 2e-6,
-    output: 2e-5,
-    gradient: 5e-5,
-    adamw: 1e-3,
-    adamw_share: 0.0,
-    adamw_elsewhere: None,
-    ema: 1e-6,
-    trajectory_loss: 2e-5,
-    last: 1e-3,
-};
-
-/// Three to five times what the fixtures showed on llvmpipe and SwiftShader; half precision keeps 11 bits, 4.9e-4.
-const F16_BARS: Bars = Bars {
-    loss: 5e-4,
-    output: 3e-3,
-    gradient: 1e-2,
-    adamw: 1e-3,
-    adamw_share: 0.1,
-    adamw_elsewhere: None,
-    ema: 3e-5,
-    trajectory_loss: 1e-3,
-    last: 2e-2,
-};
-
-/// Fixtures of MAE are judged by every weight, also where gradients are small.
-const MAE_F32_BARS: Bars = Bars { adamw_share: 1e-3, adamw_elsewhere: Some(5e-2), ..F32_BARS };
-
 /// Runs a fixture on `device`. `Err` holds what is wrong with the fixture, or the device's error.
 pub async fn verify(device: Device, tuning: Tuning, precision: Precision, file: &TensorFile) -> Result<Report> {
     let kind: String = file.json("kind").map_err(bad)?;
     match kind.as_str() {
         "step" | "mae_step" => Fixture::open(device, tuning, precision, file, true).await?.step(&kind).await,
         "trajectory" => Fixture::open(device, tuning, precision, file, false).await?.trajectory().await,
-        other => Err(bad(format!("kind `{other}` is none of `step`, `mae_step` and `trajectory`"))),
+        "finetune_step" | "finetune_run" => finetune::verify(device, tuning, precision, file, &kind).await,
+        other => Err(bad(format!("kind `{other}` is none that is known"))),
     }
 }
 
@@ -117,7 +41,7 @@ pub struct Fixture<'f> {
     trainer: Trainer,
     batch: usize,
     bars: &'static Bars,
-    groups: BTreeMap<String, Group>,
+    groups: Groups,
 }
 
 /// Refuses a configuration whose parameters are not in the file or whose activations no binding can hold, before
@@ -141,10 +65,6 @@ fn check_sizes(device: &Device, config: &ModelConfig, batch: usize, file: &Tenso
         return Err(bad(format!("an activation would take up to {bytes} bytes; {name} binds at most {most}")));
     }
     Ok(())
-}
-
-fn bad(reason: String) -> Error {
-    Error::checkpoint("fixture", reason)
 }
 
 impl<'f> Fixture<'f> {
@@ -171,10 +91,10 @@ impl<'f> Fixture<'f> {
         trainer.initialise(0);
         let bars = match (precision, config.kind) {
             (Precision::F32, Kind::Bootmae) => &F32_BARS,
-            (Precision::F32, Kind::Mae) => &MAE_F32_BARS,
+            (Precision::F32, Kind::Mae) => &CLASSIFY_F32_BARS,
             (Precision::F16, _) => &F16_BARS,
         };
-        let fixture = Fixture { file, config, trainer, batch, bars, groups: BTreeMap::new() };
+        let fixture = Fixture { file, config, trainer, batch, bars, groups: Groups::default() };
         for (prefix, arena) in fixture.arenas() {
             for param in &fixture.trainer.layout().params {
                 fixture.trainer.write(arena, &param.name, &fixture.values(prefix, &param.name, param.len())?);
@@ -237,17 +157,11 @@ impl<'f> Fixture<'f> {
     }
 
     fn note(&mut self, group: &str, bar: f64, tensor: &str, error: f64) {
-        let entry = self.groups.entry(group.into());
-        let group = entry.or_insert_with(|| Group { worst: 0.0, tensor: tensor.into(), bar, pass: true });
-        if error.is_nan() || error > group.worst {
-            (group.worst, group.tensor) = (error, tensor.into());
-        }
-        group.pass = group.worst <= bar;
+        self.groups.note(group, bar, tensor, error);
     }
 
     fn report(self, kind: &str) -> Report {
-        let adapter = self.trainer.device().adapter().name.clone();
-        Report { adapter, kind: kind.into(), pass: self.groups.values().all(|g| g.pass), groups: self.groups }
+        self.groups.report(self.trainer.device(), kind)
     }
 
     async fn step(mut self, kind: &str) -> Result<Report> {
@@ -370,25 +284,4 @@ impl<'f> Fixture<'f> {
         }
         Ok(self.report("trajectory"))
     }
-}
-
-fn first(values: &[f64]) -> Result<f64> {
-    values.first().copied().ok_or_else(|| bad("a loss is empty".into()))
-}
-
-fn norm(values: &[f32]) -> f64 {
-    values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
-}
-
-fn difference(got: &[f32], want: &[f32]) -> f64 {
-    got.iter().zip(want).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
-}
-
-/// ‖got − want‖ / ‖want‖, or ‖got − want‖ where nothing is wanted; NaN where lengths differ.
-fn relative(got: &[f32], want: &[f32]) -> f64 {
-    if got.len() != want.len() {
-        return f64::NAN;
-    }
-    let norm = norm(want);
-    if norm == 0.0 { difference(got, want) } else { difference(got, want) / norm }
 }

@@ -6,5 +6,6 @@ pub mod linear_probe;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod neighbours;
 pub mod network;
+pub mod predictor;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod products;

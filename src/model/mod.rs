@@ -1,6 +1,7 @@
 //! The network: its configuration, parameters, masks and recorded step.
 
 mod bootmae;
+mod classifier;
 pub mod config;
 mod feature_map;
 mod inventory;
@@ -9,6 +10,7 @@ mod reconstruct;
 mod teacher;
 
 pub use bootmae::{FeatureBranch, Predicted, Recorded, embed, inputs, position_tables, predict, record, teach};
+pub use classifier::{Classified, ClassifierConfig, Pool, classifier_inputs, classify, of_encoder};
 pub use config::ModelConfig;
 pub use feature_map::{Features, Whose};
 pub use inventory::{inventory, of_decoder};

@@ -3,13 +3,16 @@
 use super::{SliceRows, column_sum, launch::Items, prelude::*};
 
 /// `y = [prefix; rest + position]`; inputs prefix `[batch, head, width]` or one shared token `[width]`, rest `[batch, tail,
-/// width]` or one shared token `[width]`, position `[batch, tail, width]` (no gradient).
+/// width]` or one shared token `[width]`, position `[batch, tail, width]` (no gradient) or `[tail, width]` for all images.
 #[derive(Debug, Clone, Copy)]
 pub struct AssembleTokens;
 
 /// Batch, head, tail and width.
 fn extents(x: &[TensorType]) -> Result<(usize, usize, usize, usize), ShapeError> {
-    let (batch, tail, width) = x[2].batch_tokens_width()?;
+    let (batch, tail, width) = match x[2].shape[..] {
+        [tail, width] => (x[1].batch_tokens_width()?.0, tail, width),
+        _ => x[2].batch_tokens_width()?,
+    };
     let head = if x[0].shape == [width] { 1 } else { x[0].batch_tokens_width()?.1 };
     ensure_shape!(x[0].shape == [width] || x[0].shape == [batch, head, width], "prefix {} does not fit", x[0]);
     ensure_shape!(x[1].shape == [width] || x[1].shape == [batch, tail, width], "rest {} does not fit", x[1]);
@@ -28,13 +31,17 @@ impl Op for AssembleTokens {
 
     fn gradient<'g>(&self, x: &[Tensor<'g>], _: &[Tensor<'g>], dy: Tensor<'g>) -> Vec<Option<Tensor<'g>>> {
         let types: Vec<_> = x.iter().map(|t| t.ty()).collect();
-        let (_, head, tail, _) = extents(&types).expect("checked when recorded");
+        let (batch, head, tail, width) = extents(&types).expect("checked when recorded");
         let part = |first, count, shared: bool| {
             let run = dy.then(SliceRows { first, count }, &[]);
             Some(if shared { column_sum::columns(run) } else { run })
         };
         let shared = |t: &TensorType| t.shape.len() == 1;
-        vec![part(0, head, shared(&types[0])), part(head, tail, shared(&types[1])), None]
+        let table = (types[2].shape.len() == 2).then(|| {
+            let run = dy.then(SliceRows { first: head, count: tail }, &[]);
+            column_sum::columns(run.reshape(&[batch, tail * width])).reshape(&[tail, width])
+        });
+        vec![part(0, head, shared(&types[0])), part(head, tail, shared(&types[1])), table]
     }
 
     fn eval(&self, x: &[&Array]) -> Vec<Array> {
@@ -48,7 +55,8 @@ impl Op for AssembleTokens {
                     row(x[0], b * head + t)
                 } else {
                     let slot = b * tail + t - head;
-                    row(x[1], slot).iter().zip(x[2].row(slot)).map(|(a, p)| a + p).collect()
+                    let position = x[2].row(if x[2].shape.len() == 2 { t - head } else { slot });
+                    row(x[1], slot).iter().zip(position).map(|(a, p)| a + p).collect()
                 };
                 y.row_mut(b * (head + tail) + t).copy_from_slice(&token);
             }
@@ -67,6 +75,7 @@ impl Op for AssembleTokens {
             width: items.of(width) as u32,
             prefix_shared: (x[0].shape.len() == 1).into(),
             rest_shared: (x[1].shape.len() == 1).into(),
+            position_shared: (x[2].shape.len() == 2).into(),
         };
         let slots = [Slot::In(0), Slot::In(1), Slot::In(2), Slot::Out(0)];
         vec![dispatch(kernel, params, &slots, groups(items.of(y[0].len())))]
@@ -79,5 +88,16 @@ pub(super) fn samples() -> Vec<Sample> {
         let position = input(&[3, 19, prefix[prefix.len() - 1]], Content::Fixed);
         Sample::new(AssembleTokens, vec![input(prefix, Content::Random), input(rest, Content::Random), position])
     };
-    vec![of(&[20], &[3, 19, 20]), of(&[3, 7, 20], &[20]), of(&[18], &[3, 19, 18]), of(&[3, 7, 9], &[9])]
+    let table = |width: usize| {
+        let (prefix, rest, table) = (vec![width], vec![3, 19, width], vec![19, width]);
+        Sample::random(AssembleTokens, &[&prefix, &rest, &table])
+    };
+    vec![
+        of(&[20], &[3, 19, 20]),
+        of(&[3, 7, 20], &[20]),
+        of(&[18], &[3, 19, 18]),
+        of(&[3, 7, 9], &[9]),
+        table(20),
+        table(9),
+    ]
 }
