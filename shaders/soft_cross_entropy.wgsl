@@ -1,5 +1,5 @@
-// The cross-entropy of soft targets: loss = mean over rows of -sum over columns of t * log(softmax(z)). And the share of
-// rows whose largest logit stands where the largest target does.
+// The cross-entropy of soft targets: loss = mean over rows of -sum over columns of t * log(softmax(z)). And the share
+// of rows whose largest logit stands where the largest target does.
 //   z, t, dz     [rows, cols]  logits and targets
 //   per_row      [rows]
 //   stats        [rows, 2]     m, the largest logit; sum of t / sum of exp(z - m)

@@ -1,6 +1,6 @@
-//! The published linear probe: BatchNorm without gain and bias, then Linear, trained by LARS on features that stay as they
-//! are (You et al., 2017, as MAE and BootMAE have it). A step of 16,384 features of 768 values and 1000 classes is some
-//! 50 GFLOP, little beside what it takes to compute the features, so it is the processor's.
+//! The published linear probe: BatchNorm without gain and bias, then Linear, trained by LARS on features that stay as
+//! they are (You et al., 2017, as MAE and BootMAE have it). A step of 16,384 features of 768 values and 1000 classes is
+//! some 50 GFLOP, little beside what it takes to compute the features, so it is the processor's.
 
 use super::products::{BLOCK, View, in_parallel, multiply, sum_over};
 use crate::nn::{Init, Param};
@@ -53,9 +53,9 @@ impl LinearProbe {
         }
     }
 
-    /// One update by features `[count, width]` and the class of each, at a learning rate; the mean cross-entropy before it.
-    /// Micro-batches of `micro_batch` features are normalised each by itself and move the running values one after another, as
-    /// GPUs and passes do whose gradients are averaged.
+    /// One update by features `[count, width]` and the class of each, at a learning rate; the mean cross-entropy before
+    /// it. Micro-batches of `micro_batch` features are normalised each by itself and move the running values one after
+    /// another, as GPUs and passes do whose gradients are averaged.
     ///
     /// # Panics
     /// When features and classes do not fit each other, are no whole micro-batches, or these are of one feature.

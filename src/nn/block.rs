@@ -25,8 +25,8 @@ impl Tail {
     }
 }
 
-/// Drop path (stochastic depth; Huang et al., 2016), in training: what the branches of a block are multiplied by for each
-/// image.
+/// Drop path (stochastic depth; Huang et al., 2016), in training: what the branches of a block are multiplied by for
+/// each image.
 #[derive(Clone, Copy)]
 pub struct DropPath<'g> {
     /// `[.., batch]`: 0 where an image does without the branch, 1 / (1 − rate) where it does not.
@@ -139,8 +139,8 @@ mod tests {
         (0..3 * 5 * WIDTH).map(|i| (frequency * i as f64).sin()).collect()
     }
 
-    /// What a block makes of three images with these factors of attention and MLP: the output and the gradient of the input in
-    /// f64, and the operations of a forward pass.
+    /// What a block makes of three images with these factors of attention and MLP: the output and the gradient of the
+    /// input in f64, and the operations of a forward pass.
     fn block(factors: Option<[f64; 6]>) -> (Vec<f64>, Vec<f64>, Vec<&'static str>) {
         let (graph, layout) = (Graph::new(), layout());
         let params = Params::new(&graph, &layout, "weights");

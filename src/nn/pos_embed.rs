@@ -48,7 +48,8 @@ pub fn sincos(rows: usize, cols: usize, width: usize, order: PositionOrder) -> V
 }
 
 /// A table `[1 + rows * cols, width]`, class token first, resized from a grid of `from` to one of `to` (rows, columns):
-/// the class token's row is copied, the others are interpolated between half-pixel centres. Equal grids leave it as it is.
+/// the class token's row is copied, the others are interpolated between half-pixel centres. Equal grids leave it as it
+/// is.
 ///
 /// # Panics
 /// When the table has another size.

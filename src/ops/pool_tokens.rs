@@ -2,16 +2,16 @@
 
 use super::{launch::Items, prelude::*};
 
-/// The mean of tokens `first ..` of `[batch, tokens, width]`: `[batch, width]`. With the class token in front, 1 leaves it
-/// out.
+/// The mean of tokens `first ..` of `[batch, tokens, width]`: `[batch, width]`. With the class token in front, 1 leaves
+/// it out.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolTokens {
     /// First token that counts.
     pub first: usize,
 }
 
-/// The gradient of [`PoolTokens`]: `dy [batch, width]` divided by the tokens that count, for each of these, zeros for the
-/// others.
+/// The gradient of [`PoolTokens`]: `dy [batch, width]` divided by the tokens that count, for each of these, zeros for
+/// the others.
 #[derive(Debug, Clone, Copy)]
 pub struct SpreadTokens {
     first: usize,

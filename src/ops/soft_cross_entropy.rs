@@ -3,13 +3,14 @@
 use super::{launch::grid, prelude::*};
 use crate::kernels::soft_cross_entropy as shader;
 
-/// `loss [1] = mean over rows of −Σ t log softmax(z)`; inputs logits z and targets t, both `[rows, classes]`. A row's targets
-/// need not add up to one. Further outputs: the loss of each row, and of each row the largest logit m and Σ t / Σ exp(z − m),
-/// for the backward pass.
+/// `loss [1] = mean over rows of −Σ t log softmax(z)`; inputs logits z and targets t, both `[rows, classes]`. A row's
+/// targets need not add up to one. Further outputs: the loss of each row, and of each row the largest logit m and Σ t /
+/// Σ exp(z − m), for the backward pass.
 #[derive(Debug, Clone, Copy)]
 pub struct SoftCrossEntropy;
 
-/// `dz = (softmax(z) Σ t − t) dloss / rows`, of [`SoftCrossEntropy`]; inputs z, t, what that keeps of each row, and dloss.
+/// `dz = (softmax(z) Σ t − t) dloss / rows`, of [`SoftCrossEntropy`]; inputs z, t, what that keeps of each row, and
+/// dloss.
 #[derive(Debug, Clone, Copy)]
 pub struct SoftCrossEntropyBackward;
 

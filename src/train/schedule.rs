@@ -26,8 +26,8 @@ pub fn learning_rate(step: u64, training: &TrainingConfig) -> f64 {
     floor + 0.5 * (peak - floor) * (1.0 + libm::cos(PI * done))
 }
 
-/// Learning rate of MAE's rule at an epoch with its fraction, steps done by steps of an epoch: from 0 in a straight line to the
-/// peak, reached on the first step after the warm-up, then half a cosine to the floor.
+/// Learning rate of MAE's rule at an epoch with its fraction, steps done by steps of an epoch: from 0 in a straight
+/// line to the peak, reached on the first step after the warm-up, then half a cosine to the floor.
 pub fn rate_at_epoch(epoch: f64, warmup_epochs: f64, epochs: f64, peak: f64, floor: f64) -> f64 {
     if epoch < warmup_epochs {
         return peak * epoch / warmup_epochs;
