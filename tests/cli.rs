@@ -153,17 +153,75 @@ fn a_checkpoint_reconstructs_a_photo() {
     assert!(picture.width() > 3 * 256 && picture.height() > 256);
 }
 
-#[test]
-fn neighbours_tell_red_pictures_from_blue_ones() {
-    let folder = tempfile::tempdir().unwrap();
-    let (run, data) = (folder.path().join("run"), folder.path().join("data"));
+/// Folders of so many blue and red pictures.
+fn red_and_blue(data: &Path, count: u8) {
     for (class, colour) in [("blue", [0, 0, 255]), ("red", [255, 0, 0])] {
         fs::create_dir_all(data.join(class)).unwrap();
-        for shade in 0..10u8 {
+        for shade in 0..count {
             let pixel = image::Rgb(colour.map(|value: u8| value.saturating_sub(shade * 8)));
             image::RgbImage::from_pixel(20, 16, pixel).save(data.join(format!("{class}/{shade}.png"))).unwrap();
         }
     }
+}
+
+/// A run without a break and one with, of the same bits; its accuracy is the one that `predict` finds.
+#[test]
+fn a_fine_tuned_classifier_predicts_as_well_as_its_run_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let [encoder, whole, parts, data] = ["encoder", "whole", "parts", "data"].map(|name| folder.path().join(name));
+    red_and_blue(&data, 12);
+    let source = data.to_str().unwrap();
+    says(&pretrain(&encoder, &["--data", source, "--steps", "2"]), 0, &[]);
+    let settings = folder.path().join("settings.toml");
+    let text = "[training]\npeak_learning_rate = 5e-3\nepochs = 4\nbatch_size = 4\nmicro_batches = 2\n\
+                [classifier]\ndrop_path = 0.3\n";
+    fs::write(&settings, text).unwrap();
+    let finetune = |out: &Path, rest: &[&str]| {
+        let (out, settings) = (out.to_str().unwrap(), settings.to_str().unwrap());
+        let fixed = ["finetune", "--data", source, "--out", out, "--config", settings];
+        bootmae(&[&fixed, adapter(), rest].concat())
+    };
+    let from = ["--checkpoint", encoder.to_str().unwrap()];
+    says(&finetune(&whole, &from), 0, &["2 classes", "validation_accuracy 1.0000", "validation_accuracy_average"]);
+    says(&finetune(&parts, &[&from[..], &["--stop-after", "7"]].concat()), 0, &["--resume"]);
+    let said = finetune(&parts, &["--resume"]);
+    says(&said, 0, &["continuing after step 7"]);
+    let log = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    let steps = last["step"].as_u64().unwrap();
+    assert!(checkpoint(&whole, steps) == checkpoint(&parts, steps), "other bits after a break");
+
+    let predict = |rest: &[&str]| {
+        let fixed = ["predict", "--checkpoint", whole.to_str().unwrap()];
+        bootmae(&[&fixed, adapter(), rest].concat())
+    };
+    let (red, table) = (data.join("red/3.png"), folder.path().join("classes.csv"));
+    let found = predict(&[red.to_str().unwrap(), "--top", "2", "--out", table.to_str().unwrap()]);
+    says(&found, 0, &[]);
+    let text = fs::read_to_string(&table).unwrap();
+    assert!(text.starts_with("image,class_1,probability_1,class_2,probability_2\n"), "{text}");
+    assert!(text.lines().nth(1).unwrap().contains("red/3.png,red,0."), "{text}");
+    let found = predict(&["--data", source, "--weights", "average"]);
+    says(&found, 0, &["of 24 images (", "top-1 "]);
+    assert_eq!(String::from_utf8_lossy(&found.stdout).lines().count(), 25);
+
+    let of_encoder = ["predict", "--checkpoint", encoder.to_str().unwrap(), red.to_str().unwrap()];
+    says(&bootmae(&of_encoder), 6, &["has no classifier", "bootmae finetune"]);
+    let unlabelled = ["--checkpoint", encoder.to_str().unwrap(), "--data", PHOTOS, "--out"];
+    says(
+        &bootmae(&[&["finetune"], &unlabelled[..], &[parts.to_str().unwrap()]].concat()),
+        3,
+        &["no image has a label"],
+    );
+    says(&pretrain(&whole, &["--resume"]), 6, &["a run of `bootmae finetune`"]);
+    says(&finetune(&parts, &[&from[..], &["--model", "nano"]].concat()), 2, &["--checkpoint decides the network"]);
+}
+
+#[test]
+fn neighbours_tell_red_pictures_from_blue_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, data) = (folder.path().join("run"), folder.path().join("data"));
+    red_and_blue(&data, 10);
     fs::write(data.join("red/broken.png"), "no picture").unwrap();
     let (run, data) = (run.as_path(), data.to_str().unwrap());
     says(&pretrain(run, &["--data", data, "--steps", "1"]), 0, &[]);

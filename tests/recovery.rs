@@ -15,7 +15,7 @@ use bootmae::{
     kernels::Tuning,
     lower::Precision,
     run::{
-        pretrain::{Event, Run, Start},
+        pretrain::{Event, Images, Run, Start},
         run_folder::{Entry, RunFolder},
         stop::{Ended, Stops},
     },
@@ -58,7 +58,8 @@ fn run(folder: &Path, config: RunConfig, lose_after: Option<u64>) -> Story {
     let lose = device.destroyer();
     let tuning = Tuning::for_device(&device);
     let entered = RunFolder::enter(folder, Entry::New).unwrap();
-    let mut run = pollster::block_on(Run::new(config, entered, source, device, tuning, Start::Seed)).unwrap();
+    let mut run =
+        pollster::block_on(Run::new(config, entered, Images::plain(source), device, tuning, Start::Seed)).unwrap();
     let (mut steps, mut recovered) = (Vec::new(), Vec::new());
     let mut lose_after = lose_after;
     let end = pollster::block_on(run.train(&Stops::default(), |event| match event {
@@ -138,7 +139,8 @@ fn a_run_in_half_precision_goes_on_with_the_same_bits_and_over_overflows() {
     let device = common::one_device(DeviceOptions::default());
     let tuning = Tuning::for_device(&device);
     let start = training::Start::State(Box::new(state), whole.clone());
-    let training = Training::new(half, data::open(PHOTOS).unwrap(), device, tuning, start);
+    let task = half.planned_task();
+    let training = Training::new(half, task, data::open(PHOTOS).unwrap(), device, tuning, start);
     let mut training = pollster::block_on(training).unwrap();
     let mut steps = Vec::new();
     while steps.len() < 24 {

@@ -78,7 +78,7 @@ pub(super) fn take(from: &impl Files) -> Result<Snapshot> {
     let state = take_state(from, &manifest)?;
     let mut groups = BTreeMap::new();
     groups.insert(MODEL.to_owned(), plain(from, MODEL_FILE, checked(from, MODEL_FILE, &manifest)?)?);
-    if state.config.model.feature_branch {
+    if state.config.keeps_average() {
         groups.insert(TEACHER.to_owned(), plain(from, TEACHER_FILE, checked(from, TEACHER_FILE, &manifest)?)?);
     }
     for tensor in plain(from, OPTIMIZER_FILE, checked(from, OPTIMIZER_FILE, &manifest)?)? {

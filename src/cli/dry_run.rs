@@ -5,8 +5,6 @@ use std::{fs, path::Path, time::Duration};
 use super::progress::span;
 use crate::{
     error::Result,
-    model::inventory,
-    tasks::Pretrain,
     train::{
         config::RunConfig,
         memory::{estimate, mib},
@@ -17,10 +15,10 @@ use crate::{
 /// The run of `config` over `images` images into `out`, in words, with the settings below.
 pub fn describe(config: &RunConfig, images: usize, out: &Path) -> Result<String> {
     let (model, training) = (&config.model, &config.training);
-    let parameters: usize = inventory(model).iter().map(|param| param.len()).sum();
+    let parameters: usize = config.planned_task().parameters().iter().map(|param| param.len()).sum();
     let (steps, batch) = (training.steps, training.batch_size);
     let seen = steps as f64 * batch as f64;
-    let groups = if model.feature_branch { 4 } else { 3 };
+    let groups = if config.planned_task().average().is_some() { 4 } else { 3 };
     let time = match last_rate(out) {
         Some(rate) => {
             let whole = Duration::from_secs_f64(seen / rate);
@@ -36,7 +34,13 @@ pub fn describe(config: &RunConfig, images: usize, out: &Path) -> Result<String>
     let rows = [
         ("images", format!("{images} from {}", config.data.source)),
         ("network", format!("{parameters} parameters, {} blocks of width {}", model.depth, model.width)),
-        ("input", format!("{height} × {width} pixels, {} of {} patches hidden", model.masked, model.patches())),
+        (
+            "input",
+            match &config.classifier {
+                Some(classifier) => format!("{height} × {width} pixels, {} classes", classifier.classes.len()),
+                None => format!("{height} × {width} pixels, {} of {} patches hidden", model.masked, model.patches()),
+            },
+        ),
         ("steps", format!("{steps}, {:.1} epochs", seen / images as f64)),
         (
             "effective batch",
@@ -53,7 +57,8 @@ pub fn describe(config: &RunConfig, images: usize, out: &Path) -> Result<String>
         ),
         (
             "GPU memory",
-            mib(estimate(&Pretrain::of(model), training.passes()).total()) + ", more or less with an adapter's kernels",
+            mib(estimate(&*config.planned_task(), training.passes()).total())
+                + ", more or less with an adapter's kernels",
         ),
         (
             "checkpoints",

@@ -6,12 +6,15 @@ mod data;
 mod doctor;
 mod dry_run;
 mod export;
+mod finetune;
 mod http;
 mod knn;
 mod longer;
+mod memory;
 mod numbers;
 mod output;
 mod plan;
+mod predict;
 mod pretrain;
 pub mod progress;
 mod reconstruct;
@@ -19,6 +22,7 @@ mod serve;
 mod signals;
 mod site;
 pub mod terminal;
+mod training;
 mod tuning;
 mod verify;
 
@@ -42,6 +46,8 @@ enum Verb {
     Doctor(doctor::Arguments),
     Plan(plan::Arguments),
     Pretrain(Box<pretrain::Arguments>),
+    Finetune(Box<finetune::Arguments>),
+    Predict(predict::Arguments),
     Reconstruct(reconstruct::Arguments),
     Export(export::Arguments),
     Knn(knn::Arguments),
@@ -85,8 +91,9 @@ fn advice(error: &clap::Error) -> Option<String> {
     let verb = std::env::args().skip(1).find(|word| !word.starts_with('-'))?;
     let command = command();
     let known = |flag: &str| command.find_subcommand(&verb)?.get_arguments().find(|a| a.get_long() == flag.get(2..));
-    // Only `pretrain` has settings in a file.
-    let fits = verb == "pretrain" || words::flag_of(flag).is_some_and(|flag| known(flag).is_some());
+    // Only verbs that train have settings in a file.
+    let fits =
+        ["pretrain", "finetune"].contains(&&*verb) || words::flag_of(flag).is_some_and(|flag| known(flag).is_some());
     words::for_flag(flag).filter(|_| fits).map(|what| format!("`{verb}` has no {flag}; {what}"))
 }
 
@@ -96,6 +103,8 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Plan(arguments) => plan::run(&arguments),
         Verb::Pretrain(arguments) => pretrain::run(&arguments).map(|()| true),
+        Verb::Finetune(arguments) => finetune::run(&arguments).map(|()| true),
+        Verb::Predict(arguments) => predict::run(&arguments).map(|()| true),
         Verb::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| true),
         Verb::Export(arguments) => export::run(&arguments).map(|()| true),
         Verb::Knn(arguments) => knn::run(&arguments).map(|()| true),

@@ -8,7 +8,7 @@ use crate::{
     graph::Graph,
     kernels::Tuning,
     lower::{Fetch, Plan, PlanOptions},
-    nn::{Layout, Params},
+    nn::{Layout, Param, Params},
 };
 
 pub(crate) const WEIGHTS: &str = "weights";
@@ -24,14 +24,19 @@ pub struct Weights {
 impl Weights {
     /// Room for the weights of `config`, zero until they are written.
     pub fn new(device: &Device, config: &ModelConfig) -> Result<Weights> {
-        let layout = Layout::new(inventory(config), device.max_binding_bytes().min(128 << 20));
+        Weights::of(device, inventory(config), config.feature_branch)
+    }
+
+    /// Room for these parameters, and for their moving average where `teacher` says so, zero until they are written.
+    pub fn of(device: &Device, params: Vec<Param>, teacher: bool) -> Result<Weights> {
+        let layout = Layout::new(params, device.max_binding_bytes().min(128 << 20));
         let mut arenas = Arenas::default();
-        for arena in [Some(WEIGHTS), config.feature_branch.then_some(TEACHER)].into_iter().flatten() {
+        for arena in [Some(WEIGHTS), teacher.then_some(TEACHER)].into_iter().flatten() {
             for (index, shard) in layout.shards.iter().enumerate() {
                 arenas.add(device, arena, index, shard.len as u64 * 4)?;
             }
         }
-        Ok(Weights { layout, arenas, teacher: config.feature_branch })
+        Ok(Weights { layout, arenas, teacher })
     }
 
     /// Whether there is room for the momentum encoder.

@@ -1,8 +1,9 @@
-//! A pretraining run from start or checkpoint to its last step, in a folder of its own.
+//! A run from start or checkpoint to its last step, in a folder of its own.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
+    evaluation::Evaluator,
     events::Events,
     run_folder::{Resumed, RunFolder},
     samples::Sampler,
@@ -11,10 +12,11 @@ use super::{
 };
 use crate::{
     checkpoint::Model,
-    data::Source,
+    data::{Side, Source},
     device::Device,
     error::{Error, Result},
     kernels::Tuning,
+    tasks::Scalars,
     train::{
         Trainer,
         config::RunConfig,
@@ -24,6 +26,23 @@ use crate::{
     },
 };
 
+/// What a run trains on.
+pub struct Images {
+    /// The images.
+    pub source: Arc<dyn Source>,
+    /// The class of each, where a classifier is trained.
+    pub labels: Vec<u32>,
+    /// What it is evaluated on.
+    pub validation: Option<Side>,
+}
+
+impl Images {
+    /// Images without classes.
+    pub fn plain(source: Arc<dyn Source>) -> Images {
+        Images { source, labels: Vec::new(), validation: None }
+    }
+}
+
 /// A run about to start or to go on.
 pub struct Run {
     training: Training,
@@ -32,6 +51,8 @@ pub struct Run {
     saver: Saver,
     /// None where no samples are drawn.
     sampler: Option<Sampler>,
+    /// None where nothing is evaluated.
+    evaluator: Option<Evaluator>,
     /// The step of the newest snapshot that the saver was given, or of the one that the run goes on from.
     saved: u64,
     /// Last, so that the lock outlives everything that writes.
@@ -55,6 +76,8 @@ pub enum Event<'a> {
     Step(&'a Metrics),
     /// An image could not be read and another takes its place.
     BadImage(&'a str),
+    /// The network was evaluated after a step: what was found, by name.
+    Evaluated(u64, &'a Scalars),
     /// A checkpoint is on the disk.
     Saved(&'a Saved),
     /// Something went wrong, and the run goes on from an earlier step: what happened, and the step.
@@ -66,7 +89,7 @@ impl Run {
     pub async fn new(
         config: RunConfig,
         folder: RunFolder,
-        source: Arc<dyn Source>,
+        images: Images,
         device: Device,
         tuning: Tuning,
         start: Start,
@@ -79,7 +102,9 @@ impl Run {
             }
             Start::Resumed(from) => training::Start::State(Box::new(from.snapshot), from.path),
         };
-        let training = Training::new(config, source, device, tuning, start).await?;
+        let task = config.task(images.labels.into());
+        let training = Training::new(config, task, images.source, device, tuning, start).await?;
+        let evaluator = images.validation.and_then(|side| Evaluator::new(training.config(), side));
         let (config, step) = (training.config(), training.step());
         let draws = config.training.sample_every_steps > 0;
         let sampler = draws.then(|| Sampler::new(folder.path(), &**training.source(), &config.model)).transpose()?;
@@ -87,7 +112,7 @@ impl Run {
         let log = MetricsLog::open(&folder.path().join(metrics::FILE_NAME), step)?;
         let events = Events::open(folder.path(), step)?;
         let saver = Saver::new(folder.path(), config.training.keep_checkpoints);
-        Ok(Run { training, log, events, saver, sampler, saved: step, folder })
+        Ok(Run { training, log, events, saver, sampler, evaluator, saved: step, folder })
     }
 
     /// Steps done.
@@ -131,7 +156,9 @@ impl Run {
                     break;
                 }
             }
-            while self.training.may_submit(last) {
+            // An evaluation is of the weights after its step: none is submitted beyond it before.
+            let until = self.evaluator.as_ref().map_or(last, |evaluator| evaluator.next(self.step()).min(last));
+            while self.training.submitted() < until && self.training.may_submit(last) {
                 self.training.submit(last)?.iter().for_each(|name| on(Event::BadImage(name)));
                 let submitted = self.training.submitted();
                 if let Some(sampler) = &mut self.sampler
@@ -140,7 +167,15 @@ impl Run {
                     samples.push_back((submitted, sampler.begin(self.training.trainer()).await?));
                 }
             }
-            let step = self.training.take().await?;
+            let mut step = self.training.take().await?;
+            if let Some(evaluator) = &mut self.evaluator
+                && evaluator.is_due(self.training.step(), steps)
+            {
+                let found = evaluator.evaluate(self.training.trainer()).await?;
+                found.iter().for_each(|(name, value)| step.metrics.scalars.add(name.to_owned(), value));
+                on(Event::Evaluated(self.training.step(), &found));
+                self.training.restart_clock();
+            }
             self.log.write(&step.metrics)?;
             self.events.scalars(&step.metrics)?;
             on(Event::Step(&step.metrics));
@@ -181,6 +216,7 @@ impl Run {
             Err(GivenUp { error, tried: None }) => return Err(error),
         };
         self.sampler.iter_mut().for_each(Sampler::forget_device);
+        self.evaluator.iter_mut().for_each(Evaluator::forget_device);
         let step = self.step();
         self.log = MetricsLog::open(&self.folder.path().join(metrics::FILE_NAME), step)?;
         self.events = Events::open(self.folder.path(), step)?;

@@ -5,16 +5,26 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Result},
     lower::{Precision, Recompute},
-    model::config::{Kind, ModelConfig},
+    model::{
+        ClassifierConfig,
+        config::{Kind, ModelConfig},
+    },
 };
 
-pub use layers::{resolve, resolve_over, resolve_settings};
+pub use finetune::FinetuneConfig;
+pub use layers::{resolve, resolve_finetuning, resolve_over, resolve_settings};
 
 /// The largest batch: beyond all use, and small enough to try every divisor.
 const LARGEST_BATCH: usize = 1 << 20;
 
 /// The preset of a run that names none.
 pub const DEFAULT_PRESET: &str = "tiny";
+
+impl Default for RunConfig {
+    fn default() -> RunConfig {
+        RunConfig::preset(DEFAULT_PRESET).expect("a preset that there is")
+    }
+}
 
 /// Everything that decides a run. Written into the run folder and into every checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +38,12 @@ pub struct RunConfig {
     /// Where images come from.
     #[serde(default)]
     pub data: DataConfig,
+    /// What stands on the encoder, where the run fine-tunes a classifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<ClassifierConfig>,
+    /// How it is fine-tuned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finetune: Option<FinetuneConfig>,
 }
 
 /// The optimiser, its schedules and the length of a run. A step is one update of the weights.
@@ -54,6 +70,8 @@ pub struct TrainingConfig {
     pub min_learning_rate: Option<f64>,
     /// When the warm-up reaches the peak.
     pub schedule: Schedule,
+    /// Passes over the collection of linear warm-up, until [`TrainingConfig::settle_epochs`] turns them into `warmup_steps`.
+    pub warmup_epochs: Option<f64>,
     /// Steps of linear warm-up; without it 5 % of the run.
     pub warmup_steps: Option<u64>,
     /// Decoupled weight decay of AdamW.
@@ -128,6 +146,8 @@ pub enum Ema {
         #[serde(default = "published_dynamic")]
         dynamic: bool,
     },
+    /// Averages over 8 % of the run's steps, with a decay of at least 0.99: fine-tuning's.
+    Share,
     /// One decay throughout.
     Fixed {
         /// Share of the teacher that a step keeps.
@@ -172,6 +192,7 @@ impl Default for TrainingConfig {
             peak_learning_rate: None,
             min_learning_rate: None,
             schedule: Schedule::Bootmae,
+            warmup_epochs: None,
             warmup_steps: None,
             weight_decay: 0.05,
             beta1: 0.9,
@@ -209,7 +230,7 @@ impl RunConfig {
         if model.kind == Kind::Mae {
             training.be_mae();
         }
-        Ok(RunConfig { model, training, data: DataConfig::default() })
+        Ok(RunConfig { model, training, data: DataConfig::default(), classifier: None, finetune: None })
     }
 
     /// The same run of the other published method; see [`ModelConfig::of_kind`].
@@ -234,6 +255,16 @@ impl RunConfig {
         self.training.check()?;
         let share = self.data.max_bad_fraction;
         require((0.0..=1.0).contains(&share), || format!("max_bad_fraction must be 0 to 1, not {share}"))?;
+        require(self.classifier.is_some() == self.finetune.is_some(), || {
+            "[classifier] and [finetune] go together; `bootmae finetune` sets both".into()
+        })?;
+        if let (Some(classifier), Some(finetune)) = (&self.classifier, &self.finetune) {
+            finetune.check()?;
+            // Classes are found in the data, later.
+            if !classifier.classes.is_empty() {
+                classifier.check()?;
+            }
+        }
         require(self.model.feature_branch == (self.training.feature_weight > 0.0), || {
             "feature_branch and a positive feature_weight go together: set both or neither".into()
         })
@@ -281,13 +312,19 @@ impl TrainingConfig {
         self.batch_size / self.micro_batches
     }
 
-    /// Turns `epochs` into `steps` for a collection of `images`, rounding up to whole steps; does nothing without
-    /// `epochs`. Refuses an empty collection, and settings that do not fit the resulting length.
+    /// Turns `epochs` into `steps` for a collection of `images`, rounding up to whole steps, and `warmup_epochs` into
+    /// `warmup_steps`; does nothing without them. Refuses an empty collection, and settings that do not fit the resulting length.
     pub fn settle_epochs(&mut self, images: usize) -> Result<()> {
-        let Some(epochs) = self.epochs else { return Ok(()) };
-        require(images > 0, || "epochs of an empty collection have no steps".into())?;
-        self.steps = (epochs * images as f64 / self.batch_size as f64).ceil().max(1.0) as u64;
-        self.epochs = None;
+        let steps = |epochs: f64| epochs * images as f64 / self.batch_size as f64;
+        let (length, warmup) = (self.epochs.map(steps), self.warmup_epochs.map(steps));
+        require(images > 0 || length.or(warmup).is_none(), || "epochs of an empty collection have no steps".into())?;
+        if let Some(length) = length {
+            self.steps = length.ceil().max(1.0) as u64;
+        }
+        if let Some(warmup) = warmup {
+            self.warmup_steps = Some(warmup.round() as u64);
+        }
+        (self.epochs, self.warmup_epochs) = (None, None);
         self.check()
     }
 
@@ -299,6 +336,9 @@ impl TrainingConfig {
         require((1..=i64::MAX as u64).contains(&self.steps), || {
             format!("steps must be at least 1, not {}", self.steps)
         })?;
+        if let Some(epochs) = self.warmup_epochs {
+            require(epochs.is_finite() && epochs >= 0.0, || format!("warmup_epochs must be 0 or more, not {epochs}"))?;
+        }
         if let Some(epochs) = self.epochs {
             require(positive(epochs), || format!("epochs must be positive, not {epochs}"))?;
         } else {
@@ -341,7 +381,7 @@ impl Ema {
     /// Refuses a decay outside 0 to 1 and epoch marks out of order.
     fn check(&self) -> Result<()> {
         match *self {
-            Ema::Scaled | Ema::ScaledConstant => Ok(()),
+            Ema::Scaled | Ema::ScaledConstant | Ema::Share => Ok(()),
             Ema::Fixed { decay } => {
                 require((0.0..=1.0).contains(&decay), || format!("ema decay must be 0 to 1, not {decay}"))
             }
@@ -385,6 +425,7 @@ fn shown(value: &serde_json::Value) -> String {
     }
 }
 
+mod finetune;
 mod layers;
 pub mod words;
 

@@ -40,6 +40,7 @@ pub fn ema_decay(step: u64, training: &TrainingConfig) -> f64 {
     match training.ema {
         Ema::Scaled => scaled_decay(step, training.steps, 0.4),
         Ema::ScaledConstant => scaled_decay(step, training.steps, 0.04),
+        Ema::Share => (1.0 - 1.0 / (0.08 * training.steps as f64)).max(0.99),
         Ema::Fixed { decay } => decay,
         Ema::Published { steps_per_epoch, first_mark_epochs, second_mark_epochs, dynamic } => {
             let (epoch, first) = ((step / steps_per_epoch) as f64, first_mark_epochs as f64);

@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Result},
     kernels::Tuning,
     ops::Settings,
-    tasks::{Inputs, MicroBatch, Pretrain},
+    tasks::{Inputs, MicroBatch, Task},
     text::shown,
 };
 
@@ -99,27 +99,23 @@ pub struct GivenUp {
 }
 
 impl Training {
-    /// Prepares training: the model on its device, its weights, the loader at the first image that is due.
+    /// Prepares training: the model on its device, its weights, the loader at the first image that is due. `task` is
+    /// [`RunConfig::task`]'s.
     pub async fn new(
         config: RunConfig,
+        task: Arc<dyn Task>,
         source: Arc<dyn Source>,
         device: Device,
         tuning: Tuning,
         start: Start,
     ) -> Result<Training> {
         let training = &config.training;
-        let task = Pretrain {
-            model: config.model.clone(),
-            seed: training.seed,
-            feature_weight: training.feature_weight,
-            steps: training.steps,
-        };
         let options = TrainerOptions {
             recompute: training.recompute,
             precision: training.precision,
             ..TrainerOptions::new(training.micro_batch_size(), training.micro_batches, tuning)
         };
-        let trainer = Trainer::new(device, Arc::new(task), options).await?;
+        let trainer = Trainer::new(device, task, options).await?;
         trainer.initialise(training.seed);
         let (mut left_out, mut state) = (BTreeSet::new(), None);
         let collection = Collection::of(&*source);

@@ -216,7 +216,8 @@ impl Training {
             Some(tuning) => tuning,
             None => tuned(&device, &config).await?,
         };
-        let held = training::Training::new(config, Arc::new(images.0), device, tuning, start).await?;
+        let task = config.planned_task();
+        let held = training::Training::new(config, task, Arc::new(images.0), device, tuning, start).await?;
         let saved = held.step();
         Ok(Training { held, networks: None, previews: Vec::new(), news: News::default(), ended: None, saved })
     }

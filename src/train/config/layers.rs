@@ -5,13 +5,19 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use toml::{Table, Value};
 
-use super::{DEFAULT_PRESET, DataConfig, RunConfig, TrainingConfig, words};
+use super::{DEFAULT_PRESET, DataConfig, FinetuneConfig, RunConfig, TrainingConfig, words};
 use crate::{
     error::{Error, Result},
-    model::config::{ModelConfig, nearest},
+    model::{
+        ClassifierConfig,
+        config::{ModelConfig, nearest},
+    },
 };
 
-const SECTIONS: [&str; 3] = ["model", "training", "data"];
+const SECTIONS: [&str; 5] = ["model", "training", "data", "classifier", "finetune"];
+
+/// Those that only fine-tuning has.
+const OF_FINETUNING: [&str; 2] = ["classifier", "finetune"];
 
 /// The settings of one origin: some keys of some sections.
 struct Layer {
@@ -21,7 +27,7 @@ struct Layer {
 }
 
 /// Settings that are shipped, by name: the files of `presets/`.
-const SHIPPED: [(&str, &str); 12] = [
+const SHIPPED: [(&str, &str); 15] = [
     ("imagenet-base", include_str!("../../../presets/imagenet-base.toml")),
     ("imagenet-large", include_str!("../../../presets/imagenet-large.toml")),
     ("mae-base", include_str!("../../../presets/mae-base.toml")),
@@ -31,6 +37,9 @@ const SHIPPED: [(&str, &str); 12] = [
     ("ablation-random-masks", include_str!("../../../presets/ablation-random-masks.toml")),
     ("ablation-no-centre-weight", include_str!("../../../presets/ablation-no-centre-weight.toml")),
     ("ablation-patch-target", include_str!("../../../presets/ablation-patch-target.toml")),
+    ("finetune-base", include_str!("../../../presets/finetune-base.toml")),
+    ("finetune-large", include_str!("../../../presets/finetune-large.toml")),
+    ("finetune-small-pictures", include_str!("../../../presets/finetune-small-pictures.toml")),
     ("cifar10-tiny", include_str!("../../../presets/cifar10-tiny.toml")),
     ("small-data", include_str!("../../../presets/small-data.toml")),
     ("demo", include_str!("../../../presets/demo.toml")),
@@ -68,10 +77,39 @@ pub fn resolve(preset: Option<&str>, file: Option<&Path>, flags: Table) -> Resul
     resolve_over(None, preset, file, flags)
 }
 
+/// The configuration of a run that fine-tunes `base`: over its settings those shipped as `shipped`, `file` and `flags`. A
+/// size of the network in them is not looked at, since the checkpoint decides it.
+///
+/// Refuses what [`resolve`] refuses.
+pub fn resolve_finetuning(
+    base: RunConfig,
+    shipped: Option<&str>,
+    file: Option<&Path>,
+    flags: Table,
+) -> Result<RunConfig> {
+    let mut layers = Vec::from_iter(shipped.map(Layer::shipped).transpose()?);
+    layers.extend(file.map(Layer::read).transpose()?);
+    layers.push(Layer { origin: "the command line".into(), table: flags });
+    let mut run = base;
+    for layer in &layers {
+        layer.check_keys()?;
+        run = layer.over(&run)?;
+    }
+    let training = &mut run.training;
+    let peak = *training.peak_learning_rate.get_or_insert(1e-3 * training.batch_size as f64 / 256.0);
+    training.min_learning_rate.get_or_insert(1e-6f64.min(peak));
+    run.check()?;
+    Ok(run)
+}
+
 /// Lays the layers over each other, the lowest first.
 fn resolve_layers(layers: &[Layer], preset: Option<&str>) -> Result<RunConfig> {
     for layer in layers {
         layer.check_keys()?;
+        if let Some(section) = OF_FINETUNING.into_iter().find(|section| layer.section(section).is_some()) {
+            let origin = &layer.origin;
+            return Err(Error::Config(format!("[{section}] in {origin} is for `bootmae finetune`")));
+        }
     }
     let named = layers.iter().rev().find_map(|layer| layer.section("model")?.get("preset")?.as_str());
     let preset = preset.or(named).unwrap_or(DEFAULT_PRESET);
@@ -242,6 +280,8 @@ pub(super) fn keys(section: &str) -> Vec<&'static str> {
     match section {
         "model" => [fields::<ModelConfig>(), &["preset", "image_size"]].concat(),
         "training" => fields::<TrainingConfig>().to_vec(),
+        "classifier" => fields::<ClassifierConfig>().to_vec(),
+        "finetune" => fields::<FinetuneConfig>().to_vec(),
         _ => fields::<DataConfig>().to_vec(),
     }
 }

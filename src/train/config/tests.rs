@@ -182,9 +182,16 @@ fn shipped_presets_resolve_and_can_be_changed() {
     let of = |name: &str, text: &str| resolve_over(Some(name), None, None, flags(text)).unwrap();
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/presets")).unwrap();
     let names: Vec<_> = files.map(|file| file.unwrap().path().file_stem().unwrap().to_owned()).collect();
-    assert_eq!(names.len(), 12);
+    assert_eq!(names.len(), 15);
     for name in names {
         let name = name.to_str().unwrap();
+        if name.starts_with("finetune-") {
+            let base = RunConfig::finetuning(ModelConfig::preset("nano").unwrap());
+            let run = resolve_finetuning(base, Some(name), None, flags("training.seed = 3")).unwrap();
+            assert_eq!((run.training.seed, run.training.beta2), (3, 0.999), "{name}");
+            assert!(resolve_over(Some(name), None, None, flags("")).is_err(), "{name}");
+            continue;
+        }
         assert_eq!(of(name, "training.seed = 3").training.seed, 3, "{name}");
     }
     let (base, large) = (of("imagenet-base", ""), of("imagenet-large", ""));

@@ -25,7 +25,7 @@ const WORDS: &[Word] = &[
         "for the whole batch, so blr × batch_size / 256"),
     word("min_lr lr_min eta_min final_lr end_lr lr_end warmup_min_lr cosine_min_lr", "training.min_learning_rate", "",
         "the rate at the end"),
-    word("warmup warmup_epochs warmup_steps warmup_iters warmup_iterations num_warmup_steps lr_warmup_epochs \
+    word("warmup warmup_steps warmup_iters warmup_iterations num_warmup_steps lr_warmup_epochs \
           lr_warmup_steps warmup_t", "training.warmup_steps", "",
         "in steps, so epochs × images / batch_size; 5 % of the run if not given"),
     word("warmup_ratio warmup_fraction warmup_pct", "training.warmup_steps", "", "in steps, so ratio × steps"),
@@ -42,7 +42,7 @@ const WORDS: &[Word] = &[
     word("opt optim optimizer optimiser optimizer_name", "", "", "the optimiser is AdamW and no other"),
     word("sched scheduler lr_scheduler lr_schedule lr_scheduler_type lr_policy lr_decay decay_epochs decay_rate", "", "",
         "the schedule is a linear warm-up and half a cosine, and no other"),
-    word("layer_decay layer_wise_lr_decay llrd", "", "", "it is of fine-tuning, and this program only pretrains"),
+    word("layer_decay layer_wise_lr_decay llrd", "", "", "of fine-tuning: `layer_decay` in [finetune] of `bootmae finetune`"),
     // Length and batches.
     word("epochs num_epochs num_train_epochs max_epochs n_epochs total_epochs nepochs train_epochs", "training.epochs",
         "--epochs", "passes over the collection"),
@@ -211,7 +211,7 @@ mod tests {
             ("blr", "`peak_learning_rate` in [training] (for the whole batch, so blr × batch_size / 256)"),
             ("learning_rate", "`peak_learning_rate`"),
             ("min_lr", "`min_learning_rate`"),
-            ("warmup_epochs", "`warmup_steps` in [training] (in steps, so epochs"),
+            ("warmup_iters", "`warmup_steps` in [training] (in steps, so epochs"),
             ("opt_betas", "beta1 and beta2"),
             ("clip_grad", "`gradient_norm_limit`"),
             ("mask_ratio", "`masked` in [model] (a count of patches, so ratio × patches"),
