@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     checkpoint::read_model,
-    data::{LabelOptions, Side, augment::evaluation_view, each, labelled},
+    data::{LabelOptions, Normalisation, Side, augment::evaluation_view, each, labelled},
     error::{Error, Result},
     infer::{
         encoder::{Encoder, FeatureOptions},
@@ -147,7 +147,7 @@ fn features_of(encoder: &Encoder, side: &Side) -> Result<Found> {
     let config = encoder.config();
     let view = |index: usize| {
         let picture = side.source.load(index, config.channels)?;
-        Ok(evaluation_view(&picture, config.image_height, config.image_width).normalise())
+        Ok(evaluation_view(&picture, config.image_height, config.image_width).normalise(&Normalisation::INCEPTION))
     };
     let mut found = Found { features: Vec::new(), classes: Vec::new() };
     let (mut images, mut waiting, mut ran) = (Vec::new(), 0, Ok(()));

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     checkpoint::{Model, read_model},
-    data::{Picture, augment::resize_centre, decode},
+    data::{Normalisation, Picture, augment::resize_centre, decode},
     error::{Error, Result},
     infer::network::Network,
     model::{ModelConfig, Statistics, config::Masking, masking},
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (height, width) = (config.image_height, config.image_width);
     let path = &arguments.image;
     let picture = decode(path, config.channels).map_err(|e| Error::Images(format!("{}: {e}", path.display())))?;
-    let image = resize_centre(&picture, height, width).normalise();
+    let image = resize_centre(&picture, height, width).normalise(&Normalisation::INCEPTION);
     let order = masking::patch_order(&config, &mut Rng::new(arguments.seed, Stream::Mask, 0, 0), 0);
     let device = arguments.adapter.open()?;
     let network = pollster::block_on(Network::new(device, &config))?;
@@ -80,7 +80,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (psnr, start) = (after.psnr(from), before.psnr(from));
     let png = |picture: &RgbImage| png(picture).map_err(Error::io(&arguments.out));
     if arguments.plain {
-        let rebuilt = Picture::from_normalised(&after.image(from), config.channels, height, width).with_channels(3);
+        let (values, by) = (after.image(from), &Normalisation::INCEPTION);
+        let rebuilt = Picture::from_normalised(&values, by, config.channels, height, width).with_channels(3);
         let rebuilt = RgbImage::from_raw(width as u32, height as u32, rebuilt.pixels).expect("as many values as said");
         let png = png(&rebuilt)?;
         out.write(|to| to.write_all(&png))?;

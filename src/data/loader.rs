@@ -18,7 +18,7 @@ use crate::text::shown;
 /// The images of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// `[batch_size, channels, height, width]`, −1 to 1, see [`Picture::normalise`](super::Picture::normalise).
+    /// `[batch_size, channels, height, width]`, see [`Picture::normalise`](super::Picture::normalise).
     pub images: Vec<f32>,
     /// For each image the epoch and the sample's number in the source: what its mask depends on too.
     pub samples: Vec<(u64, usize)>,

@@ -18,6 +18,7 @@ mod loader;
 mod makers;
 mod memory;
 mod names;
+mod normalisation;
 mod order;
 mod passed;
 mod picture;
@@ -31,6 +32,7 @@ pub use {
     labels::{Classes, Labels},
     loader::{Batch, Loader, enough_for},
     memory::Images,
+    normalisation::Normalisation,
     order::permutation,
     passed::PassedOver,
     picture::Picture,

@@ -1,5 +1,7 @@
 //! Eight-bit pixels in memory, and what is done to them without decoding or scaling.
 
+use super::Normalisation;
+
 /// An image of 8-bit values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -69,36 +71,47 @@ impl Picture {
         }
     }
 
-    /// The network's input: `[channels, height, width]`, every value v of 0 to 255 as (v/255 − 0.5) / 0.5, so −1 to 1.
-    pub fn normalise(&self) -> Vec<f32> {
+    /// The network's input: `[channels, height, width]`, every value v of 0 to 255 as (v/255 − mean) / std of its channel,
+    /// so −1 to 1 by [`Normalisation::INCEPTION`].
+    pub fn normalise(&self, by: &Normalisation) -> Vec<f32> {
         match self.channels {
-            1 => planes::<1>(&self.pixels),
-            2 => planes::<2>(&self.pixels),
-            3 => planes::<3>(&self.pixels),
-            _ => planes::<4>(&self.pixels),
+            1 => planes::<1>(&self.pixels, by),
+            2 => planes::<2>(&self.pixels, by),
+            3 => planes::<3>(&self.pixels, by),
+            _ => planes::<4>(&self.pixels, by),
         }
     }
 
-    /// The picture whose [`Picture::normalise`] is nearest to `values`, `[channels, height, width]`; values outside −1
-    /// to 1 are cut off and NaN becomes 0.
+    /// The picture whose [`Picture::normalise`] is nearest to `values`, `[channels, height, width]`; values beyond black
+    /// and white are cut off and NaN becomes 0.
     ///
     /// # Panics
     /// When `values` are not `channels · height · width` many.
-    pub fn from_normalised(values: &[f32], channels: usize, height: usize, width: usize) -> Picture {
+    pub fn from_normalised(
+        values: &[f32],
+        by: &Normalisation,
+        channels: usize,
+        height: usize,
+        width: usize,
+    ) -> Picture {
         let area = height * width;
         assert_eq!(values.len(), channels * area, "one value per channel and pixel");
-        let pixels = (0..area).flat_map(|at| (0..channels).map(move |c| values[c * area + at]));
-        let pixels = pixels.map(|v| ((v * 0.5 + 0.5) * 255.0).round() as u8).collect();
+        let units: Vec<(f32, f32)> = (0..channels).map(|c| by.of_channel(c, channels)).collect();
+        let byte =
+            |at: usize, c: usize, (mean, std): (f32, f32)| ((values[c * area + at] * std + mean) * 255.0).round() as u8;
+        let pixel = |at| units.iter().enumerate().map(move |(c, unit)| byte(at, c, *unit));
+        let pixels = (0..area).flat_map(pixel).collect();
         Picture { height, width, channels, pixels }
     }
 }
 
 /// Each channel of pixels of C channels by itself, normalised.
-fn planes<const C: usize>(pixels: &[u8]) -> Vec<f32> {
-    let values: [f32; 256] = std::array::from_fn(|v| (v as f32 / 255.0 - 0.5) / 0.5);
+fn planes<const C: usize>(pixels: &[u8], by: &Normalisation) -> Vec<f32> {
     let (pixels, _) = pixels.as_chunks::<C>();
     let mut normalised = vec![0.0; pixels.len() * C];
     for (c, plane) in normalised.chunks_exact_mut(pixels.len().max(1)).enumerate() {
+        let (mean, std) = by.of_channel(c, C);
+        let values: [f32; 256] = std::array::from_fn(|v| (v as f32 / 255.0 - mean) / std);
         for (value, pixel) in plane.iter_mut().zip(pixels) {
             *value = values[usize::from(pixel[c])];
         }
@@ -140,17 +153,35 @@ mod tests {
     #[test]
     fn normalise_puts_channels_first_and_values_between_minus_one_and_one() {
         let colours = picture(3, &[0, 51, 255, 255, 0, 102]);
-        let values = colours.normalise();
+        let values = colours.normalise(&Normalisation::INCEPTION);
         for (value, expected) in values.iter().zip([-1.0, 1.0, -0.6, -1.0, 1.0, -0.2]) {
             assert!((value - expected).abs() < 1e-6, "{values:?}");
         }
-        assert_eq!(Picture::from_normalised(&values, 3, 1, 2), colours);
+        assert_eq!(Picture::from_normalised(&values, &Normalisation::INCEPTION, 3, 1, 2), colours);
+        let values = colours.normalise(&Normalisation::IMAGENET);
+        for (value, expected) in values.iter().zip([-0.485, 0.515, -0.256, -0.456, 0.594, -0.006].iter().enumerate()) {
+            let std = [0.229, 0.224, 0.225][expected.0 / 2];
+            assert!((value - expected.1 / std).abs() < 1e-6, "{values:?}");
+        }
     }
 
     #[test]
     fn every_eight_bit_value_survives_normalising() {
+        for channels in 1..=4 {
+            let all = picture(1, &(0..=255).collect::<Vec<u8>>()).with_channels(channels);
+            for by in [Normalisation::INCEPTION, Normalisation::IMAGENET] {
+                assert_eq!(Picture::from_normalised(&all.normalise(&by), &by, channels, 1, 256), all);
+            }
+        }
+    }
+
+    /// The bits of images are part of what a seed and a checkpoint mean.
+    #[test]
+    fn inception_is_twice_the_share_of_white_less_one() {
         let all = picture(1, &(0..=255).collect::<Vec<u8>>());
-        assert_eq!(Picture::from_normalised(&all.normalise(), 1, 1, 256), all);
+        let values = all.normalise(&Normalisation::INCEPTION);
+        let expected = |v: u32| (v as f32 / 255.0 - 0.5) / 0.5;
+        assert!(values.iter().zip(0..).all(|(value, v)| value.to_bits() == expected(v).to_bits()));
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Source;
 use super::allocator::keep_freed_blocks;
 use super::augment::augment;
 use super::order::EpochOrder;
+use super::{Normalisation, Source};
 use crate::error::{Error, Result};
 use crate::rng::{Rng, Stream};
 
@@ -45,7 +45,7 @@ pub fn rate(source: &dyn Source, side: usize, images: usize) -> Result<Rate> {
             let picture = stored.decode()?.picture.with_channels(3);
             let pixels = Instant::now();
             let mut rng = Rng::new(0, Stream::Augment, epoch, sample as u64);
-            let view = augment(&picture, side, side, &mut rng).normalise();
+            let view = augment(&picture, side, side, &mut rng).normalise(&Normalisation::INCEPTION);
             std::hint::black_box(view);
             Ok([bytes - began, pixels - bytes, pixels.elapsed()])
         });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Normalisation;
 use super::augment::augment;
 use super::source::Source;
 use crate::rng::{Rng, Stream};
@@ -18,6 +19,8 @@ pub struct LoaderOptions {
     pub width: usize,
     /// Values of a pixel.
     pub channels: usize,
+    /// How pixels become numbers.
+    pub normalise: Normalisation,
     /// Decides the order of the samples and their crops.
     pub seed: u64,
     /// Threads that decode and crop; 0 for as many as the machine has processors.
@@ -38,6 +41,7 @@ impl Default for LoaderOptions {
             height: 224,
             width: 224,
             channels: 3,
+            normalise: Normalisation::INCEPTION,
             seed: 0,
             threads: 0,
             prefetch: 2,
@@ -98,7 +102,7 @@ impl Worker {
         };
         let view = picture.map(|picture| {
             let view = augment(&picture, self.options.height, self.options.width, &mut rng(Stream::Augment));
-            (index, view.normalise())
+            (index, view.normalise(&self.options.normalise))
         });
         Outcome::Made { epoch, sample, view, bad }
     }

@@ -9,7 +9,7 @@ use image::RgbImage;
 
 use crate::{
     checkpoint::record::Record,
-    data::{Picture, Source, augment::resize_centre},
+    data::{Normalisation, Picture, Source, augment::resize_centre},
     durable::{sync_parent, warn_once, write_atomically},
     error::{Error, Result},
     infer::network,
@@ -62,7 +62,7 @@ impl Sampler {
         let picture = picture.ok_or_else(|| {
             Error::Images(format!("none of the first {TRIES} images can be read; samples need one of them"))
         })?;
-        let image = resize_centre(&picture, height, width).normalise();
+        let image = resize_centre(&picture, height, width).normalise(&Normalisation::INCEPTION);
         let order = masking::patch_order(config, &mut Rng::new(0, Stream::Mask, 0, 0), 0);
         Ok(Sampler { folder, record: Record::of(run), config: config.clone(), image, order, networks: None })
     }
@@ -150,7 +150,7 @@ pub fn draw(result: &Reconstruction, from: Statistics, features: Option<&Feature
     let config = result.config();
     let (height, width) = (config.image_height, config.image_width);
     let show = |values: &[f32]| {
-        let picture = Picture::from_normalised(values, config.channels, height, width);
+        let picture = Picture::from_normalised(values, &Normalisation::INCEPTION, config.channels, height, width);
         picture.with_channels(3).pixels
     };
     let (original, masked) = (show(result.original()), show(&hide(result)));

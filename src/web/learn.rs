@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     checkpoint::Bundle,
-    data::{self, Source, augment::resize_centre},
+    data::{self, Normalisation, Source, augment::resize_centre},
     device::{Device, DeviceOptions},
     error::Error,
     infer::network,
@@ -320,7 +320,8 @@ impl Training {
                 break;
             }
             let Ok(picture) = source.load(index, config.channels) else { continue };
-            let image = resize_centre(&picture, config.image_height, config.image_width).normalise();
+            let image =
+                resize_centre(&picture, config.image_height, config.image_width).normalise(&Normalisation::INCEPTION);
             let order = masking::patch_order(config, &mut Rng::new(0, Stream::Mask, 0, index as u64), 0);
             let made = student.run(device, &image, &order).await?;
             let features = match teacher {

@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::*;
 use super::json;
 use crate::{
     checkpoint::Model,
-    data::{Picture, augment::resize_centre, decode_bytes},
+    data::{Normalisation, Picture, augment::resize_centre, decode_bytes},
     device::{Device, DeviceOptions},
     error::{Error, Result},
     infer::network,
@@ -136,7 +136,7 @@ impl Network {
     pub async fn set_photo(&self, photo: &Photo) -> Result<(), JsError> {
         let (height, width) = (self.config.image_height, self.config.image_width);
         let picture = photo.0.clone().with_channels(self.config.channels);
-        let values = Rc::new(resize_centre(&picture, height, width).normalise());
+        let values = Rc::new(resize_centre(&picture, height, width).normalise(&Normalisation::INCEPTION));
         let features = self.with_network(async |network| network.features(&values).await).await?;
         self.image.replace(Some(Image { values, features: features.map(Rc::new) }));
         Ok(())
@@ -197,7 +197,8 @@ impl View {
 
     fn rgba(&self, values: &[f32]) -> Vec<u8> {
         let config = self.made.config();
-        let picture = Picture::from_normalised(values, config.channels, config.image_height, config.image_width);
+        let (height, width) = (config.image_height, config.image_width);
+        let picture = Picture::from_normalised(values, &Normalisation::INCEPTION, config.channels, height, width);
         picture.with_channels(3).with_channels(4).pixels
     }
 
