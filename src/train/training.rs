@@ -18,7 +18,7 @@ use super::{
     snapshot::{NamedTensor, Snapshot},
 };
 use crate::{
-    data::{Batch, Collection, Loader, LoaderOptions, Normalisation, Source},
+    data::{Batch, Collection, Loader, LoaderOptions, Normalisation, Source, augment::Augmentation},
     device::Device,
     error::{Error, Result},
     kernels::Tuning,
@@ -370,6 +370,7 @@ fn loader_options(config: &RunConfig, left_out: &BTreeSet<usize>) -> LoaderOptio
         height: model.image_height,
         width: model.image_width,
         channels: model.channels,
+        augmentation: Augmentation::pretraining(),
         normalise: Normalisation::INCEPTION,
         seed: training.seed,
         threads: config.data.loader_threads,
