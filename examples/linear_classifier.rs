@@ -56,7 +56,7 @@ fn main() -> Result<()> {
     let mut loader = Loader::new(source, size, 0)?;
     for step in 1..=500 {
         let batch = loader.next()?;
-        let views = MicroBatch { images: &batch.images, samples: &batch.samples, shown: &batch.shown };
+        let views = MicroBatch { images: &batch.images, samples: &batch.samples, shown: &batch.shown, prepared: &[] };
         trainer.step(&[task.inputs(step, &views)], Settings::new(step, 1e-3, 0.05, (0.9, 0.999), 1e-8, 0.0));
         let loss = pollster::block_on(trainer.take())?.loss;
         let scores = pollster::block_on(trainer.pass().read(trainer.device(), "scores"))?;

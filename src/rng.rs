@@ -13,7 +13,7 @@
 pub enum Stream {
     /// The order of the samples of an epoch.
     Shuffle = 0,
-    /// The crop and the flip of a sample.
+    /// The view of a sample: crop, flip, and what else is changed at random.
     Augment = 1,
     /// The mask of a sample.
     Mask = 2,
@@ -25,6 +25,8 @@ pub enum Stream {
     Replace = 5,
     /// Which branches of blocks an image does without.
     DropPath = 6,
+    /// How the images of a batch are mixed.
+    Mix = 7,
 }
 
 /// A Philox4x32-10 generator with 2⁶⁶ numbers of 32 bits before it repeats.
@@ -94,6 +96,45 @@ impl Rng {
     pub fn normal(&mut self) -> f64 {
         let radius = libm::sqrt(-2.0 * libm::log(1.0 - self.uniform()));
         radius * libm::cos(std::f64::consts::TAU * self.uniform())
+    }
+
+    /// Fills `values` with numbers from the normal distribution of mean 0 and standard deviation 1, of single precision
+    /// (Box and Muller, cosine and sine).
+    pub fn fill_normal(&mut self, values: &mut [f32]) {
+        for pair in values.chunks_mut(2) {
+            // (0, 1], finer towards 0, where the logarithm is large.
+            let [a, b] =
+                [self.next_u32(), self.next_u32()].map(|word| (word as f32 + 0.5) * (1.0 / (1u64 << 32) as f32));
+            let radius = libm::sqrtf(-2.0 * libm::logf(a));
+            let (sin, cos) = libm::sincosf(std::f32::consts::TAU * b);
+            pair.iter_mut().zip([cos, sin]).for_each(|(value, of)| *value = radius * of);
+        }
+    }
+
+    /// A number from 0 to 1 of the distribution Beta(`alpha`, `alpha`), as the share of the first of two of the gamma
+    /// distribution. These come by Marsaglia and Tsang's method for alpha + 1 (*A simple method for generating gamma
+    /// variables*, 2000), times U^(1/alpha); by logarithms, since both may be too small for numbers where alpha is small.
+    ///
+    /// # Panics
+    /// When `alpha` is not above 0 and finite.
+    pub fn beta(&mut self, alpha: f64) -> f64 {
+        assert!(alpha > 0.0 && alpha.is_finite(), "there is no distribution Beta({alpha}, {alpha})");
+        let (a, b) = (self.log_gamma(alpha), self.log_gamma(alpha));
+        1.0 / (1.0 + libm::exp(b - a))
+    }
+
+    /// The logarithm of a number of the gamma distribution of shape `alpha`.
+    fn log_gamma(&mut self, alpha: f64) -> f64 {
+        let d = alpha + 1.0 - 1.0 / 3.0;
+        let c = 1.0 / libm::sqrt(9.0 * d);
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x) * (1.0 + c * x) * (1.0 + c * x);
+            let u = 1.0 - self.uniform();
+            if v > 0.0 && libm::log(u) < 0.5 * x * x + d - d * v + d * libm::log(v) {
+                return libm::log(d * v) + libm::log(1.0 - self.uniform()) / alpha;
+            }
+        }
     }
 
     /// Puts `items` into a uniformly random order (Fisher and Yates).
@@ -170,6 +211,37 @@ mod tests {
         assert!(moment(1).abs() < 0.01 && (moment(2) - 1.0).abs() < 0.02 && (moment(4) - 3.0).abs() < 0.15);
         let reversed: Vec<f64> = (0..1000).map(|_| rng.range(16.0, 3.0)).collect();
         assert!(reversed.iter().all(|x| (3.0..=16.0).contains(x)) && reversed.iter().any(|&x| x < 4.0));
+    }
+
+    #[test]
+    fn normal_numbers_of_single_precision_are_normal_and_independent() {
+        let mut values = vec![0.0; 200_001];
+        Rng::new(7, Stream::Augment, 0, 0).fill_normal(&mut values);
+        let n = values.len() as f64;
+        let moment = |k: i32| values.iter().map(|x| f64::from(*x).powi(k)).sum::<f64>() / n;
+        assert!(moment(1).abs() < 0.01 && (moment(2) - 1.0).abs() < 0.02 && moment(3).abs() < 0.03);
+        assert!((moment(4) - 3.0).abs() < 0.15 && values.iter().all(|x| x.abs() < 7.0));
+        let correlation = values.windows(2).map(|pair| f64::from(pair[0] * pair[1])).sum::<f64>() / n;
+        assert!(correlation.abs() < 0.01, "{correlation}");
+    }
+
+    #[test]
+    fn beta_has_its_mean_variance_and_shape() {
+        let mut rng = Rng::new(7, Stream::Mix, 0, 0);
+        let n = 100_000;
+        for alpha in [0.01, 0.2, 0.8, 1.0, 3.0, 50.0] {
+            let drawn: Vec<f64> = (0..n).map(|_| rng.beta(alpha)).collect();
+            assert!(drawn.iter().all(|x| (0.0..=1.0).contains(x)));
+            let central = |k: i32| drawn.iter().map(|x| (x - 0.5).powi(k)).sum::<f64>() / n as f64;
+            let variance = 1.0 / (4.0 * (2.0 * alpha + 1.0));
+            let fourth = 3.0 * variance * variance * (2.0 * alpha + 1.0) / (2.0 * alpha + 3.0);
+            assert!(central(1).abs() < 5.0 * (variance / n as f64).sqrt(), "mean of Beta({alpha})");
+            assert!((central(2) / variance - 1.0).abs() < 0.02, "variance of Beta({alpha})");
+            assert!((central(4) / fourth - 1.0).abs() < 0.04, "fourth moment of Beta({alpha})");
+        }
+        // Beta(1, 1) is uniform.
+        let below = (0..n).filter(|_| rng.beta(1.0) < 0.1).count();
+        assert!(below.abs_diff(n / 10) < 500, "{below}");
     }
 
     #[test]

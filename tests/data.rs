@@ -349,7 +349,7 @@ fn packed_shards_are_a_collection_and_a_full_folder_is_left_alone() {
     says(&bootmae(&["data", "check", packed]), 0, &["12×10: 11", "PNG RGB: 11"]);
     says(&bootmae(&arguments), 2, &["packed is not empty"]);
     says(&bootmae(&["data", "bench", packed, "--images", "5"]), 0, &["images/s on one thread", "11 images"]);
-    let output = bootmae(&["data", "bench", packed, "--images", "5", "--json"]);
+    let output = bootmae(&["data", "bench", packed, "--images", "5", "--augment", "finetune", "--json"]);
     let rate: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(rate["images_per_s"].as_f64().unwrap() > 0.0 && rate["images"] == 5);
 }

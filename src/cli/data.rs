@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::terminal::{errln, outln};
 use super::{numbers::whole, output};
 use crate::{
-    data::{self, ClassImages, Contents, LabelOptions},
+    data::{self, ClassImages, Contents, LabelOptions, augment::Augmentation},
     error::Result,
     text::{shown, shown_path},
 };
@@ -63,7 +63,7 @@ struct Pack {
     threads: usize,
 }
 
-/// Time making training views on one thread: reading, decoding, random crop, scaling.
+/// Time making training views on one thread: reading, decoding, cropping, scaling and what else augments them.
 #[derive(Args, Debug)]
 struct Bench {
     /// The images, as `pretrain --data` takes them.
@@ -71,12 +71,22 @@ struct Bench {
     /// Side of a view in pixels.
     #[arg(long, default_value_t = 224, value_name = "N", value_parser = whole::<u32>(1, 4096))]
     image_size: u32,
+    /// Whose views: pre-training's (crop, mirror) or fine-tuning's (also RandAugment and erasing).
+    #[arg(long, value_enum, default_value_t = Chain::Pretrain, value_name = "CHAIN")]
+    augment: Chain,
     /// Views to make.
     #[arg(long, default_value_t = 500, value_name = "N", value_parser = whole::<u32>(1, u32::MAX.into()))]
     images: u32,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// What `data bench` does to pictures.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Chain {
+    Pretrain,
+    Finetune,
 }
 
 /// Runs the verb. `Ok(false)` is a collection with unreadable images.
@@ -201,7 +211,11 @@ fn bench(arguments: &Bench) -> Result<()> {
     let source = data::open(&arguments.source)?;
     source.passed_over().lines().iter().for_each(|line| errln!("{line}"));
     let opened = began.elapsed().as_secs_f64();
-    let rate = data::rate(&*source, arguments.image_size as usize, arguments.images as usize)?;
+    let chain = match arguments.augment {
+        Chain::Pretrain => Augmentation::pretraining(),
+        Chain::Finetune => Augmentation::finetuning(),
+    };
+    let rate = data::rate(&*source, &chain, arguments.image_size as usize, arguments.images as usize)?;
     if arguments.json {
         outln!("{}", serde_json::to_string_pretty(&rate).expect("a rate is JSON"));
         return Ok(());
@@ -210,7 +224,7 @@ fn bench(arguments: &Bench) -> Result<()> {
     outln!("rate              {:.1} images/s on one thread", rate.images_per_s);
     outln!("read              {:.3} ms an image", rate.read_ms);
     outln!("decode            {:.3} ms an image", rate.decode_ms);
-    outln!("crop and scale    {:.3} ms an image", rate.augment_ms);
+    outln!("augment           {:.3} ms an image", rate.augment_ms);
     if rate.unreadable > 0 {
         outln!("unreadable        {} of {}", rate.unreadable, rate.unreadable + rate.images);
     }

@@ -43,6 +43,9 @@ pub struct Arguments {
     /// Leave the encoder as it is, and train only what stands on it.
     #[arg(long)]
     freeze: bool,
+    /// Without mixup, cutmix, RandAugment and random erasing, which pay in runs of some 30 epochs and more.
+    #[arg(long)]
+    light: bool,
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
@@ -167,6 +170,11 @@ impl Arguments {
         let mut finetune = toml::Table::new();
         if self.freeze {
             finetune.insert("freeze".into(), true.into());
+        }
+        if self.light {
+            let off =
+                "augmentation = { auto_augment = \"\", color_jitter = 0.0, erase = 0.0 }\nmixing.probability = 0.0";
+            finetune.extend(off.parse::<toml::Table>().expect("settings that there are"));
         }
         for (key, value) in [("validation", &self.validation), ("label_column", &self.label_column)] {
             if let Some(value) = value {

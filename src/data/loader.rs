@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::augment::Views;
 use super::makers::Makers;
 use super::order::EpochOrder;
 use super::source::Source;
@@ -50,12 +51,12 @@ impl Loader {
     /// with 2³² or more.
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions, first_batch: u64) -> Result<Loader> {
         let len = source.len();
-        check(&options, &*source, first_batch)?;
+        let views = check(&options, &*source, first_batch)?;
         let allowed = match options.max_bad_fraction {
             0.0 => 0,
             fraction => ((fraction * len as f64) as usize).max(1),
         };
-        let worker = Worker { source: source.clone(), options: options.clone(), allowed };
+        let worker = Worker { source: source.clone(), options: options.clone(), views, allowed };
         let order = EpochOrder::new(options.seed, len, source.locality());
         let mut loader = Loader {
             source,
@@ -159,26 +160,18 @@ impl Loader {
     }
 }
 
-fn check(options: &LoaderOptions, source: &dyn Source, first_batch: u64) -> Result<()> {
-    let (len, place) = (source.len(), source.place());
-    let LoaderOptions { batch_size, height, width, channels, max_bad_fraction, .. } = *options;
-    let fail = |reason: String| Err(Error::Config(reason));
-    if batch_size == 0 || height == 0 || width == 0 {
-        return fail(format!("a batch of {batch_size} images of {height}×{width} pixels is empty"));
-    }
-    if !(1..=4).contains(&channels) {
-        return fail(format!("channels must be 1 to 4, not {channels}"));
-    }
-    if !(0.0..=1.0).contains(&max_bad_fraction) {
-        return fail(format!("the share of unreadable images must be 0 to 1, not {max_bad_fraction}"));
-    }
+/// Refuses options out of range and collections too small or too large. Gives what makes the views.
+fn check(options: &LoaderOptions, source: &dyn Source, first_batch: u64) -> Result<Views> {
+    let views = options.views()?;
+    let (len, place, batch_size) = (source.len(), source.place(), options.batch_size);
     if first_batch.checked_mul(batch_size as u64).is_none_or(|position| position > u64::MAX / 2) {
-        return fail(format!("there is no batch {first_batch} of {batch_size} images"));
+        return Err(Error::Config(format!("there is no batch {first_batch} of {batch_size} images")));
     }
     if len == 0 || u32::try_from(len).is_err() {
         return Err(Error::Images(format!("{place}: a collection has 1 to 2³² − 1 images, not {len}")));
     }
-    enough_for(source, batch_size)
+    enough_for(source, batch_size)?;
+    Ok(views)
 }
 
 /// Refuses a collection with fewer images than a batch.
@@ -199,8 +192,10 @@ pub fn enough_for(source: &dyn Source, batch_size: usize) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Picture, Stored};
+    use super::super::augment::Augmentation;
+    use super::super::{Normalisation, Picture, Stored};
     use super::*;
+    use crate::rng::{Rng, Stream};
     use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
@@ -419,11 +414,34 @@ mod tests {
     }
 
     #[test]
+    fn views_are_those_of_the_augmentation_asked_for() {
+        let chain = Augmentation::finetuning();
+        let tuned = LoaderOptions {
+            augmentation: chain.clone(),
+            normalise: Normalisation::IMAGENET,
+            channels: 3,
+            ..options(8)
+        };
+        let made = batches(greys(50, &[]), tuned.clone(), 0..8);
+        assert_eq!(batches(greys(50, &[]), LoaderOptions { threads: 4, prefetch: 0, ..tuned }, 0..8), made);
+        let views = Views::new(&chain, Normalisation::IMAGENET, 3, 4, 4).unwrap();
+        for batch in made {
+            for (image, (epoch, sample)) in batch.images.chunks_exact(48).zip(batch.samples) {
+                let picture = Picture { height: 5, width: 7, channels: 1, pixels: ramp(sample) }.with_channels(3);
+                let mut rng = Rng::new(9, Stream::Augment, epoch, sample as u64);
+                assert_eq!(image, views.make(&picture, &mut rng));
+            }
+        }
+    }
+
+    #[test]
     fn impossible_options_are_named() {
         let refused = |options, len| Loader::new(greys(len, &[]), options, 0).err().unwrap().to_string();
         assert!(refused(options(0), 3).contains("batch of 0"));
         assert!(refused(LoaderOptions { channels: 5, ..options(1) }, 3).contains("channels must be 1 to 4"));
         assert!(refused(LoaderOptions { max_bad_fraction: 1.5, ..options(1) }, 3).contains("0 to 1, not 1.5"));
         assert!(refused(options(1), 0).contains("images, not 0"));
+        let erase = Augmentation { erase: 2.0, ..Augmentation::finetuning() };
+        assert!(refused(LoaderOptions { augmentation: erase, ..options(1) }, 3).contains("erase"));
     }
 }

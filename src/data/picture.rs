@@ -120,7 +120,7 @@ fn planes<const C: usize>(pixels: &[u8], by: &Normalisation) -> Vec<f32> {
 }
 
 /// The brightness of a colour in ITU-R 601-2, in 16-bit fixed point, rounded.
-fn luma([r, g, b]: [u8; 3]) -> u8 {
+pub(super) fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((19595 * u32::from(r) + 38470 * u32::from(g) + 7471 * u32::from(b) + 0x8000) >> 16) as u8
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::allocator::keep_freed_blocks;
-use super::augment::augment;
+use super::augment::{Augmentation, Views};
 use super::order::EpochOrder;
 use super::{Normalisation, Source};
 use crate::error::{Error, Result};
@@ -24,15 +24,16 @@ pub struct Rate {
     pub read_ms: f64,
     /// Milliseconds an image for decoding them.
     pub decode_ms: f64,
-    /// Milliseconds an image for the random crop, its scaling and mirroring, and the network's numbers.
+    /// Milliseconds an image for what is changed in it and for the network's numbers.
     pub augment_ms: f64,
 }
 
 /// Makes views of `side`×`side` pixels of `images` images in the order of training, after one that warms up.
 ///
 /// # Errors
-/// [`Error::Images`] when none of them can be read.
-pub fn rate(source: &dyn Source, side: usize, images: usize) -> Result<Rate> {
+/// [`Error::Images`] when none of them can be read, [`Error::Config`] for an augmentation that cannot be.
+pub fn rate(source: &dyn Source, augmentation: &Augmentation, side: usize, images: usize) -> Result<Rate> {
+    let views = Views::new(augmentation, Normalisation::INCEPTION, 3, side, side).map_err(Error::Config)?;
     keep_freed_blocks();
     let mut order = EpochOrder::new(0, source.len(), source.locality());
     let (mut read, mut decoded, mut augmented) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
@@ -45,8 +46,7 @@ pub fn rate(source: &dyn Source, side: usize, images: usize) -> Result<Rate> {
             let picture = stored.decode()?.picture.with_channels(3);
             let pixels = Instant::now();
             let mut rng = Rng::new(0, Stream::Augment, epoch, sample as u64);
-            let view = augment(&picture, side, side, &mut rng).normalise(&Normalisation::INCEPTION);
-            std::hint::black_box(view);
+            std::hint::black_box(views.make(&picture, &mut rng));
             Ok([bytes - began, pixels - bytes, pixels.elapsed()])
         });
         match view {

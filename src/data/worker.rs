@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Normalisation;
-use super::augment::augment;
+use super::augment::{Augmentation, Views};
 use super::source::Source;
+use crate::error::{Error, Result};
 use crate::rng::{Rng, Stream};
 
 /// How a [`Loader`] makes batches.
@@ -19,9 +20,11 @@ pub struct LoaderOptions {
     pub width: usize,
     /// Values of a pixel.
     pub channels: usize,
+    /// What is changed at random in an image.
+    pub augmentation: Augmentation,
     /// How pixels become numbers.
     pub normalise: Normalisation,
-    /// Decides the order of the samples and their crops.
+    /// Decides the order of the samples and what is changed in them.
     pub seed: u64,
     /// Threads that decode and crop; 0 for as many as the machine has processors.
     pub threads: usize,
@@ -34,13 +37,14 @@ pub struct LoaderOptions {
 }
 
 impl Default for LoaderOptions {
-    /// 64 RGB images of 224×224, two batches ahead, at most 1 % unreadable, one thread per processor.
+    /// 64 RGB images of 224×224, cropped and mirrored as in pre-training, two batches ahead, at most 1 % unreadable, one thread per processor.
     fn default() -> LoaderOptions {
         LoaderOptions {
             batch_size: 64,
             height: 224,
             width: 224,
             channels: 3,
+            augmentation: Augmentation::pretraining(),
             normalise: Normalisation::INCEPTION,
             seed: 0,
             threads: 0,
@@ -48,6 +52,24 @@ impl Default for LoaderOptions {
             max_bad_fraction: 0.01,
             left_out: BTreeSet::new(),
         }
+    }
+}
+
+impl LoaderOptions {
+    /// What makes the views. Refuses options out of range.
+    pub(super) fn views(&self) -> Result<Views> {
+        let &LoaderOptions { batch_size, height, width, channels, max_bad_fraction, .. } = self;
+        let fail = |reason: String| Err(Error::Config(reason));
+        if batch_size == 0 || height == 0 || width == 0 {
+            return fail(format!("a batch of {batch_size} images of {height}×{width} pixels is empty"));
+        }
+        if !(1..=4).contains(&channels) {
+            return fail(format!("channels must be 1 to 4, not {channels}"));
+        }
+        if !(0.0..=1.0).contains(&max_bad_fraction) {
+            return fail(format!("the share of unreadable images must be 0 to 1, not {max_bad_fraction}"));
+        }
+        Views::new(&self.augmentation, self.normalise, channels, height, width).map_err(Error::Config)
     }
 }
 
@@ -72,6 +94,8 @@ pub(super) enum Outcome {
 pub(super) struct Worker {
     pub(super) source: Arc<dyn Source>,
     pub(super) options: LoaderOptions,
+    /// Makes the views that `options` says.
+    pub(super) views: Views,
     /// How many images of the source may be unreadable.
     pub(super) allowed: usize,
 }
@@ -100,10 +124,7 @@ impl Worker {
                 index = replacements.below(len);
             }
         };
-        let view = picture.map(|picture| {
-            let view = augment(&picture, self.options.height, self.options.width, &mut rng(Stream::Augment));
-            (index, view.normalise(&self.options.normalise))
-        });
+        let view = picture.map(|picture| (index, self.views.make(&picture, &mut rng(Stream::Augment))));
         Outcome::Made { epoch, sample, view, bad }
     }
 }

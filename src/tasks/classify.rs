@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::task::{Average, Inputs, MicroBatch, Objective, Scalar, Task};
 use crate::{
+    data::augment::Mixing,
     model::{ClassifierConfig, ModelConfig, classifier_inputs, classify, inputs},
     nn::{Param, Params},
     ops::{Accuracy, SoftCrossEntropy},
@@ -24,9 +25,11 @@ pub struct Classify {
     pub frozen: bool,
     /// The share of a target that is spread over all classes.
     pub smoothing: f64,
+    /// How images are mixed with each other.
+    pub mixing: Mixing,
     /// Whether a moving average of the weights is kept.
     pub average: bool,
-    /// What drop paths are drawn with.
+    /// What drop paths and mixing are drawn with.
     pub seed: u64,
     /// The class of each image of the collection.
     pub labels: Arc<[u32]>,
@@ -41,6 +44,7 @@ impl Classify {
             layer_decay: 1.0,
             frozen: false,
             smoothing: 0.0,
+            mixing: Mixing::default(),
             average: true,
             seed: 0,
             labels: Arc::new([]),
@@ -52,13 +56,6 @@ impl Classify {
     pub fn targeted<'b>(&self, images: &'b [f32], targets: &[f32], keep: &[f32]) -> Inputs<'b> {
         let inputs = Inputs::default().with(inputs::IMAGES, images).with_owned(classifier_inputs::TARGETS, targets);
         if self.classifier.drop_path > 0.0 { inputs.with_owned(classifier_inputs::KEEP, keep) } else { inputs }
-    }
-
-    /// The smoothed one-hot target of a class: ε/K everywhere and 1 − ε more at the class.
-    fn target(&self, class: u32) -> impl Iterator<Item = f32> {
-        let (classes, smoothing) = (self.classifier.classes.len(), self.smoothing);
-        let off = smoothing / classes as f64;
-        (0..classes).map(move |at| if at == class as usize { 1.0 - smoothing + off } else { off } as f32)
     }
 
     /// Factors of branches `[2 depth, batch]`, each image's drawn from its epoch and number.
@@ -104,9 +101,14 @@ impl Task for Classify {
         vec![(inputs::POSITIONS, table[self.model.width..].to_vec())]
     }
 
+    fn prepare(&self, step: u64, images: &mut [f32], shown: &[usize]) -> Vec<f32> {
+        let labels: Vec<u32> = shown.iter().map(|image| self.labels[*image]).collect();
+        let (side, classes) = ((self.model.image_height, self.model.image_width), self.classifier.classes.len());
+        self.mixing.apply(images, side, &labels, classes, self.smoothing, self.seed, step)
+    }
+
     fn inputs<'b>(&self, _: u64, batch: &MicroBatch<'b>) -> Inputs<'b> {
-        let targets: Vec<f32> = batch.shown.iter().flat_map(|image| self.target(self.labels[*image])).collect();
-        self.targeted(batch.images, &targets, &self.keep(batch.samples))
+        self.targeted(batch.images, batch.prepared, &self.keep(batch.samples))
     }
 }
 
@@ -121,9 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_smoothed_over_all_classes() {
-        let target: Vec<f32> = task().target(2).collect();
-        assert_eq!(target, [0.025, 0.025, 0.925, 0.025]);
+    fn targets_are_smoothed_and_mixed_as_the_images_are() {
+        let task = Classify { labels: Arc::new([2, 0]), ..task() };
+        let pixels = 3 * 32 * 32;
+        let mut images = [vec![1.0; pixels], vec![0.0; pixels]].concat();
+        let targets = task.prepare(5, &mut images, &[1, 0]);
+        let share = images[..pixels].iter().sum::<f32>() / pixels as f32;
+        // The first image is of class 0, its partner of class 2.
+        let want = [0.025 + 0.9 * share, 0.025, 0.025 + 0.9 * (1.0 - share), 0.025];
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
+        assert!(share > 0.0 && share < 1.0 && targets[..4].iter().zip(&want).all(near), "{share}: {targets:?}");
+        let mixing = Mixing { probability: 0.0, ..Mixing::default() };
+        let targets = Classify { mixing, ..task }.prepare(5, &mut images, &[1, 0]);
+        assert_eq!(targets[4..], [0.025, 0.025, 0.925, 0.025]);
     }
 
     #[test]

@@ -27,6 +27,12 @@ pub trait Task: Send + Sync {
         Vec::new()
     }
 
+    /// What is done on the host to the images `[batch, channels, height, width]` of a whole update, before they are cut into
+    /// micro-batches; `shown` are their numbers. What it returns, as many values for each image, comes with the micro-batches.
+    fn prepare(&self, _step: u64, _images: &mut [f32], _shown: &[usize]) -> Vec<f32> {
+        Vec::new()
+    }
+
     /// What the host writes for a micro-batch of step `step` (from 0). Whatever is drawn follows from the task's seed,
     /// the step and [`MicroBatch::samples`] alone.
     fn inputs<'b>(&self, step: u64, batch: &MicroBatch<'b>) -> Inputs<'b>;
@@ -88,6 +94,8 @@ pub struct MicroBatch<'b> {
     pub samples: &'b [(u64, usize)],
     /// The number of each image that is there; another than was due where that could not be read.
     pub shown: &'b [usize],
+    /// What [`Task::prepare`] returned for these images.
+    pub prepared: &'b [f32],
 }
 
 /// What the host writes for a micro-batch.

@@ -259,7 +259,7 @@ impl RunConfig {
             "[classifier] and [finetune] go together; `bootmae finetune` sets both".into()
         })?;
         if let (Some(classifier), Some(finetune)) = (&self.classifier, &self.finetune) {
-            finetune.check()?;
+            finetune.check(self.model.channels)?;
             // Classes are found in the data, later.
             if !classifier.classes.is_empty() {
                 classifier.check()?;

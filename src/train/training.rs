@@ -18,7 +18,7 @@ use super::{
     snapshot::{NamedTensor, Snapshot},
 };
 use crate::{
-    data::{Batch, Collection, Loader, LoaderOptions, Source},
+    data::{Batch, Collection, Loader, LoaderOptions, Source, augment::Augmentation},
     device::Device,
     error::{Error, Result},
     kernels::Tuning,
@@ -201,9 +201,9 @@ impl Training {
     /// of the state. `last` is the last step of all. Returns the images newly found unreadable, each with the reason.
     pub fn submit(&mut self, last: u64) -> Result<Vec<String>> {
         let asked = Instant::now();
-        let batch = self.loader.next()?;
+        let mut batch = self.loader.next()?;
         self.pace.wait(asked.elapsed().as_secs_f64());
-        self.submit_batch(self.submitted, &batch);
+        self.submit_batch(self.submitted, &mut batch);
         self.in_flight.push_back(batch.shown);
         self.submitted += 1;
         if self.due(self.submitted, last) {
@@ -311,8 +311,9 @@ impl Training {
         Ok(())
     }
 
-    fn submit_batch(&mut self, step: u64, batch: &Batch) {
+    fn submit_batch(&mut self, step: u64, batch: &mut Batch) {
         let training = &self.config.training;
+        let prepared = self.trainer.task().prepare(step, &mut batch.images, &batch.shown);
         let count = training.micro_batches;
         let part = |len: usize, index: usize| len / count * index..len / count * (index + 1);
         let inputs = |index: usize| {
@@ -320,6 +321,7 @@ impl Training {
                 images: &batch.images[part(batch.images.len(), index)],
                 samples: &batch.samples[part(batch.samples.len(), index)],
                 shown: &batch.shown[part(batch.shown.len(), index)],
+                prepared: &prepared[part(prepared.len(), index)],
             };
             self.trainer.task().inputs(step, &micro_batch)
         };
@@ -366,6 +368,10 @@ fn loader_options(config: &RunConfig, left_out: &BTreeSet<usize>) -> LoaderOptio
         height: model.image_height,
         width: model.image_width,
         channels: model.channels,
+        augmentation: config
+            .finetune
+            .as_ref()
+            .map_or_else(Augmentation::pretraining, |finetune| finetune.augmentation.clone()),
         normalise: model.normalise,
         seed: training.seed,
         threads: config.data.loader_threads,

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ema, RunConfig, Schedule, TrainingConfig, require};
 use crate::{
-    error::Result,
+    data::augment::{Augmentation, Mixing},
+    error::{Error, Result},
     model::{
         ClassifierConfig,
         config::{Kind, ModelConfig},
@@ -24,6 +25,10 @@ pub struct FinetuneConfig {
     pub freeze: bool,
     /// The share of a target that is spread over all classes, 0 to less than 1.
     pub label_smoothing: f64,
+    /// How views of images are made.
+    pub augmentation: Augmentation,
+    /// How the images of an update are mixed with each other.
+    pub mixing: Mixing,
     /// Whether a moving average of the weights is kept and evaluated too.
     pub average: bool,
     /// Labelled images to evaluate on; without it the other side of the source, or a tenth of it held out.
@@ -42,6 +47,8 @@ impl Default for FinetuneConfig {
             layer_decay: 0.75,
             freeze: false,
             label_smoothing: 0.1,
+            augmentation: Augmentation::finetuning(),
+            mixing: Mixing::default(),
             average: true,
             validation: None,
             label_column: None,
@@ -52,7 +59,8 @@ impl Default for FinetuneConfig {
 }
 
 impl FinetuneConfig {
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self, channels: usize) -> Result<()> {
+        self.augmentation.check(channels).and_then(|()| self.mixing.check()).map_err(Error::Config)?;
         let (decay, smoothing) = (self.layer_decay, self.label_smoothing);
         require(decay > 0.0 && decay <= 1.0, || format!("layer_decay must be above 0 and at most 1, not {decay}"))?;
         require((0.0..1.0).contains(&smoothing), || {
@@ -111,6 +119,7 @@ impl RunConfig {
                 layer_decay: finetune.layer_decay,
                 frozen: finetune.freeze,
                 smoothing: finetune.label_smoothing,
+                mixing: finetune.mixing,
                 average: finetune.average,
                 seed: training.seed,
                 labels,

@@ -228,7 +228,13 @@ impl Layer {
                         into.remove("epochs");
                         into.insert(key.clone(), value.clone());
                     }
-                    _ => drop(into.insert(key.clone(), value.clone())),
+                    // A table in a section of fine-tuning is laid over the one before, key by key.
+                    _ => match (into.get_mut(key), value) {
+                        (Some(Value::Table(below)), Value::Table(value)) if section == "finetune" => {
+                            below.extend(value.clone());
+                        }
+                        _ => drop(into.insert(key.clone(), value.clone())),
+                    },
                 }
             }
         }

@@ -1,17 +1,10 @@
-//! Cutting and scaling pictures: the random crop of training and the centre crop of everything else.
+//! Scaling a part of a picture.
 //!
-//! Scaling is bicubic (a = −0.5) with a kernel that widens as the picture shrinks, in the arithmetic of PIL's
+//! It is bicubic (a = −0.5) with a kernel that widens as the picture shrinks, in the arithmetic of PIL's
 //! `resize(…, BICUBIC)`, whose values it reproduces exactly.
 
-use super::Picture;
-use super::convolve::{BITS, Kernel, along_columns};
-use crate::rng::Rng;
-
-/// The smallest part of a picture's area that a random crop takes.
-const AREA_MIN: f64 = 0.2;
-
-/// The smallest and the largest width-to-height ratio of a random crop.
-const ASPECT: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
+use crate::data::Picture;
+use crate::data::convolve::{BITS, Kernel, along_columns};
 
 /// A rectangle of whole pixels inside a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,43 +17,6 @@ pub struct CropBox {
     pub height: usize,
     /// Columns, at least 1.
     pub width: usize,
-}
-
-/// The training view of a picture: a random crop scaled to `height`×`width`, mirrored half of the time.
-///
-/// # Panics
-/// When the picture does not pass [`Picture::check`] or a size is 0.
-pub fn augment(picture: &Picture, height: usize, width: usize, rng: &mut Rng) -> Picture {
-    let crop = random_crop(picture.height, picture.width, rng);
-    let mut view = resize(picture, crop, height, width);
-    if rng.uniform() < 0.5 {
-        view.flip();
-    }
-    view
-}
-
-/// The rectangle of torchvision's `RandomResizedCrop(scale=(0.2, 1), ratio=(3/4, 4/3))` in a picture of
-/// `height`×`width` pixels. Up to ten times: an area, a ratio (log-uniform), and if the rectangle fits, its top and
-/// left. After that the largest rectangle in the middle whose ratio is allowed.
-pub fn random_crop(height: usize, width: usize, rng: &mut Rng) -> CropBox {
-    let area = (height * width) as f64;
-    for _ in 0..10 {
-        let target = area * rng.range(AREA_MIN, 1.0);
-        let ratio = libm::exp(rng.range(libm::log(ASPECT.0), libm::log(ASPECT.1)));
-        let w = libm::sqrt(target * ratio).round_ties_even() as usize;
-        let h = libm::sqrt(target / ratio).round_ties_even() as usize;
-        if (1..=width).contains(&w) && (1..=height).contains(&h) {
-            return CropBox { top: rng.below(height - h + 1), left: rng.below(width - w + 1), height: h, width: w };
-        }
-    }
-    let ratio = width as f64 / height as f64;
-    let (mut h, mut w) = (height, width);
-    if ratio < ASPECT.0 {
-        h = (width as f64 / ASPECT.0).round_ties_even() as usize;
-    } else if ratio > ASPECT.1 {
-        w = (height as f64 * ASPECT.1).round_ties_even() as usize;
-    }
-    CropBox { top: (height - h) / 2, left: (width - w) / 2, height: h, width: w }
 }
 
 /// Cuts out `crop` and scales it to `height`×`width` pixels, each channel by itself; pixels outside the crop have no
@@ -86,49 +42,13 @@ pub fn shrink(picture: Picture, side: usize) -> Picture {
     resize(&picture, whole, height * side / shorter, width * side / shorter)
 }
 
-/// Scales a picture so that it just covers `height`×`width` pixels and cuts out the middle, as torchvision's
-/// `Resize` and `CenterCrop` do, each channel by itself. Only the part that is kept is scaled.
-///
-/// # Panics
-/// When the picture does not pass [`Picture::check`] or a size is 0.
-pub fn resize_centre(picture: &Picture, height: usize, width: usize) -> Picture {
-    let (rows, cols) = (picture.height, picture.width);
-    let scaled = match width * rows >= height * cols {
-        true => (rows * width / cols, width),
-        false => (height, cols * height / rows),
-    };
-    centre_of(picture, scaled, (height, width))
-}
-
 /// The middle `height`×`width` pixels of the picture scaled to `scaled` rows and columns. Only that part is scaled.
-fn centre_of(picture: &Picture, scaled: (usize, usize), (height, width): (usize, usize)) -> Picture {
+pub(super) fn centre_of(picture: &Picture, scaled: (usize, usize), (height, width): (usize, usize)) -> Picture {
     let (rows, cols) = (picture.height, picture.width);
     let middle = |scaled: usize, wanted: usize| ((scaled - wanted) as f64 / 2.0).round_ties_even() as usize;
     let down = kernels(rows, scaled.0, middle(scaled.0, height), height);
     let across = kernels(cols, scaled.1, middle(scaled.1, width), width);
     scale(picture, CropBox { top: 0, left: 0, height: rows, width: cols }, &down, &across)
-}
-
-/// The view of a picture that evaluation takes (timm's and MAE's): the shorter side scaled to 256/224 of the view's, the
-/// longer one in proportion, and the middle cut out. Views of 32 pixels or fewer, and of 384 or more, are not cut at the
-/// sides: the shorter side is scaled to the view's.
-///
-/// # Panics
-/// When the picture does not pass [`Picture::check`] or a size is 0.
-pub fn evaluation_view(picture: &Picture, height: usize, width: usize) -> Picture {
-    let side = height.max(width);
-    let share = if (33..384).contains(&side) { (256, 224) } else { (1, 1) };
-    evaluation_view_of(picture, height, width, side * share.0 / share.1)
-}
-
-/// The same with the shorter side scaled to `shorter`, at least the view's longer one.
-fn evaluation_view_of(picture: &Picture, height: usize, width: usize, shorter: usize) -> Picture {
-    let (rows, cols) = (picture.height, picture.width);
-    let scaled = match rows <= cols {
-        true => (shorter, shorter * cols / rows),
-        false => (shorter * rows / cols, shorter),
-    };
-    centre_of(picture, scaled, (height, width))
 }
 
 /// The kernels of output pixels `start` to `start + wanted` where scaling makes `scaled` pixels of `source`.
@@ -223,8 +143,8 @@ fn turn_pixels<const C: usize>(from: &[u8], stride: usize, rows: usize, cols: us
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::augment::resize_centre;
     use crate::data::decode;
-    use crate::rng::Stream;
     use std::path::Path;
 
     #[derive(serde::Deserialize)]
@@ -233,32 +153,6 @@ mod tests {
         #[serde(rename = "box")]
         crop: Option<[usize; 4]>,
         expected: String,
-    }
-
-    /// What torchvision's Resize and CenterCrop make with Pillow.
-    #[test]
-    fn evaluation_views_are_torchvisions() {
-        #[derive(serde::Deserialize)]
-        struct View {
-            picture: String,
-            size: usize,
-            shorter_side: usize,
-        }
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/classify");
-        let views: Vec<View> = serde_json::from_slice(&std::fs::read(folder.join("views.json")).unwrap()).unwrap();
-        for View { picture, size, shorter_side } in views {
-            let [source, expected] =
-                ["in", "out"].map(|side| decode(&folder.join(format!("{picture}_{side}.png")), 3).unwrap());
-            let got = evaluation_view_of(&source, size, size, shorter_side);
-            assert_eq!(got, expected, "{picture}");
-        }
-        let picture = Picture { height: 40, width: 50, channels: 1, pixels: vec![7; 2000] };
-        let view = evaluation_view(&picture, 32, 32);
-        assert_eq!(view, resize_centre(&picture, 32, 32), "small views are not cut at the sides");
-    }
-
-    fn rng(index: u64) -> Rng {
-        Rng::new(11, Stream::Augment, 0, index)
     }
 
     /// The fixtures that PIL made, each with the worst difference of a value.
@@ -301,41 +195,5 @@ mod tests {
             resize(&picture, CropBox { top: 3, left: 2, height: 5, width: 7 }, 3, 4)
         };
         assert_eq!(with_border(0), with_border(255));
-    }
-
-    #[test]
-    fn random_crops_have_the_published_areas_and_ratios() {
-        let crops: Vec<CropBox> = (0..4000).map(|index| random_crop(480, 640, &mut rng(index))).collect();
-        let area = |crop: &CropBox| (crop.height * crop.width) as f64 / (480.0 * 640.0);
-        let ratio = |crop: &CropBox| crop.width as f64 / crop.height as f64;
-        assert!(crops.iter().all(|c| c.top + c.height <= 480 && c.left + c.width <= 640));
-        assert!(crops.iter().all(|c| (0.198..=1.0).contains(&area(c)) && (0.74..=1.345).contains(&ratio(c))));
-        let small = crops.iter().filter(|c| area(c) < 0.25).count();
-        let tall = crops.iter().filter(|c| ratio(c) < 1.0).count();
-        assert!((200..400).contains(&small), "{small} crops of less than a quarter");
-        assert!((1300..2000).contains(&tall), "{tall} crops taller than wide");
-        assert!(crops.iter().any(|c| c.top == 0) && crops.iter().any(|c| c.top + c.height == 480));
-    }
-
-    #[test]
-    fn pictures_too_narrow_for_a_crop_give_their_middle() {
-        let middle = CropBox { top: 49, left: 0, height: 1, width: 1 };
-        assert_eq!(random_crop(100, 1, &mut rng(0)), middle);
-        assert_eq!(random_crop(3, 300, &mut rng(0)), CropBox { top: 0, left: 148, height: 3, width: 4 });
-        let line = Picture { height: 1, width: 16384, channels: 3, pixels: vec![9; 3 * 16384] };
-        assert_eq!(resize_centre(&line, 224, 224).pixels, vec![9; 3 * 224 * 224]);
-        assert_eq!(augment(&line, 32, 16, &mut rng(0)).pixels, vec![9; 3 * 32 * 16]);
-    }
-
-    #[test]
-    fn half_of_the_views_are_mirrored() {
-        let ramp: Vec<u8> = (0..64 * 64).map(|at| (at % 64 * 4) as u8).collect();
-        let picture = Picture { height: 64, width: 64, channels: 1, pixels: ramp };
-        let rises = |index| {
-            let view = augment(&picture, 8, 8, &mut rng(index));
-            view.pixels[7] > view.pixels[0]
-        };
-        let mirrored = (0..1000).filter(|&index| !rises(index)).count();
-        assert!(mirrored.abs_diff(500) < 60, "{mirrored} of 1000");
     }
 }
