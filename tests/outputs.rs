@@ -269,3 +269,17 @@ fn weights_of_other_programs_are_named_for_what_they_are() {
     says(&bootmae(&words), 6, &["a folder without a checkpoint", "weights.pth"]);
     assert!(!out.exists());
 }
+
+#[test]
+fn features_are_written_in_the_format_that_their_name_says_and_over_nothing_unnamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = checkpoint_in(folder.path());
+    let embed = |out: &Path| bootmae(&["embed", "--checkpoint", text(&place), "--data", PHOTOS, "--out", text(out)]);
+    says(&embed(&folder.path().join("features")), 2, &["end in .safetensors, npy, csv or parquet"]);
+    says(&embed(&place.join("model.safetensors")), 2, &["belongs to a run or checkpoint"]);
+    fs::write(folder.path().join("a.names.txt"), "mine").unwrap();
+    says(&embed(&folder.path().join("a.npy")), 2, &["a.names.txt is there without the rest"]);
+    assert_eq!(fs::read(folder.path().join("a.names.txt")).unwrap(), b"mine");
+    let test = ["embed", "--checkpoint", text(&place), "--data", PHOTOS, "--out", "x.csv", "--split", "test"];
+    says(&bootmae(&test), 3, &["it has one side"]);
+}

@@ -5,7 +5,9 @@ mod bench;
 mod data;
 mod doctor;
 mod dry_run;
+mod embed;
 mod export;
+mod features;
 mod http;
 mod knn;
 mod longer;
@@ -44,6 +46,7 @@ enum Verb {
     Pretrain(Box<pretrain::Arguments>),
     Reconstruct(reconstruct::Arguments),
     Export(export::Arguments),
+    Embed(embed::Arguments),
     Knn(knn::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
@@ -98,6 +101,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Pretrain(arguments) => pretrain::run(&arguments).map(|()| true),
         Verb::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| true),
         Verb::Export(arguments) => export::run(&arguments).map(|()| true),
+        Verb::Embed(arguments) => embed::run(&arguments).map(|()| true),
         Verb::Knn(arguments) => knn::run(&arguments).map(|()| true),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| true),

@@ -71,6 +71,8 @@ mod pack;
 #[cfg(not(target_arch = "wasm32"))]
 mod parquet;
 #[cfg(not(target_arch = "wasm32"))]
+mod part;
+#[cfg(not(target_arch = "wasm32"))]
 mod places;
 #[cfg(not(target_arch = "wasm32"))]
 mod rate;
@@ -94,5 +96,6 @@ pub use {
     labelled::{LabelOptions, Labelled, Side, labelled},
     open::{open, open_beside},
     pack::{Packed, pack},
+    part::{Chosen, Part, chosen},
     rate::{Rate, rate},
 };
