@@ -1,5 +1,7 @@
-//! Whether a device computes rightly: operations against the oracle, whole steps against fixtures.
+//! Whether a device computes rightly: operations against the oracle, whole steps and classifiers against fixtures.
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod classify;
 pub mod fixture;
 pub mod selection;
 pub mod self_test;

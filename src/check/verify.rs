@@ -36,9 +36,9 @@ pub struct Group {
 /// What a verification found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The adapter it ran on.
+    /// The adapter it ran on, or the processor.
     pub adapter: String,
-    /// `step` or `trajectory`.
+    /// `step`, `trajectory`, `knn` or `logistic`.
     pub kind: String,
     /// Whether every group passed.
     pub pass: bool,
@@ -96,7 +96,7 @@ pub async fn verify(device: Device, tuning: Tuning, precision: Precision, file: 
     match kind.as_str() {
         "step" => Fixture::open(device, tuning, precision, file, true).await?.step().await,
         "trajectory" => Fixture::open(device, tuning, precision, file, false).await?.trajectory().await,
-        other => Err(bad(format!("kind `{other}` is neither `step` nor `trajectory`"))),
+        other => Err(bad(format!("kind `{other}` is none of `step`, `trajectory`, `knn` and `logistic`"))),
     }
 }
 

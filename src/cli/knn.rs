@@ -1,120 +1,82 @@
-//! `bootmae knn`: how well a checkpoint's features tell classes apart.
+//! `bootmae knn`: how well features tell classes apart by their nearest neighbours.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{
-    features::{Embedded, EncoderArguments, features_of},
     numbers::{MOST, whole},
+    results::{ResultFolder, Results},
+    sets::SetsArguments,
     terminal::{errln, outln},
 };
 use crate::{
-    checkpoint::read_model,
-    data::{Classes, LabelOptions, Labels, labelled},
-    error::{Error, Result},
-    infer::neighbours::{Accuracy, Labelled, accuracy},
-    text::shown,
+    error::Result,
+    infer::{
+        accuracy::Outcome,
+        neighbours::{TEMPERATURE, Votes, vote},
+    },
 };
 
 /// Say how well a checkpoint's features tell classes apart: the accuracy of nearest neighbours, without training anything.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
-    #[arg(long, value_name = "PATH")]
-    checkpoint: PathBuf,
-    /// Labelled images, as `pretrain --data` names them: both sides of a data set, or one of which a tenth is held out.
-    #[arg(long, value_name = "SOURCE")]
-    data: String,
-    /// Labelled images to test on, where `--data` is to be trained on alone.
-    #[arg(long, value_name = "SOURCE")]
-    test: Option<String>,
-    /// Which labels: a column of parquet files, `coarse` of CIFAR-100.
-    #[arg(long, value_name = "NAME")]
-    label_column: Option<String>,
-    /// How many neighbours vote; several numbers with commas.
+    #[command(flatten)]
+    sets: SetsArguments,
+    /// How many neighbours vote; several numbers with commas. Classes and confusions are told of the first.
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "20", value_parser = whole::<usize>(1, MOST))]
     k: Vec<usize>,
-    /// Decides which images are held out.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    #[command(flatten)]
-    encoder: EncoderArguments,
+    /// A folder for results.json, confusion.csv and confusion.png.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// What was measured.
+/// How many of the test images were told right, as shares of all, with `k` neighbours.
 #[derive(serde::Serialize)]
-struct Measured {
-    step: u64,
-    how: String,
-    classes: usize,
-    train_images: usize,
-    test_images: usize,
-    accuracy: Vec<Accuracy>,
-    images_per_s: f64,
+struct Accuracy {
+    k: usize,
+    top1: f64,
+    top5: f64,
+    majority_top1: f64,
 }
 
-/// Computes features of both sides, compares and prints.
+/// What results have beside those of every method.
+#[derive(serde::Serialize)]
+struct More {
+    accuracy: Vec<Accuracy>,
+}
+
+/// Reads or computes features, compares and prints.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let model = read_model(&arguments.checkpoint)?;
-    let options = LabelOptions {
-        test: arguments.test.clone(),
-        column: arguments.label_column.clone(),
-        seed: arguments.seed,
-        ..Default::default()
+    let inputs = arguments.sets.inputs();
+    let out = arguments.out.as_ref().map(|out| ResultFolder::new(out, &inputs)).transpose()?;
+    let opened = arguments.sets.open()?;
+    let (sets, right) = (&opened.sets, &opened.sets.test.classes);
+    let votes = vote(sets, &arguments.k);
+    let outcome = Outcome::new(&sets.classes, &votes[0].weighted, right);
+    let accuracy = |Votes { k, weighted, majority }: &Votes| {
+        let [weighted, majority] = [weighted, majority].map(|answers| Outcome::new(&sets.classes, answers, right));
+        Accuracy { k: *k, top1: weighted.top1, top5: weighted.top5, majority_top1: majority.top1 }
     };
-    let sides = labelled(&arguments.data, &options)?;
-    errln!("{}", shown(&sides.how));
-    let encoder = arguments.encoder.encoder(&model)?;
-    let [train, test] = [(&sides.train, "train"), (&sides.test, "test")].map(|(side, split)| {
-        let names = match &sides.classes {
-            Classes::Names(names) => Some(names.clone()),
-            _ => None,
-        };
-        let labels = Labels::new(names, side.labels.iter().map(|class| i64::from(*class)));
-        let labels = labels.map_err(Error::Images)?;
-        let place = side.source.place();
-        features_of(&encoder, std::slice::from_ref(&side.source), &labels, (&place, split), model.step)
-    });
-    let (train, test) = (train?, test?);
-    let seconds = train.seconds + test.seconds;
-    let classes = |of: &Embedded| of.features.classes().iter().map(|class| *class as u32).collect::<Vec<_>>();
-    let (of_train, of_test) = (classes(&train), classes(&test));
-    let measured = accuracy(
-        Labelled { features: &train.features.values, classes: &of_train },
-        Labelled { features: &test.features.values, classes: &of_test },
-        encoder.config().width,
-        &arguments.k,
-    );
-    let measured = Measured {
-        step: model.step,
-        how: sides.how.clone(),
-        classes: sides.classes.len(),
-        train_images: of_train.len(),
-        test_images: of_test.len(),
-        accuracy: measured,
-        images_per_s: (of_train.len() + of_test.len()) as f64 / seconds,
-    };
+    let more = More { accuracy: votes.iter().map(accuracy).collect() };
+    let method = format!("{} nearest neighbours, weighted by exp(cosine / {TEMPERATURE})", votes[0].k);
+    let results = Results::new(&method, &opened, &outcome, &more);
+    if let Some(out) = &out {
+        results.write(out)?;
+    }
     if arguments.json {
-        outln!("{}", serde_json::to_string_pretty(&measured).expect("numbers are JSON"));
+        results.print_json();
         return Ok(());
     }
-    let percent = |share: f64| 100.0 * share;
-    for Accuracy { k, top1, top5, majority_top1 } in &measured.accuracy {
-        outln!(
-            "step {}, {k} neighbours: top-1 {:.1} %, top-5 {:.1} % (majority {:.1} %) of {} images in {} classes; chance {:.1} %",
-            measured.step,
-            percent(*top1),
-            percent(*top5),
-            percent(*majority_top1),
-            measured.test_images,
-            measured.classes,
-            100.0 / measured.classes as f64
-        );
+    for Accuracy { k, top1, top5, majority_top1 } in &more.accuracy {
+        let [top1, top5, majority] = [top1, top5, majority_top1].map(|share| format!("{:.1} %", 100.0 * share));
+        let (step, of) = (results.step(), results.of());
+        outln!("{step}{k} neighbours: top-1 {top1}, top-5 {top5} (majority {majority}) {of}");
     }
-    errln!("{:.0} images/s", measured.images_per_s);
+    results.print_classes();
+    opened.images_per_s.iter().for_each(|rate| errln!("{rate:.0} images/s"));
     Ok(())
 }

@@ -15,9 +15,12 @@ mod numbers;
 mod output;
 mod plan;
 mod pretrain;
+mod probe;
 pub mod progress;
 mod reconstruct;
+mod results;
 mod serve;
+mod sets;
 mod signals;
 mod site;
 pub mod terminal;
@@ -48,6 +51,7 @@ enum Verb {
     Export(export::Arguments),
     Embed(embed::Arguments),
     Knn(knn::Arguments),
+    Probe(probe::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
     Data(data::Arguments),
@@ -103,6 +107,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Export(arguments) => export::run(&arguments).map(|()| true),
         Verb::Embed(arguments) => embed::run(&arguments).map(|()| true),
         Verb::Knn(arguments) => knn::run(&arguments).map(|()| true),
+        Verb::Probe(arguments) => probe::run(&arguments).map(|()| true),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Verb::Data(arguments) => data::run(&arguments),

@@ -145,7 +145,7 @@ fn side(source: Arc<dyn Source>, class: impl Fn(usize) -> Option<u32>) -> Side {
 ///
 /// # Errors
 /// [`Error::Images`] when one side has names and the other numbers, or a class of the test side has no image to train on.
-pub(super) fn matched(
+pub(crate) fn matched(
     (train, labels): (&str, &Labels),
     (test, told): (&str, &Labels),
     name: impl Fn(usize) -> String,
@@ -179,7 +179,7 @@ pub(super) fn matched(
 
 /// The labelled images to train on and those held out, ascending: of each class a tenth (rounded, and at least one of
 /// two), those of the least hashes of seed and number.
-fn hold_out(labels: &Labels, seed: u64) -> [Vec<u32>; 2] {
+pub(crate) fn hold_out(labels: &Labels, seed: u64) -> [Vec<u32>; 2] {
     let mut left: Vec<usize> = labels.counts();
     left.iter_mut().for_each(|count| *count = if *count < 2 { 0 } else { ((*count + SHARE / 2) / SHARE).max(1) });
     let hash = |image: u32| {

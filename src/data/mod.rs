@@ -38,9 +38,12 @@ pub use {
     worker::LoaderOptions,
 };
 
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) use each::each;
 pub(crate) use told::what_it_is;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use {
+    each::each,
+    labelled::{hold_out, matched},
+};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod allocator;

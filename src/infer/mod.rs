@@ -1,5 +1,7 @@
-//! What a trained network makes of images.
+//! What a trained network makes of images, and how well that tells classes apart.
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod accuracy;
 pub mod encoder;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod feature_file;
@@ -8,3 +10,9 @@ pub mod features;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod neighbours;
 pub mod network;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod probe;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod products;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod sets;

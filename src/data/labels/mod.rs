@@ -143,6 +143,14 @@ impl Labels {
         Labels { classes: classes.clone(), of: [&self.of[..], &others.of].concat(), by_folder: self.by_folder }
     }
 
+    /// The same without the labels of all images but these.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn only(&self, images: &[u32]) -> Labels {
+        let mut of = vec![-1; self.len()];
+        images.iter().for_each(|&image| of[image as usize] = self.of[image as usize]);
+        Labels { classes: self.classes.clone(), of, by_folder: self.by_folder }
+    }
+
     /// The labels of some of the images, with the same classes.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn some(&self, images: &[u32]) -> Labels {
