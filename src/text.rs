@@ -30,6 +30,14 @@ pub fn shown_lines(text: &str) -> String {
     lines.join("\n")
 }
 
+/// The text as a field of a line of CSV: in quotes where it has to be.
+pub fn csv_field(text: &str) -> Cow<'_, str> {
+    match text.contains(['"', ',', '\n', '\r']) {
+        true => Cow::Owned(format!("\"{}\"", text.replace('"', "\"\""))),
+        false => Cow::Borrowed(text),
+    }
+}
+
 /// Whether a character does something other than to stand in its place: controls (C0, DEL, C1), line and paragraph
 /// separators, marks, embeddings, overrides and isolates of direction, invisible tags.
 fn is_unfit(c: char) -> bool {

@@ -229,18 +229,89 @@ fn neighbours_tell_red_pictures_from_blue_ones() {
         let arguments = ["knn", "--checkpoint", run.to_str().unwrap(), "--data", data, "--batch-size", "3"];
         bootmae(&[&arguments, adapter(), more].concat())
     };
-    let found = knn(&["--k", "3,5", "--json"]);
-    says(&found, 0, &["2 classes"]);
-    let measured: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    let json = |output: Output| -> serde_json::Value {
+        says(&output, 0, &["2 classes"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let measured = json(knn(&["--k", "3,5", "--json"]));
     let [three, five] = &measured["accuracy"].as_array().unwrap()[..] else { panic!("{measured}") };
     assert_eq!((&three["k"], &five["k"]), (&3.into(), &5.into()));
     assert_eq!((three["top1"].as_f64(), five["majority_top1"].as_f64()), (Some(1.0), Some(1.0)), "{measured}");
-    let images = measured["train_images"].as_u64().unwrap() + measured["test_images"].as_u64().unwrap();
-    assert!(images >= 20 && measured["test_images"].as_u64().unwrap() >= 2, "{measured}");
-    says(&knn(&["--weights", "teacher"]), 0, &["18 neighbours: top-1 100.0 %", "chance 50.0 %"]);
+    assert_eq!((&measured["train_images"], &measured["test_images"]), (&18.into(), &2.into()), "{measured}");
+    assert!(measured["left_out"][0].as_str().unwrap().ends_with("broken.png"), "{measured}");
+    says(
+        &knn(&["--weights", "teacher"]),
+        0,
+        &["18 neighbours: top-1 100.0 %", "chance 50.0 %", "blue 100.0, red 100.0"],
+    );
     says(&knn(&["--blocks", "9"]), 2, &["9 blocks of an encoder that has 2"]);
     let arguments = ["knn", "--checkpoint", run.to_str().unwrap(), "--data", PHOTOS];
     says(&bootmae(&arguments), 3, &["no image has a label"]);
+
+    // The same from files; what is in them does not depend on the batch.
+    let embed = |name: &str, more: &[&str]| {
+        let (run, file) = (run.to_str().unwrap(), folder.path().join(name));
+        let arguments = ["embed", "--checkpoint", run, "--out", file.to_str().unwrap()];
+        let data: &[&str] = if more.contains(&"--data") { &[] } else { &["--data", data] };
+        (bootmae(&[&arguments, data, adapter(), more].concat()), file)
+    };
+    let files = ["1", "3", "64"].map(|batch| {
+        let (output, file) = embed(&format!("{batch}.safetensors"), &["--batch-size", batch]);
+        says(&output, 0, &["left out: ", "broken.png", "20 features of 32 values after step 1, labels of 2 classes"]);
+        fs::read(file).unwrap()
+    });
+    assert!(files[0] == files[1] && files[1] == files[2], "features depend on the batch size");
+    let features = folder.path().join("3.safetensors").to_str().unwrap().to_owned();
+    let from_file =
+        |verb: &str, more: &[&str]| json(bootmae(&[&[verb, "--features", &features, "--json"], more].concat()));
+    let same = |a: &serde_json::Value, b: &serde_json::Value| {
+        for key in ["method", "top1", "top5", "per_class", "confusion", "features", "train_images", "classes"] {
+            assert_eq!(a[key], b[key], "{key}");
+        }
+    };
+    same(&measured, &from_file("knn", &["--k", "3"]));
+    let arguments = ["probe", "--checkpoint", run.to_str().unwrap(), "--data", data, "--json"];
+    let computed = json(bootmae(&[&arguments, adapter()].concat()));
+    assert_eq!(computed["top1"], 1.0, "{computed}");
+    same(&computed, &from_file("probe", &[]));
+    let sides = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/labels/folders");
+    let [train, test] = ["train", "test"].map(|split| {
+        let (output, file) = embed(&format!("{split}.safetensors"), &["--data", sides, "--split", split]);
+        says(&output, 0, &["labels of 4 classes"]);
+        file.to_str().unwrap().to_owned()
+    });
+    let arguments = ["knn", "--checkpoint", run.to_str().unwrap(), "--data", sides, "--json"];
+    let files = ["knn", "--features", &train, "--test-features", &test, "--json"];
+    let [computed, read] = [[&arguments, adapter()].concat(), files.to_vec()]
+        .map(|words| serde_json::from_slice(&bootmae(&words).stdout).unwrap());
+    same(&computed, &read);
+    assert_eq!((&read["train_images"], &read["per_class"][0]["images"]), (&5.into(), &1.into()), "{read}");
+    // The class token, another norm and half precision are other features, of the same names.
+    let first_values = |more: &[&str]| {
+        let (output, file) = embed("other.csv", more);
+        says(&output, 0, &["20 features of 32 values"]);
+        let text = fs::read_to_string(file).unwrap();
+        let line = text.lines().nth(1).unwrap();
+        let fields: Vec<&str> = line.split(',').collect();
+        assert!(fields[0].ends_with("blue/0.png") && fields[1..3] == ["0", "blue"] && fields.len() == 35, "{line}");
+        fields[3..].iter().map(|value| value.parse().unwrap()).collect::<Vec<f32>>()
+    };
+    let kinds =
+        [["--norm", "none"], ["--norm", "final"], ["--norm", "plain"], ["--pool", "cls"], ["--precision", "f16"]];
+    let values = kinds.map(|kind| first_values(&kind));
+    assert!((0..5).all(|a| (0..a).all(|b| values[a] != values[b])), "{values:?}");
+    let moments = |values: &[f32]| [1, 2].map(|n| values.iter().map(|v| v.powi(n)).sum::<f32>() / 32.0);
+    let [mean, square] = moments(&values[2]);
+    assert!(mean.abs() < 1e-5 && (square - 1.0).abs() < 1e-3, "a plain norm leaves mean {mean}, mean square {square}");
+    let error = values[0].iter().zip(&values[4]).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+    assert!(error < 1e-4 * values[0].iter().map(|v| v * v).sum::<f32>(), "f16 is off by {error}");
+    // Without labels, in NumPy's files.
+    let (output, file) = embed("plain.npy", &["--data", PHOTOS]);
+    says(&output, 0, &["features of 32 values after step 1, without labels", "plain.labels.npy", "plain.names.txt"]);
+    let names = fs::read_to_string(file.with_extension("names.txt")).unwrap();
+    let (photos, labels) = (names.lines().count(), fs::read(file.with_extension("labels.npy")).unwrap());
+    assert!(photos > 5 && names.contains(".jpg\n") && labels.ends_with(&(-1i64).to_le_bytes()));
+    assert_eq!((fs::metadata(&file).unwrap().len(), labels.len()), (128 + photos as u64 * 128, 128 + photos * 8));
 }
 
 #[test]

@@ -17,7 +17,8 @@ use bootmae::{
     check::fixture::fixture_config,
     checkpoint::{self, Bundle, Checkpoints, Model},
     error::{Error, Result},
-    formats::tensors::{self, Precision, TensorFile},
+    formats::tensors::{self, Precision, TensorFile, Written},
+    infer::features::Features,
     rng::{Rng, Stream},
     train::config::resolve,
 };
@@ -274,6 +275,25 @@ fn safetensors() {
         held.to(bytes.len(), || {
             let file = tensors::read(&bytes[..], told)?;
             assert!(sound(&file), "case {case}");
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn feature_files() {
+    let names = r#"["a","bb"]"#.to_owned();
+    let metadata = [("classes", names), ("pool", "mean".into()), ("blocks", "12".into())].into();
+    let (mut seed, values) = (Vec::new(), [0.5; 12]);
+    let features = Written { name: "features".into(), shape: &[3, 4], values: &values };
+    tensors::write_with_integers(&mut seed, &metadata, &[("labels", &[0, 1, -1])], &[features]).unwrap();
+    cases("feature file", |_, rng, held| {
+        let mut bytes = seed.clone();
+        let head = header(&bytes);
+        damage(&mut bytes, head, rng);
+        held.to(bytes.len(), || {
+            let features = Features::parse(&bytes)?;
+            assert_eq!(features.values.len(), features.len() * features.width);
             Ok(())
         })
     });

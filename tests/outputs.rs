@@ -1,6 +1,7 @@
 //! Files that a person names for output, and advice on the command line. No GPU is needed.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -8,6 +9,7 @@ use std::{
 
 use bootmae::{
     checkpoint,
+    formats::tensors::{self, Written},
     train::{
         config::RunConfig,
         snapshot::{MODEL, MOMENT1, MOMENT2, NamedTensor, Snapshot, TEACHER},
@@ -268,4 +270,125 @@ fn weights_of_other_programs_are_named_for_what_they_are() {
     let words = ["export", "--checkpoint", text(folder.path()), "--out", text(&out)];
     says(&bootmae(&words), 6, &["a folder without a checkpoint", "weights.pth"]);
     assert!(!out.exists());
+}
+
+/// A feature file of two values an image, made of a checkpoint with this hash.
+fn features_in(folder: &Path, name: &str, classes: &[&str], labels: &[i64], about: &[(&str, &str)]) -> String {
+    let path = folder.join(name);
+    let mut metadata: BTreeMap<&str, String> = about.iter().map(|(key, value)| (*key, value.to_string())).collect();
+    if !classes.is_empty() {
+        metadata.insert("classes", serde_json::to_string(classes).unwrap());
+    }
+    // Of a class all lie near one point.
+    let values: Vec<f32> = labels.iter().zip(0..).flat_map(|(of, n)| [*of as f32, 1.0 + n as f32 / 100.0]).collect();
+    let shape = [labels.len(), 2];
+    let features = Written { name: "features".into(), shape: &shape, values: &values };
+    let file = fs::File::create(&path).unwrap();
+    tensors::write_with_integers(file, &metadata, &[("labels", labels)], &[features]).unwrap();
+    text(&path).into()
+}
+
+#[test]
+fn features_that_cannot_be_compared_are_refused_with_what_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, classes: &[&str], labels: &[i64], about: &[(&str, &str)]| {
+        features_in(folder.path(), name, classes, labels, about)
+    };
+    let mean = [("checkpoint", "abc"), ("pool", "mean")];
+    let train = of("train.safetensors", &["a", "b"], &[0, 1, 0, 1, 0, 1, -1], &mean);
+    let run = |verb: &str, train: &str, test: &[&str]| bootmae(&[&[verb, "--features", train], test].concat());
+    for verb in ["knn", "probe"] {
+        let with = |test: &str, code, parts: &[&str]| says(&run(verb, &train, &["--test-features", test]), code, parts);
+        // Classes are matched by name.
+        let swapped = of("test.safetensors", &["b", "a"], &[1, 0], &mean);
+        with(&swapped, 0, &["of 2 images in 2 classes", "6 images of"]);
+        let other = of("other.safetensors", &["a", "b"], &[0, 1], &[("checkpoint", "abd"), ("pool", "mean")]);
+        with(&other, 6, &["other.safetensors", "checkpoint is `abd` against `abc`"]);
+        let cls = of("cls.safetensors", &["a", "b"], &[0, 1], &[("checkpoint", "abc"), ("pool", "cls")]);
+        with(&cls, 6, &["pool is `cls` against `mean`"]);
+        let alien = of("alien.safetensors", &["a", "c"], &[0, 1], &mean);
+        with(&alien, 3, &["the class `c` (such as row 1) has no image to train on in"]);
+        with(
+            &of("numbers.safetensors", &[], &[0, 1], &mean),
+            3,
+            &["its classes have numbers and those of", "have names"],
+        );
+        with(
+            &of("bare.safetensors", &["a", "b"], &[-1, -1], &mean),
+            3,
+            &["bare.safetensors: no image of it has a label"],
+        );
+        let alone = |name: &str, classes: &[&str], labels: &[i64], parts: &[&str]| {
+            says(&run(verb, &of(name, classes, labels, &mean), &[]), 3, parts);
+        };
+        alone("one.safetensors", &["a"], &[0, 0, 0], &["all images to train on are of one class, `a`"]);
+        alone("empty.safetensors", &["a", "b", "c"], &[0, 0, 2, 2], &["the class `b` has no image to train on"]);
+        alone("single.safetensors", &["a", "b"], &[0, 1], &["no class has two images"]);
+        alone("none.safetensors", &["a"], &[-1], &["no image of it has a label"]);
+        says(&run(verb, text(folder.path()), &[]), 6, &["not a file"]);
+        says(&run(verb, &format!("{PHOTOS}/../held-out/coffee.jpg"), &[]), 6, &["no safetensors but", "bootmae embed"]);
+        says(&run(verb, &train, &["--pool", "cls"]), 2, &["cannot be used with"]);
+        says(&bootmae(&[verb, "--data", PHOTOS]), 2, &["--checkpoint"]);
+    }
+    let wider = folder.path().join("wider.safetensors");
+    let features = Written { name: "features".into(), shape: &[2, 3], values: &[0.0; 6] };
+    let file = fs::File::create(&wider).unwrap();
+    tensors::write_with_integers(file, &BTreeMap::new(), &[("labels", &[0, 1])], &[features]).unwrap();
+    let test = ["--test-features", text(&wider)];
+    says(&run("knn", &train, &test), 6, &["wider.safetensors: features of 3 values against 2"]);
+    says(&run("probe", &train, &["--lambda", "1"]), 2, &["--lambda is for --method ridge"]);
+    says(&run("probe", &train, &["--method", "ridge", "--c", "1"]), 2, &["--c is for --method logistic"]);
+}
+
+#[test]
+fn results_go_into_a_folder_that_holds_nothing_else_of_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let features = features_in(folder.path(), "a.safetensors", &["a", "b,c"], &[0, 1].repeat(20), &[("step", "7")]);
+    let out = folder.path().join("new/results");
+    let probe =
+        |out: &Path, more: &[&str]| bootmae(&[&["probe", "--features", &features, "--out", text(out)], more].concat());
+    says(
+        &probe(&out, &[]),
+        0,
+        &["step 7, logistic regression, C = ", "(chosen on 4 training images held out): top-1 100.0 %"],
+    );
+    let csv = fs::read_to_string(out.join("confusion.csv")).unwrap();
+    assert_eq!(csv, "class / taken for,a,\"b,c\"\na,2,0\n\"b,c\",0,2\n");
+    assert!(image::open(out.join("confusion.png")).unwrap().width() > 200);
+    let results =
+        || -> serde_json::Value { serde_json::from_slice(&fs::read(out.join("results.json")).unwrap()).unwrap() };
+    assert_eq!((&results()["candidates"].as_array().unwrap().len(), &results()["value"]), (&7, &0.001.into()));
+    // Earlier results are replaced, and nothing else.
+    fs::write(out.join("notes.txt"), "mine").unwrap();
+    says(&probe(&out, &["--method", "ridge", "--lambda", "2"]), 0, &["ridge regression, lambda = 2 (given)"]);
+    assert_eq!((results()["setting"].as_str(), results()["held_out"].as_u64()), (Some("lambda"), Some(0)));
+    fs::write(out.join("results.json"), "{\"mine\": 1}").unwrap();
+    says(&probe(&out, &[]), 2, &["results.json is there and no result of this program"]);
+    assert_eq!(fs::read(out.join("results.json")).unwrap(), b"{\"mine\": 1}");
+    says(&probe(Path::new(&features), &[]), 2, &["not a folder"]);
+}
+
+#[test]
+fn classifiers_are_verified_without_an_adapter() {
+    let fixture = |name: &str| format!("{}/tests/fixtures/classify/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let verify = |name: &str| {
+        let mut command = command(&["verify", &fixture(name)]);
+        command.env("VK_DRIVER_FILES", "/dev/null").env("VK_ICD_FILENAMES", "/dev/null").output().unwrap()
+    };
+    says(&verify("knn"), 0, &["knn on the processor", "ok     neighbours", "ok     predictions"]);
+    says(&verify("logistic"), 0, &["logistic on the processor", "ok     objective", "ok     ridge"]);
+}
+
+#[test]
+fn features_are_written_in_the_format_that_their_name_says_and_over_nothing_unnamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = checkpoint_in(folder.path());
+    let embed = |out: &Path| bootmae(&["embed", "--checkpoint", text(&place), "--data", PHOTOS, "--out", text(out)]);
+    says(&embed(&folder.path().join("features")), 2, &["end in .safetensors, npy, csv or parquet"]);
+    says(&embed(&place.join("model.safetensors")), 2, &["belongs to a run or checkpoint"]);
+    fs::write(folder.path().join("a.names.txt"), "mine").unwrap();
+    says(&embed(&folder.path().join("a.npy")), 2, &["a.names.txt is there without the rest"]);
+    assert_eq!(fs::read(folder.path().join("a.names.txt")).unwrap(), b"mine");
+    let test = ["embed", "--checkpoint", text(&place), "--data", PHOTOS, "--out", "x.csv", "--split", "test"];
+    says(&bootmae(&test), 3, &["it has one side"]);
 }

@@ -221,7 +221,7 @@ impl<'f> Fixture<'f> {
             let want = self.values("after_ema", &tensor)?;
             self.groups.note("after_ema", bars.ema, &tensor.name, relative(&tensor.data, want));
         }
-        Ok(self.groups.report(self.trainer.device(), kind))
+        Ok(self.groups.report(&self.trainer.device().adapter().name, kind))
     }
 
     async fn run(mut self, kind: &str) -> Result<Report> {
@@ -248,7 +248,7 @@ impl<'f> Fixture<'f> {
                 self.groups.note(group, bars.last, &after.name, if change == 0.0 { error } else { error / change });
             }
         }
-        Ok(self.groups.report(self.trainer.device(), kind))
+        Ok(self.groups.report(&self.trainer.device().adapter().name, kind))
     }
 }
 

@@ -1,6 +1,8 @@
-//! Whether a device computes rightly: operations against the oracle, whole steps against fixtures.
+//! Whether a device computes rightly: operations against the oracle, whole steps and classifiers against fixtures.
 
-mod compare;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod classify;
+pub mod compare;
 mod finetune;
 pub mod fixture;
 mod names;

@@ -161,7 +161,7 @@ impl<'f> Fixture<'f> {
     }
 
     fn report(self, kind: &str) -> Report {
-        self.groups.report(self.trainer.device(), kind)
+        self.groups.report(&self.trainer.device().adapter().name, kind)
     }
 
     async fn step(mut self, kind: &str) -> Result<Report> {

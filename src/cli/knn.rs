@@ -1,181 +1,82 @@
-//! `bootmae knn`: how well a checkpoint's features tell classes apart.
+//! `bootmae knn`: how well features tell classes apart by their nearest neighbours.
 
-use std::{path::PathBuf, time::Instant};
+use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{
-    arguments::AdapterArguments,
     numbers::{MOST, whole},
+    results::{ResultFolder, Results},
+    sets::SetsArguments,
     terminal::{errln, outln},
 };
 use crate::{
-    checkpoint::read_model,
-    data::{LabelOptions, Side, augment::evaluation_view, each, labelled},
-    error::{Error, Result},
+    error::Result,
     infer::{
-        encoder::{Encoder, FeatureOptions},
-        neighbours::{Accuracy, Labelled, accuracy},
+        accuracy::Outcome,
+        neighbours::{TEMPERATURE, Votes, vote},
     },
-    model::Whose,
-    text::shown,
 };
 
 /// Say how well a checkpoint's features tell classes apart: the accuracy of nearest neighbours, without training anything.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
-    #[arg(long, value_name = "PATH")]
-    checkpoint: PathBuf,
-    /// Labelled images, as `pretrain --data` names them: both sides of a data set, or one of which a tenth is held out.
-    #[arg(long, value_name = "SOURCE")]
-    data: String,
-    /// Labelled images to test on, where `--data` is to be trained on alone.
-    #[arg(long, value_name = "SOURCE")]
-    test: Option<String>,
-    /// Which labels: a column of parquet files, `coarse` of CIFAR-100.
-    #[arg(long, value_name = "NAME")]
-    label_column: Option<String>,
-    /// How many neighbours vote; several numbers with commas.
+    #[command(flatten)]
+    sets: SetsArguments,
+    /// How many neighbours vote; several numbers with commas. Classes and confusions are told of the first.
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "20", value_parser = whole::<usize>(1, MOST))]
     k: Vec<usize>,
-    /// Whose features: the trained network's, or its moving average's.
-    #[arg(long, default_value = "student")]
-    weights: Weights,
-    /// Blocks of the encoder that are run, all without it.
-    #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST))]
-    blocks: Option<usize>,
-    /// Images that pass through the encoder together.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<usize>(1, 4096))]
-    batch_size: usize,
-    /// Decides which images are held out.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    #[command(flatten)]
-    adapter: AdapterArguments,
+    /// A folder for results.json, confusion.csv and confusion.png.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Weights {
-    Student,
-    Teacher,
-}
-
-/// What was measured.
+/// How many of the test images were told right, as shares of all, with `k` neighbours.
 #[derive(serde::Serialize)]
-struct Measured {
-    step: u64,
-    how: String,
-    classes: usize,
-    train_images: usize,
-    test_images: usize,
+struct Accuracy {
+    k: usize,
+    top1: f64,
+    top5: f64,
+    majority_top1: f64,
+}
+
+/// What results have beside those of every method.
+#[derive(serde::Serialize)]
+struct More {
     accuracy: Vec<Accuracy>,
-    images_per_s: f64,
 }
 
-/// Features of the images of a side that can be read, and their classes.
-struct Found {
-    features: Vec<f32>,
-    classes: Vec<u32>,
-}
-
-impl Found {
-    fn labelled(&self) -> Labelled<'_> {
-        Labelled { features: &self.features, classes: &self.classes }
-    }
-}
-
-/// Computes features of both sides, compares and prints.
+/// Reads or computes features, compares and prints.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let model = read_model(&arguments.checkpoint)?;
-    let options = LabelOptions {
-        test: arguments.test.clone(),
-        column: arguments.label_column.clone(),
-        seed: arguments.seed,
-        ..Default::default()
+    let inputs = arguments.sets.inputs();
+    let out = arguments.out.as_ref().map(|out| ResultFolder::new(out, &inputs)).transpose()?;
+    let opened = arguments.sets.open()?;
+    let (sets, right) = (&opened.sets, &opened.sets.test.classes);
+    let votes = vote(sets, &arguments.k);
+    let outcome = Outcome::new(&sets.classes, &votes[0].weighted, right);
+    let accuracy = |Votes { k, weighted, majority }: &Votes| {
+        let [weighted, majority] = [weighted, majority].map(|answers| Outcome::new(&sets.classes, answers, right));
+        Accuracy { k: *k, top1: weighted.top1, top5: weighted.top5, majority_top1: majority.top1 }
     };
-    let sides = labelled(&arguments.data, &options)?;
-    errln!("{}", shown(&sides.how));
-    let device = arguments.adapter.open()?;
-    arguments.adapter.remark(&device).iter().for_each(|line| errln!("{line}"));
-    let whose = match arguments.weights {
-        Weights::Student => Whose::Student,
-        Weights::Teacher => Whose::Teacher,
-    };
-    let features = FeatureOptions { whose, blocks: arguments.blocks };
-    let encoder = pollster::block_on(Encoder::new(device, &model, features, arguments.batch_size))?;
-    let began = Instant::now();
-    let (train, test) = (features_of(&encoder, &sides.train)?, features_of(&encoder, &sides.test)?);
-    let seconds = began.elapsed().as_secs_f64();
-    let measured = accuracy(train.labelled(), test.labelled(), encoder.config().width, &arguments.k);
-    let measured = Measured {
-        step: model.step,
-        how: sides.how.clone(),
-        classes: sides.classes.len(),
-        train_images: train.classes.len(),
-        test_images: test.classes.len(),
-        accuracy: measured,
-        images_per_s: (train.classes.len() + test.classes.len()) as f64 / seconds,
-    };
+    let more = More { accuracy: votes.iter().map(accuracy).collect() };
+    let method = format!("{} nearest neighbours, weighted by exp(cosine / {TEMPERATURE})", votes[0].k);
+    let results = Results::new(&method, &opened, &outcome, &more);
+    if let Some(out) = &out {
+        results.write(out)?;
+    }
     if arguments.json {
-        outln!("{}", serde_json::to_string_pretty(&measured).expect("numbers are JSON"));
+        results.print_json();
         return Ok(());
     }
-    let percent = |share: f64| 100.0 * share;
-    for Accuracy { k, top1, top5, majority_top1 } in &measured.accuracy {
-        outln!(
-            "step {}, {k} neighbours: top-1 {:.1} %, top-5 {:.1} % (majority {:.1} %) of {} images in {} classes; chance {:.1} %",
-            measured.step,
-            percent(*top1),
-            percent(*top5),
-            percent(*majority_top1),
-            measured.test_images,
-            measured.classes,
-            100.0 / measured.classes as f64
-        );
+    for Accuracy { k, top1, top5, majority_top1 } in &more.accuracy {
+        let [top1, top5, majority] = [top1, top5, majority_top1].map(|share| format!("{:.1} %", 100.0 * share));
+        let (step, of) = (results.step(), results.of());
+        outln!("{step}{k} neighbours: top-1 {top1}, top-5 {top5} (majority {majority}) {of}");
     }
-    errln!("{:.0} images/s", measured.images_per_s);
+    results.print_classes();
+    opened.images_per_s.iter().for_each(|rate| errln!("{rate:.0} images/s"));
     Ok(())
-}
-
-/// The features of a side, in its order. Images are decoded ahead of the encoder; those that cannot be read are named and
-/// left out.
-fn features_of(encoder: &Encoder, side: &Side) -> Result<Found> {
-    let config = encoder.config();
-    let view = |index: usize| {
-        let picture = side.source.load(index, config.channels)?;
-        Ok(evaluation_view(&picture, config.image_height, config.image_width).normalise(&config.normalise))
-    };
-    let mut found = Found { features: Vec::new(), classes: Vec::new() };
-    let (mut images, mut waiting, mut ran) = (Vec::new(), 0, Ok(()));
-    let mut run = |images: &mut Vec<f32>| -> Result<()> {
-        found.features.extend(pollster::block_on(encoder.run(images))?);
-        images.clear();
-        Ok(())
-    };
-    each(side.source.len(), 0, view, |index, view: Result<Vec<f32>, String>| {
-        match view {
-            Ok(view) => {
-                images.extend(view);
-                found.classes.push(side.labels[index]);
-                waiting += 1;
-            }
-            Err(reason) => errln!("left out: {} ({})", shown(&side.source.name(index)), shown(&reason)),
-        }
-        if waiting == encoder.batch() {
-            (ran, waiting) = (run(&mut images), 0);
-        }
-        ran.is_ok()
-    });
-    ran?;
-    if !images.is_empty() {
-        run(&mut images)?;
-    }
-    if found.classes.is_empty() {
-        return Err(Error::Images(format!("none of the images of {} can be read", shown(&side.source.place()))));
-    }
-    Ok(found)
 }

@@ -5,7 +5,9 @@ mod bench;
 mod data;
 mod doctor;
 mod dry_run;
+mod embed;
 mod export;
+mod features;
 mod finetune;
 mod http;
 mod knn;
@@ -16,9 +18,12 @@ mod output;
 mod plan;
 mod predict;
 mod pretrain;
+mod probe;
 pub mod progress;
 mod reconstruct;
+mod results;
 mod serve;
+mod sets;
 mod signals;
 mod site;
 pub mod terminal;
@@ -50,7 +55,9 @@ enum Verb {
     Predict(predict::Arguments),
     Reconstruct(reconstruct::Arguments),
     Export(export::Arguments),
+    Embed(embed::Arguments),
     Knn(knn::Arguments),
+    Probe(probe::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
     Data(data::Arguments),
@@ -107,7 +114,9 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Predict(arguments) => predict::run(&arguments).map(|()| true),
         Verb::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| true),
         Verb::Export(arguments) => export::run(&arguments).map(|()| true),
+        Verb::Embed(arguments) => embed::run(&arguments).map(|()| true),
         Verb::Knn(arguments) => knn::run(&arguments).map(|()| true),
+        Verb::Probe(arguments) => probe::run(&arguments).map(|()| true),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Verb::Data(arguments) => data::run(&arguments),

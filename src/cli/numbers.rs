@@ -24,6 +24,14 @@ pub fn positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "a number above 0 is allowed".into())
 }
 
+/// Takes numbers from `least` to `most`.
+pub fn between(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.trim().parse::<f64>().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("a number from {least:e} to {most:e} is allowed"))
+    }
+}
+
 /// Takes shares from 0 to 1.
 pub fn share(text: &str) -> Result<f64, String> {
     let number = text.trim().parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
@@ -45,6 +53,10 @@ mod tests {
         assert_eq!((positive("0.5"), share("1")), (Ok(0.5), Ok(1.0)));
         for text in ["-1", "0", "nan", "inf", "x"] {
             assert!(positive(text).is_err(), "{text}");
+        }
+        assert_eq!(between(1e-3, 1e3)("0.001"), Ok(1e-3));
+        for text in ["0", "1e-4", "1001", "nan", "x"] {
+            assert!(between(1e-3, 1e3)(text).unwrap_err().contains("from 1e-3 to 1e3"), "{text}");
         }
         assert!(share("-0.1").is_err() && share("1.1").is_err() && share("nan").is_err());
     }

@@ -17,8 +17,9 @@ use crate::{
     error::{Error, Result},
     infer::predictor::{Network, Over, Predictor},
     kernels::Tuning,
-    model::{ModelConfig, TEACHER, WEIGHTS, Weights},
+    model::{ModelConfig, WEIGHTS, Weights},
     text::shown,
+    train::snapshot::TEACHER,
 };
 
 /// Say which classes a fine-tuned network takes images for, with probabilities.
@@ -265,7 +266,7 @@ impl Loaded {
         let weights = Weights::of(&device, task.parameters(), model.teacher.is_some())?;
         model.write(&device, &weights).map_err(fail)?;
         let over = Over { layout: weights.layout(), arenas: weights.arenas(), arena };
-        let (network, tuning) = (Network { model: network, classifier }, Tuning::for_device(&device));
+        let (network, tuning) = (Network { model: network, classifier }, Tuning::for_device(&device).for_any_batch());
         let predictor = Predictor::over(&device, network, over, arguments.batch_size, tuning).await?;
         Ok(Loaded { device, predictor, _weights: weights })
     }

@@ -11,7 +11,7 @@ use crate::{text::shown, train::metrics::Metrics};
 /// Time between two lines when there is no terminal.
 const RHYTHM: Duration = Duration::from_secs(10);
 
-/// The display of one run: two lines with a bar, or one line now and then.
+/// The display of one run, or of one pass over images: two lines with a bar, or one line now and then.
 #[derive(Debug)]
 pub struct Progress {
     total: u64,
@@ -28,7 +28,7 @@ enum Shown {
 }
 
 impl Progress {
-    /// A display of a run of `total` steps of which `start` are done, as its surroundings allow.
+    /// A display of a run of `total` steps (or images) of which `start` are done, as its surroundings allow.
     pub fn new(total: u64, start: u64) -> Progress {
         let shown = if std::io::stderr().is_terminal() {
             let style =
@@ -51,18 +51,29 @@ impl Progress {
 
     /// Shows what a step measured. Lines come at the first step, every ten seconds and at the last step.
     pub fn update(&mut self, metrics: &Metrics) {
+        let eta = remaining(self.began.elapsed(), self.start, metrics.step, self.total);
+        let (losses, pace) = (losses(metrics), pace(metrics.images_per_s, eta));
+        let line = format!("step {}/{}  {losses}  {pace}", metrics.step, self.total);
+        self.show(metrics.step, line, pace, losses);
+    }
+
+    /// Shows how many images are done, in the same rhythm.
+    pub fn images(&mut self, done: u64) {
+        let elapsed = self.began.elapsed();
+        let pace = pace(done as f64 / elapsed.as_secs_f64(), remaining(elapsed, 0, done, self.total));
+        self.show(done, format!("images {done}/{}  {pace}", self.total), pace, String::new());
+    }
+
+    fn show(&mut self, position: u64, line: String, beside: String, below: String) {
         let now = Instant::now();
-        let eta = remaining(now - self.began, self.start, metrics.step, self.total);
-        let (losses, pace) = (losses(metrics), pace(metrics, eta));
         match &mut self.shown {
             Shown::Bar(bar) => {
-                bar.set_position(metrics.step);
-                bar.set_prefix(pace);
-                bar.set_message(losses);
+                bar.set_position(position);
+                bar.set_prefix(beside);
+                bar.set_message(below);
             }
             Shown::Lines { printed, waiting } => {
-                let line = format!("step {}/{}  {losses}  {pace}", metrics.step, self.total);
-                if due(*printed, now, metrics.step >= self.total) {
+                if due(*printed, now, position >= self.total) {
                     errln!("{line}");
                     (*printed, *waiting) = (Some(now), None);
                 } else {
@@ -115,9 +126,9 @@ fn losses(metrics: &Metrics) -> String {
 }
 
 /// The speed and the time left.
-fn pace(metrics: &Metrics, eta: Option<Duration>) -> String {
+fn pace(images_per_s: f64, eta: Option<Duration>) -> String {
     let eta = eta.map(|left| format!("  {} left", span(left))).unwrap_or_default();
-    format!("{:.1} images/s{eta}", metrics.images_per_s)
+    format!("{images_per_s:.1} images/s{eta}")
 }
 
 /// A time in the two largest of its units: `45 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
@@ -145,6 +156,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pass_over_images_says_how_fast_it_is() {
+        let mut progress = Progress { shown: Shown::Lines { printed: None, waiting: None }, ..Progress::new(10, 0) };
+        progress.images(4);
+        progress.images(8);
+        let Shown::Lines { waiting: Some(line), .. } = &progress.shown else { panic!("the second line waits") };
+        assert!(line.starts_with("images 8/10  ") && line.contains(" images/s  0 s left"), "{line}");
+    }
+
+    #[test]
     fn time_left_counts_only_the_steps_of_this_process() {
         let left = |start, step| remaining(Duration::from_secs(10), start, step, 100);
         assert_eq!(left(0, 50), Some(Duration::from_secs(10)));
@@ -162,8 +182,8 @@ mod tests {
             ..Metrics::default()
         };
         assert_eq!(losses(&metrics), "loss 1.8000 (pixel 1.6000, feature 0.4000 × 0.50)  rate 1.00e-3");
-        assert_eq!(pace(&metrics, Some(Duration::from_secs(75))), "812.2 images/s  1 min 15 s left");
-        assert_eq!(pace(&metrics, None), "812.2 images/s");
+        assert_eq!(pace(metrics.images_per_s, Some(Duration::from_secs(75))), "812.2 images/s  1 min 15 s left");
+        assert_eq!(pace(metrics.images_per_s, None), "812.2 images/s");
         let pixel_alone = Metrics { scalars: [("loss_pixel", 1.6)].into_iter().collect(), ..metrics };
         assert_eq!(losses(&pixel_alone), "loss 1.8000  rate 1.00e-3");
     }

@@ -1,4 +1,4 @@
-//! `bootmae verify`: an adapter against a float64 reference.
+//! `bootmae verify`: an adapter, or the processor, against a float64 reference.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use clap::Args;
 use super::arguments::AdapterArguments;
 use super::terminal::outln;
 use crate::{
-    check::verify,
+    check::{classify, verify},
     checkpoint::what_it_is,
     error::{Error, Result},
     formats::tensors,
@@ -15,7 +15,8 @@ use crate::{
     lower::Precision,
 };
 
-/// Run a fixture (one step, or a trajectory of steps) and compare losses, outputs, gradients and updated weights.
+/// Run a fixture (one step, a trajectory of steps, or classifiers on features) and compare losses, outputs, gradients and
+/// updated weights, or predictions.
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// A fixture in safetensors, e.g. tests/fixtures/step_tiny.safetensors.
@@ -38,15 +39,18 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         return Err(Error::checkpoint(path, format!("no safetensors but {what}")));
     }
     let file = tensors::parse(&bytes).map_err(|reason| Error::checkpoint(path, reason))?;
-    let device = arguments.adapter.open()?;
-    let tuning = Tuning::for_device(&device);
-    let report =
-        pollster::block_on(verify::verify(device, tuning, arguments.precision, &file)).map_err(
-            |error| match error {
-                Error::Checkpoint { reason, .. } => Error::checkpoint(path, reason),
-                other => other,
-            },
-        )?;
+    let report = match classify::verify(&file) {
+        Some(report) => report,
+        None => {
+            let device = arguments.adapter.open()?;
+            let tuning = Tuning::for_device(&device);
+            pollster::block_on(verify::verify(device, tuning, arguments.precision, &file))
+        }
+    };
+    let report = report.map_err(|error| match error {
+        Error::Checkpoint { reason, .. } => Error::checkpoint(path, reason),
+        other => other,
+    })?;
     if arguments.json {
         outln!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
         return Ok(report.pass);

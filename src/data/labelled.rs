@@ -97,7 +97,7 @@ pub fn labelled(place: &str, options: &LabelOptions) -> Result<Labelled> {
     let tested = test.map(|test| Ok::<_, Error>((test.labels(column)?, test))).transpose()?;
     match tested {
         Some((told, test)) if !told.classes().is_empty() => {
-            let classes = match_to(&train.place(), &labels, &test, &told)?;
+            let classes = matched((&train.place(), &labels), (&test.place(), &told), |image| test.name(image))?;
             let told = |index| told.of(index).map(|class| classes[class as usize]);
             let sides = [side(train, |index| labels.of(index)), side(test, told)];
             Ok(finish(labels.classes(), sides, None))
@@ -140,11 +140,16 @@ fn side(source: Arc<dyn Source>, class: impl Fn(usize) -> Option<u32>) -> Side {
     }
 }
 
-/// The number in training of each class of the test side: that of the class of its name.
+/// The number in training of each class of the test side: that of the class of its name. Either side has a place, as a
+/// message names it, and `name` says what to call an image of the test side.
 ///
 /// # Errors
 /// [`Error::Images`] when one side has names and the other numbers, or a class of the test side has no image to train on.
-fn match_to(train: &str, labels: &Labels, test: &Arc<dyn Source>, told: &Labels) -> Result<Vec<u32>> {
+pub(crate) fn matched(
+    (train, labels): (&str, &Labels),
+    (test, told): (&str, &Labels),
+    name: impl Fn(usize) -> String,
+) -> Result<Vec<u32>> {
     let numbers: Vec<Option<usize>> = match (labels.classes(), told.classes()) {
         (Classes::Names(known), Classes::Names(names)) => {
             let known: HashMap<&str, usize> = known.iter().map(String::as_str).zip(0..).collect();
@@ -154,8 +159,7 @@ fn match_to(train: &str, labels: &Labels, test: &Arc<dyn Source>, told: &Labels)
         (classes, _) => {
             let (has, had) =
                 if matches!(classes, Classes::Names(_)) { ("numbers", "names") } else { ("names", "numbers") };
-            let train = shown(train);
-            return Err(refuse(&test.place(), &format!("its classes have {has} and those of {train} have {had}")));
+            return Err(refuse(test, &format!("its classes have {has} and those of {} have {had}", shown(train))));
         }
     };
     let (counts, tested) = (labels.counts(), told.counts());
@@ -164,11 +168,9 @@ fn match_to(train: &str, labels: &Labels, test: &Arc<dyn Source>, told: &Labels)
     match alien {
         Some(class) => {
             let first = (0..told.len()).find(|&image| told.of(image) == Some(class as u32)).unwrap_or_default();
-            let (name, image) = (told.classes().name(class), test.name(first));
-            Err(refuse(
-                &test.place(),
-                &format!("the class `{name}` (such as {image}) has no image to train on in {}", shown(train)),
-            ))
+            let (class, image) = (told.classes().name(class), name(first));
+            let reason = format!("the class `{class}` (such as {image}) has no image to train on in {}", shown(train));
+            Err(refuse(test, &reason))
         }
         // Classes without an image are asked for by nobody.
         None => Ok(numbers.into_iter().map(|number| number.unwrap_or_default() as u32).collect()),
@@ -177,7 +179,7 @@ fn match_to(train: &str, labels: &Labels, test: &Arc<dyn Source>, told: &Labels)
 
 /// The labelled images to train on and those held out, ascending: of each class a tenth (rounded, and at least one of
 /// two), those of the least hashes of seed and number.
-fn hold_out(labels: &Labels, seed: u64) -> [Vec<u32>; 2] {
+pub(crate) fn hold_out(labels: &Labels, seed: u64) -> [Vec<u32>; 2] {
     let mut left: Vec<usize> = labels.counts();
     left.iter_mut().for_each(|count| *count = if *count < 2 { 0 } else { ((*count + SHARE / 2) / SHARE).max(1) });
     let hash = |image: u32| {

@@ -40,9 +40,12 @@ pub use {
     worker::LoaderOptions,
 };
 
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) use each::each;
 pub(crate) use told::what_it_is;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use {
+    each::each,
+    labelled::{hold_out, matched},
+};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod allocator;
@@ -73,6 +76,8 @@ mod pack;
 #[cfg(not(target_arch = "wasm32"))]
 mod parquet;
 #[cfg(not(target_arch = "wasm32"))]
+mod part;
+#[cfg(not(target_arch = "wasm32"))]
 mod places;
 #[cfg(not(target_arch = "wasm32"))]
 mod rate;
@@ -96,5 +101,6 @@ pub use {
     labelled::{LabelOptions, Labelled, Side, labelled},
     open::{open, open_beside},
     pack::{Packed, pack},
+    part::{Chosen, Part, chosen},
     rate::{Rate, rate},
 };

@@ -108,19 +108,61 @@ pub fn write(to: impl Write, metadata: &BTreeMap<&str, String>, tensors: &[Writt
 /// [`write`] with the values in a precision of choice.
 pub fn write_as(
     precision: Precision,
-    mut to: impl Write,
+    to: impl Write,
     metadata: &BTreeMap<&str, String>,
     tensors: &[Written<'_>],
 ) -> io::Result<()> {
-    let (dtype, size) = match precision {
-        Precision::F32 => (Dtype::F32, 4),
-        Precision::F16 => (Dtype::F16, 2),
+    let stored = |values| match precision {
+        Precision::F32 => Stored::F32(values),
+        Precision::F16 => Stored::F16(values),
     };
+    let entries = tensors.iter().map(|Written { name, shape, values }| (name.as_str(), *shape, stored(*values)));
+    write_entries(to, metadata, &entries.collect::<Vec<_>>())
+}
+
+/// [`write`] with vectors of I64 before the F32 tensors.
+pub fn write_with_integers(
+    to: impl Write,
+    metadata: &BTreeMap<&str, String>,
+    integers: &[(&str, &[i64])],
+    tensors: &[Written<'_>],
+) -> io::Result<()> {
+    let lengths: Vec<[usize; 1]> = integers.iter().map(|(_, values)| [values.len()]).collect();
+    // In front, where their addresses are multiples of eight.
+    let vectors = integers.iter().zip(&lengths).map(|((name, values), shape)| (*name, &shape[..], Stored::I64(values)));
+    let others = tensors.iter().map(|t| (t.name.as_str(), t.shape, Stored::F32(t.values)));
+    write_entries(to, metadata, &vectors.chain(others).collect::<Vec<_>>())
+}
+
+/// Values about to be written, and how.
+enum Stored<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f32]),
+    I64(&'a [i64]),
+}
+
+impl Stored<'_> {
+    /// The type, how many values there are, and the bytes of each.
+    fn extent(&self) -> (Dtype, usize, usize) {
+        match self {
+            Stored::F32(values) => (Dtype::F32, values.len(), 4),
+            Stored::F16(values) => (Dtype::F16, values.len(), 2),
+            Stored::I64(values) => (Dtype::I64, values.len(), 8),
+        }
+    }
+}
+
+fn write_entries(
+    mut to: impl Write,
+    metadata: &BTreeMap<&str, String>,
+    entries: &[(&str, &[usize], Stored<'_>)],
+) -> io::Result<()> {
     let mut header = BTreeMap::from([("__metadata__", serde_json::to_value(metadata)?)]);
     let mut offset = 0;
-    for Written { name, shape, values } in tensors {
-        assert_eq!(shape.iter().product::<usize>(), values.len(), "values of {name} for its shape {shape:?}");
-        let range = (offset, offset + values.len() * size);
+    for (name, shape, stored) in entries {
+        let (dtype, count, size) = stored.extent();
+        assert_eq!(shape.iter().product::<usize>(), count, "values of {name} for its shape {shape:?}");
+        let range = (offset, offset + count * size);
         offset = range.1;
         let entry = TensorInfo { dtype, shape: shape.to_vec(), data_offsets: range };
         header.insert(name, serde_json::to_value(entry)?);
@@ -129,10 +171,11 @@ pub fn write_as(
     header.resize(header.len().next_multiple_of(8), b' ');
     to.write_all(&(header.len() as u64).to_le_bytes())?;
     to.write_all(&header)?;
-    tensors.iter().try_for_each(|tensor| match precision {
-        Precision::F32 => to.write_all(bytemuck::cast_slice(tensor.values)),
-        Precision::F16 => {
-            let halves: Vec<u16> = tensor.values.iter().map(|value| f16::from_f32(*value).to_bits()).collect();
+    entries.iter().try_for_each(|(.., stored)| match stored {
+        Stored::F32(values) => to.write_all(bytemuck::cast_slice(values)),
+        Stored::I64(values) => to.write_all(bytemuck::cast_slice(values)),
+        Stored::F16(values) => {
+            let halves: Vec<u16> = values.iter().map(|value| f16::from_f32(*value).to_bits()).collect();
             to.write_all(bytemuck::cast_slice(&halves))
         }
     })

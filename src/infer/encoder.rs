@@ -1,5 +1,9 @@
 //! Features of whole images: what the encoder of a checkpoint makes of them.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
 use crate::{
     checkpoint::Model,
     device::Device,
@@ -7,25 +11,65 @@ use crate::{
     exec::Executor,
     graph::Graph,
     kernels::Tuning,
-    lower::{Fetch, Plan, PlanOptions},
-    model::{ModelConfig, TEACHER, WEIGHTS, Weights, Whose, embed, inputs, position_tables},
-    nn::Params,
+    lower::{Fetch, Plan, PlanOptions, Precision},
+    model::{ModelConfig, WEIGHTS, Weights, Whose, embed, inputs, inventory, of_decoder, of_encoder, position_tables},
+    nn::{Params, layer_norm},
+    ops::{LayerNorm, PoolTokens, SliceRows},
+    train::snapshot::NamedTensor,
 };
+
+/// What is made one vector of an image's tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pool {
+    /// The mean of the patch tokens; the class token is left out.
+    #[default]
+    Mean,
+    /// The class token after the encoder's final norm.
+    Cls,
+}
+
+/// How features are normalised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Norm {
+    /// Not at all; the class token always takes the final norm.
+    #[default]
+    None,
+    /// Every token by the encoder's final norm, before pooling.
+    Final,
+    /// The pooled vector by a LayerNorm without gain and bias.
+    Plain,
+}
 
 /// Which features are computed.
 #[derive(Clone, Copy, Debug)]
 pub struct FeatureOptions {
     /// The student's encoder, or the teacher's.
     pub whose: Whose,
+    /// What is made one vector of the tokens.
+    pub pool: Pool,
+    /// How it is normalised.
+    pub norm: Norm,
     /// Blocks of the encoder that are run; none for all.
     pub blocks: Option<usize>,
+    /// In what precision matmuls read their operands.
+    pub precision: Precision,
 }
 
-/// An encoder on a device, for a batch of whole images at a time. The feature of an image is the mean of its patch tokens
-/// after the last block, before any norm; the class token is left out.
+impl FeatureOptions {
+    /// Whether every token passes through the final norm.
+    fn final_norm(&self) -> bool {
+        self.pool == Pool::Cls || self.norm == Norm::Final
+    }
+}
+
+/// An encoder on a device, for a batch of whole images at a time. What it makes of an image does not depend on the others
+/// of the batch, nor on how many there are.
 pub struct Encoder {
     device: Device,
     config: ModelConfig,
+    options: FeatureOptions,
+    blocks: usize,
+    fingerprint: String,
     batch: usize,
     executor: Executor,
 }
@@ -37,34 +81,60 @@ impl Encoder {
     /// When the checkpoint lacks the weights asked for or the GPU the room.
     pub async fn new(device: Device, model: &Model, options: FeatureOptions, batch: usize) -> Result<Encoder> {
         let fail = |reason: String| Error::checkpoint("the checkpoint", reason);
-        let mut config = model.config.model.clone();
-        config.feature_branch &= model.teacher.is_some();
-        let arena = match options.whose {
-            Whose::Student => WEIGHTS,
-            Whose::Teacher if config.feature_branch => TEACHER,
-            Whose::Teacher => return Err(fail("it has no teacher's weights; take the student's".into())),
+        let config = model.config.model.clone();
+        let tensors = match (options.whose, &model.teacher) {
+            (Whose::Student, _) => &model.tensors,
+            (Whose::Teacher, Some(teacher)) => teacher,
+            (Whose::Teacher, None) => return Err(fail("it has no teacher's weights; take the student's".into())),
         };
         let blocks = options.blocks.unwrap_or(config.depth);
         if !(1..=config.depth).contains(&blocks) {
             return Err(Error::Config(format!("{blocks} blocks of an encoder that has {}", config.depth)));
         }
-        let weights = Weights::new(&device, &config)?;
-        model.write(&device, &weights).map_err(fail)?;
+        let wanted = |name: &str| of_encoder(name) || (options.final_norm() && name.starts_with("norm."));
+        let params = inventory(&config).into_iter().filter(|param| wanted(&param.name)).collect();
+        let weights = Weights::of(&device, params, false)?;
+        let trained = tensors.iter().find(|tensor| tensor.name == "pos_embed").map(|tensor| &tensor.data[..]);
+        for param in &weights.layout().params {
+            let found = tensors.iter().find(|tensor| tensor.name == param.name && tensor.shape == param.shape);
+            let Some(tensor) = found else {
+                let reason =
+                    format!("it holds no `{}` of shape {:?}, which these features need", param.name, param.shape);
+                return Err(fail(reason));
+            };
+            let mut values = tensor.data.clone();
+            if let Some(positions) = trained.filter(|_| param.name == "cls_token") {
+                // The class token's position is the first row.
+                values.iter_mut().zip(positions).for_each(|(value, position)| *value += position);
+            }
+            weights.write(&device, &param.name, &values);
+        }
         let plan = {
             let graph = Graph::new();
-            let tokens = embed(&config, batch, &Params::new(&graph, weights.layout(), arena), blocks);
-            let options = PlanOptions { tuning: Tuning::for_device(&device), ..Default::default() };
-            Plan::new(&graph, &[Fetch::new("tokens", tokens)], &options)
+            let params = Params::new(&graph, weights.layout(), WEIGHTS);
+            let mut tokens = embed(&config, batch, &params, blocks);
+            if options.final_norm() {
+                tokens = layer_norm(&params.root().at("norm"), tokens, config.layer_norm_eps);
+            }
+            let mut features = match options.pool {
+                Pool::Mean => tokens.then(PoolTokens { first: 1 }, &[]),
+                Pool::Cls => tokens.then(SliceRows { first: 0, count: 1 }, &[]).reshape(&[batch, config.width]),
+            };
+            if options.norm == Norm::Plain {
+                features = features.then(LayerNorm { eps: config.layer_norm_eps, unbiased: false }, &[]);
+            }
+            let tuning = Tuning::for_device(&device).for_any_batch();
+            let plan = PlanOptions { tuning, precision: options.precision, ..Default::default() };
+            Plan::new(&graph, &[Fetch::new("features", features)], &plan)
         };
         let executor = Executor::new(&device, plan, weights.arenas()).await?;
-        for (name, table) in position_tables(&config) {
-            if executor.has_input(name) {
-                executor.write(&device, name, bytemuck::cast_slice(&table));
-            }
-        }
+        let [(name, fixed), _] = position_tables(&config);
+        let held = trained.and_then(|table| table.get(config.width..)).filter(|table| table.len() == fixed.len());
+        executor.write(&device, name, bytemuck::cast_slice(held.unwrap_or(&fixed)));
         let raster: Vec<u32> = (0..batch).flat_map(|_| 0..config.patches() as u32).collect();
         executor.write(&device, inputs::ORDER, bytemuck::cast_slice(&raster));
-        Ok(Encoder { device, config, batch, executor })
+        let fingerprint = fingerprint(tensors);
+        Ok(Encoder { device, config, options, blocks, fingerprint, batch, executor })
     }
 
     /// The network.
@@ -77,34 +147,59 @@ impl Encoder {
         self.batch
     }
 
+    /// How the features are made, by the keys of a feature file: features that agree in all of it can be compared.
+    pub fn about(&self) -> BTreeMap<String, String> {
+        let (height, width) = (self.config.image_height, self.config.image_width);
+        let channels = self.config.channels;
+        let units = (0..channels).map(|channel| self.config.normalise.of_channel(channel, channels));
+        let (mean, std): (Vec<f32>, Vec<f32>) = units.unzip();
+        let weights = if self.options.whose == Whose::Student { "student" } else { "teacher" };
+        let pool = if self.options.pool == Pool::Mean { "mean" } else { "cls" };
+        let norm = match self.options.norm {
+            Norm::Plain => "plain",
+            _ if self.options.final_norm() => "final",
+            _ => "none",
+        };
+        let pairs = [
+            ("checkpoint", self.fingerprint.clone()),
+            ("weights", weights.into()),
+            ("pool", pool.into()),
+            ("norm", norm.into()),
+            ("blocks", self.blocks.to_string()),
+            ("precision", self.options.precision.to_string()),
+            ("transform", json!({"view": "evaluation", "height": height, "width": width}).to_string()),
+            ("normalisation", json!({"mean": mean, "std": std}).to_string()),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
     /// Features of images `[count, channels, height, width]`, at most a batch of them: `[count, width]`.
     pub async fn run(&self, images: &[f32]) -> Result<Vec<f32>> {
         let config = &self.config;
         let pixels = config.channels * config.image_height * config.image_width;
-        let (count, width) = (images.len() / pixels, config.width);
+        let count = images.len() / pixels;
         assert!(count <= self.batch && images.len() == count * pixels, "images of at most one batch");
         // What fills up the last batch is computed too and left out.
         let mut filled = images.to_vec();
         filled.resize(self.batch * pixels, 0.0);
         self.executor.write(&self.device, inputs::IMAGES, bytemuck::cast_slice(&filled));
         self.executor.run(&self.device);
-        let tokens = self.executor.read(&self.device, "tokens").await?;
-        Ok(tokens
-            .chunks((1 + config.patches()) * width)
-            .take(count)
-            .flat_map(|image| mean(&image[width..], width))
-            .collect())
+        let mut features = self.executor.read(&self.device, "features").await?;
+        features.truncate(count * config.width);
+        Ok(features)
     }
 }
 
-/// The mean of rows of `width` values.
-fn mean(rows: &[f32], width: usize) -> Vec<f32> {
-    let mut sums = vec![0.0f64; width];
-    for row in rows.chunks(width) {
-        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+/// A hash of the weights that features depend on, decoders left out: in hexadecimal.
+fn fingerprint(tensors: &[NamedTensor]) -> String {
+    let mut own: Vec<&NamedTensor> = tensors.iter().filter(|tensor| !of_decoder(&tensor.name)).collect();
+    own.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut hasher = blake3::Hasher::new();
+    for NamedTensor { name, shape, data } in own {
+        hasher.update(format!("{name} {shape:?}\n").as_bytes());
+        hasher.update(bytemuck::cast_slice(data));
     }
-    let count = (rows.len() / width) as f64;
-    sums.into_iter().map(|sum| (sum / count) as f32).collect()
+    hasher.finalize().to_hex().to_string()
 }
 
 #[cfg(test)]
@@ -112,7 +207,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mean_is_of_rows() {
-        assert_eq!(mean(&[1.0, 2.0, 3.0, 6.0], 2), [2.0, 4.0]);
+    fn a_fingerprint_is_of_the_encoders_values_and_names() {
+        let tensor = |name: &str, data: &[f32]| NamedTensor { name: name.into(), shape: vec![2], data: data.to_vec() };
+        let (a, b) = (tensor("norm.weight", &[1.0, 2.0]), tensor("norm.bias", &[0.0, 0.0]));
+        let whole = fingerprint(&[a.clone(), b.clone()]);
+        let with_decoder = [b.clone(), tensor("pixel_decoder.norm.bias", &[0.0, 1.0]), a.clone()];
+        assert_eq!(fingerprint(&with_decoder), whole);
+        assert_ne!(fingerprint(&[a.clone(), tensor("norm.bias", &[0.0, 1.0])]), whole);
+        assert_ne!(fingerprint(&[a, tensor("norm.gain", &[0.0, 0.0])]), whole);
     }
 }

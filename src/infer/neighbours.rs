@@ -1,153 +1,134 @@
 //! Nearest neighbours: how well features tell classes apart, without training anything. As DINO measures it (Caron et al.,
 //! 2021): cosines with all training images, the `k` nearest vote, each with weight exp(cosine / 0.07).
 
+use super::{
+    accuracy::Answer,
+    products::{View, in_parallel, multiply},
+    sets::{Set, Sets},
+};
+
 /// What the cosines are divided by before the exponential.
 pub const TEMPERATURE: f64 = 0.07;
 
-/// Features `[count, width]` and the class of each.
-#[derive(Clone, Copy, Debug)]
-pub struct Labelled<'a> {
-    /// The features, row by row.
-    pub features: &'a [f32],
-    /// The classes.
-    pub classes: &'a [u32],
-}
+/// Test images that are compared together.
+const QUERIES: usize = 64;
 
-/// How many of the test images were told right, as shares of all, with `k` neighbours.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Accuracy {
-    /// Neighbours asked, at most as many as there are training images.
-    pub k: usize,
-    /// The class with the highest weighted score is the right one.
-    pub top1: f64,
-    /// The right one is among the five highest.
-    pub top5: f64,
-    /// The class of most neighbours is the right one.
-    pub majority_top1: f64,
-}
+/// Training images that they are compared with at a time: the cosines stay in a near cache.
+const KEYS: usize = 1024;
 
 /// The neighbours of one test image, the nearest first: cosine and number. Of equal ones the lower number comes first.
-type Nearest = Vec<(f32, u32)>;
+pub type Nearest = Vec<(f32, u32)>;
 
-/// The accuracy on `test` for each `k` of a list.
-///
-/// # Panics
-/// When features and classes differ in number, or one side is empty.
-pub fn accuracy(train: Labelled<'_>, test: Labelled<'_>, width: usize, ks: &[usize]) -> Vec<Accuracy> {
-    assert!(train.features.len() == train.classes.len() * width && test.features.len() == test.classes.len() * width);
-    assert!(!train.classes.is_empty() && !test.classes.is_empty(), "images to compare");
-    let classes = 1 + *train.classes.iter().chain(test.classes).max().expect("a class") as usize;
-    let ks: Vec<usize> = ks.iter().map(|k| (*k).clamp(1, train.classes.len())).collect();
-    let most = *ks.iter().max().expect("a number of neighbours");
-    let nearest = nearest(&normalised(train.features, width), &normalised(test.features, width), width, most);
-    let of = |k: &usize| {
-        let (mut top1, mut top5, mut majority) = (0, 0, 0);
-        for (found, class) in nearest.iter().zip(test.classes) {
-            let mut scores = vec![0.0; classes];
-            let mut votes = vec![0.0; classes];
-            for (cosine, image) in &found[..*k] {
-                let class = train.classes[*image as usize] as usize;
-                scores[class] += (f64::from(*cosine) / TEMPERATURE).exp();
-                votes[class] += 1.0;
+/// What the votes of the nearest say of each test image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Votes {
+    /// Neighbours asked, at most as many as there are training images.
+    pub k: usize,
+    /// With votes weighted by exp(cosine / [`TEMPERATURE`]).
+    pub weighted: Vec<Answer>,
+    /// With each vote counted once.
+    pub majority: Vec<Answer>,
+}
+
+/// The nearest training images of each test image, `k` of them or all.
+pub fn nearest(sets: &Sets, k: usize) -> Vec<Nearest> {
+    let (width, k) = (sets.width, k.min(sets.train.len()));
+    let (train, test) = (normalised(&sets.train, width), normalised(&sets.test, width));
+    let queries: Vec<&[f32]> = test.chunks(QUERIES * width).collect();
+    let found = in_parallel(queries.len(), |number| {
+        let queries = queries[number];
+        let mut found = vec![Nearest::with_capacity(k + 1); queries.len() / width];
+        let mut cosines = vec![0.0; found.len() * KEYS];
+        for (part, keys) in train.chunks(KEYS * width).enumerate() {
+            let count = keys.len() / width;
+            let cosines = &mut cosines[..found.len() * count];
+            multiply(View::new(queries, width), View::new(keys, width).transposed(), false, cosines);
+            for (found, cosines) in found.iter_mut().zip(cosines.chunks(count)) {
+                for (cosine, image) in cosines.iter().zip((part * KEYS) as u32..) {
+                    keep(found, k, *cosine, image);
+                }
             }
-            top1 += usize::from(rank(&scores, *class) == 0);
-            top5 += usize::from(rank(&scores, *class) < 5);
-            majority += usize::from(rank(&votes, *class) == 0);
         }
-        let share = |count: usize| count as f64 / test.classes.len() as f64;
-        Accuracy { k: *k, top1: share(top1), top5: share(top5), majority_top1: share(majority) }
+        found
+    });
+    found.into_iter().flatten().collect()
+}
+
+/// Takes an image in if it is nearer than the furthest of the `k` that are kept. Images come in the order of their numbers.
+fn keep(found: &mut Nearest, k: usize, cosine: f32, image: u32) {
+    if found.len() == k && found.last().is_some_and(|(furthest, _)| cosine <= *furthest) {
+        return;
+    }
+    let at = found.partition_point(|(other, _)| *other >= cosine);
+    found.insert(at, (cosine, image));
+    found.truncate(k);
+}
+
+/// The scores of all classes by the `k` nearest of `found`: weighted, and each neighbour counted once.
+pub fn scores(sets: &Sets, found: &[(f32, u32)], k: usize) -> [Vec<f64>; 2] {
+    let mut scores = [(); 2].map(|()| vec![0.0; sets.classes.len()]);
+    for (cosine, image) in &found[..k] {
+        let class = sets.train.classes[*image as usize] as usize;
+        scores[0][class] += (f64::from(*cosine) / TEMPERATURE).exp();
+        scores[1][class] += 1.0;
+    }
+    scores
+}
+
+/// What the nearest neighbours say of the test images, for each number of neighbours of a list.
+pub fn vote(sets: &Sets, ks: &[usize]) -> Vec<Votes> {
+    let ks: Vec<usize> = ks.iter().map(|k| (*k).clamp(1, sets.train.len())).collect();
+    let nearest = nearest(sets, ks.iter().copied().max().unwrap_or(1));
+    let of = |k: &usize| {
+        let answers = in_parallel(nearest.len(), |image| {
+            let right = sets.test.classes[image];
+            scores(sets, &nearest[image], *k).map(|scores| Answer::of(scores.iter().copied(), right))
+        });
+        let (weighted, majority) = answers.into_iter().map(|[weighted, majority]| (weighted, majority)).unzip();
+        Votes { k: *k, weighted, majority }
     };
     ks.iter().map(of).collect()
 }
 
-/// How many classes stand before this one: those with a higher score, and lower ones with an equal score.
-fn rank(scores: &[f64], class: u32) -> usize {
-    let own = scores[class as usize];
-    let before = |(other, score): &(usize, &f64)| **score > own || (**score == own && *other < class as usize);
-    scores.iter().enumerate().filter(before).count()
-}
-
 /// Each row divided by its length.
-fn normalised(features: &[f32], width: usize) -> Vec<f32> {
-    let rows = features.chunks(width).flat_map(|row| {
+fn normalised(set: &Set, width: usize) -> Vec<f32> {
+    let rows = set.values.chunks(width).flat_map(|row| {
         let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt().max(1e-12);
         row.iter().map(move |v| (f64::from(*v) / length) as f32)
     });
     rows.collect()
 }
 
-/// The `k` nearest training images of each test image, on all processors.
-fn nearest(train: &[f32], test: &[f32], width: usize, k: usize) -> Vec<Nearest> {
-    let count = test.len() / width;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
-    let share = count.div_ceil(threads) * width;
-    std::thread::scope(|scope| {
-        let parts: Vec<_> = test
-            .chunks(share)
-            .map(|part| {
-                scope.spawn(move || part.chunks(width).map(|row| nearest_of(train, row, k)).collect::<Vec<_>>())
-            })
-            .collect();
-        parts.into_iter().flat_map(|part| part.join().expect("no panic in a comparison")).collect()
-    })
-}
-
-fn nearest_of(train: &[f32], row: &[f32], k: usize) -> Nearest {
-    let mut all: Nearest = train.chunks(row.len()).zip(0..).map(|(other, image)| (dot(row, other), image)).collect();
-    let nearer = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-    if k < all.len() {
-        all.select_nth_unstable_by(k - 1, nearer);
-        all.truncate(k);
-    }
-    all.sort_unstable_by(nearer);
-    all
-}
-
-/// Eight sums side by side, so that compilers use wide registers.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut sums = [0.0f32; 8];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f32>() + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::tensors;
 
-    /// What DINO's classifier and scikit-learn's made of the same features.
-    #[test]
-    fn neighbours_scores_and_accuracies_are_those_of_the_reference() {
-        let file = tensors::parse(include_bytes!("../../tests/fixtures/classify/knn.safetensors")).unwrap();
-        let features = |name: &str| file.f32(name).unwrap().1;
-        let integers = |name: &str| file.i64(name).unwrap().1;
-        let (train, test) = (features("in/train"), features("in/test"));
-        let found = nearest(&normalised(train, 16), &normalised(test, 16), 16, 20);
-        let numbers: Vec<i64> = found.iter().flatten().map(|(_, image)| i64::from(*image)).collect();
-        assert_eq!(numbers, integers("out/neighbours"));
-        let cosines = file.f64("out/cosines").unwrap().1;
-        assert!(found.iter().flatten().zip(cosines).all(|((got, _), want)| (f64::from(*got) - want).abs() < 1e-6));
-        let classes = |name: &str| integers(name).iter().map(|class| *class as u32).collect::<Vec<_>>();
-        let (of_train, of_test) = (classes("in/train_labels"), classes("in/test_labels"));
-        let (train, test) =
-            (Labelled { features: train, classes: &of_train }, Labelled { features: test, classes: &of_test });
-        let [got] = accuracy(train, test, 16, &[20])[..] else { panic!("one k") };
-        let want = |name: &str| file.f64(name).unwrap().1[0];
-        assert!((got.top1 - want("out/weighted_top1")).abs() < 1e-12, "{got:?}");
-        assert!((got.top5 - want("out/weighted_top5")).abs() < 1e-12, "{got:?}");
-        assert!((got.majority_top1 - want("out/majority_top1")).abs() < 1e-12, "{got:?}");
-        assert_eq!(accuracy(train, test, 16, &[1000])[0].k, 300, "no more neighbours than there are");
+    fn sets(train: &[f32], of_train: &[u32], test: &[f32], of_test: &[u32]) -> Sets {
+        let set = |values: &[f32], classes: &[u32]| Set { values: values.to_vec(), classes: classes.to_vec() };
+        Sets {
+            classes: ["a", "b"].map(String::from).to_vec(),
+            width: 2,
+            train: set(train, of_train),
+            test: set(test, of_test),
+            ..Sets::default()
+        }
     }
 
     #[test]
-    fn of_equal_scores_the_lower_class_comes_first() {
-        assert_eq!([0, 1, 2].map(|class| rank(&[1.0, 2.0, 2.0], class)), [2, 0, 1]);
-        let same = [1.0, 0.0, 1.0, 0.0];
-        assert_eq!(nearest_of(&same, &[1.0, 0.0], 2), [(1.0, 0), (1.0, 1)]);
+    fn of_equally_near_images_the_first_come_first() {
+        // Every seventh of 3,000 is the same as the one asked for, the others point elsewhere.
+        let train: Vec<f32> = (0..3000).flat_map(|n| if n % 7 == 0 { [2.0, 0.0] } else { [1.0, 1.0] }).collect();
+        let sets = sets(&train, &[0; 3000], &[3.0, 0.0], &[0]);
+        let expected: Vec<_> = (0..300u32).map(|n| (1.0, n * 7)).collect();
+        assert_eq!(nearest(&sets, 300), [expected]);
+    }
+
+    #[test]
+    fn the_nearer_of_two_classes_wins_by_weight_and_the_more_by_majority() {
+        let train = [1.0, 0.0, 0.0, 1.0, 0.1, 1.0];
+        let sets = sets(&train, &[0, 1, 1], &[1.0, 0.1], &[0]);
+        let [votes] = &vote(&sets, &[99])[..] else { panic!("one k") };
+        assert_eq!(votes.k, 3, "no more neighbours than there are");
+        assert_eq!((votes.weighted[0].told, votes.majority[0].told, votes.majority[0].rank), (0, 1, 1));
     }
 }

@@ -163,6 +163,16 @@ impl Tuning {
         self
     }
 
+    /// The same with the tiles of large matmuls for smaller ones too, so that what a plan makes of an image does not depend
+    /// on how many others are in its batch: tiles differ in the order in which they add.
+    pub fn for_any_batch(mut self) -> Tuning {
+        for class in Class::all() {
+            *self.matmul.tile_mut(class) = self.matmul.tile(Class { size: Size::Large, ..class });
+        }
+        self.single_shapes.clear();
+        self
+    }
+
     /// The tile of an `m × n` matmul that sums over `k`: its own or its class's, or the nearest one that takes its extents.
     pub fn matmul(&self, form: Form, shape: [usize; 3], operands: DType) -> Tile {
         let own = self.single_shapes.iter().find(|single| single.is_of(form, shape, operands));
@@ -262,6 +272,14 @@ mod tests {
             assert!(text.contains(old) && Tuning::read(&text.replace(old, new)).is_err(), "{old}");
         }
         assert!(Tuning::read("{}").is_err() && Tuning::read("damaged").is_err());
+    }
+
+    #[test]
+    fn tiles_for_any_batch_do_not_depend_on_the_size() {
+        let tile = |tuning: &Tuning, rows| tuning.matmul(Form::Nt, [rows, 192, 192], DType::F32);
+        let sizes = [17, 2000];
+        assert_eq!(sizes.map(|rows| tile(&Tuning::for_gpus(), rows)), [Tile::NARROW, Tile::WIDE]);
+        assert_eq!(sizes.map(|rows| tile(&Tuning::for_gpus().for_any_batch(), rows)), [Tile::WIDE; 2]);
     }
 
     #[test]

@@ -14,6 +14,6 @@ pub use classifier::{Classified, ClassifierConfig, Pool, classifier_inputs, clas
 pub use config::ModelConfig;
 pub use feature_map::{Features, Whose};
 pub use inventory::{inventory, of_decoder};
+pub(crate) use reconstruct::WEIGHTS;
 pub use reconstruct::{Begun, Reconstruction, Reconstructor, Statistics, Weights};
-pub(crate) use reconstruct::{TEACHER, WEIGHTS};
 pub use teacher::{BegunFeatures, Teacher};

@@ -13,16 +13,16 @@ use crate::{
 /// Side that small images are enlarged to, in pixels, as far as a whole factor goes.
 const LEGIBLE: usize = 256;
 /// White space around panels and text, in pixels.
-const MARGIN: usize = 16;
+pub(super) const MARGIN: usize = 16;
 /// Pixels that a title may take even above a narrow panel.
 const TITLE: usize = 160;
 /// Height of the font, in pixels.
 const HEIGHT: f32 = 18.0;
 /// From one line of text to the next, in pixels.
-const LINE: usize = 22;
+pub(super) const LINE: usize = 22;
 /// DejaVu Sans, its Latin-1 part (src/report/font/LICENSE).
 const FONT: &[u8] = include_bytes!("font/DejaVuSans.ttf");
-const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
+pub(super) const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([32, 32, 32]);
 
 /// One image of a picture.
@@ -67,7 +67,7 @@ pub fn compose(panels: &[Panel], height: usize, width: usize, caption: &str) -> 
     picture
 }
 
-fn font() -> FontRef<'static> {
+pub(super) fn font() -> FontRef<'static> {
     FontRef::try_from_slice(FONT).expect("the font that is built in")
 }
 
@@ -89,8 +89,13 @@ fn place(font: &FontRef<'_>, line: &str, mut on: impl FnMut(ab_glyph::GlyphId, f
     x
 }
 
+/// The width of one line of text, in pixels.
+pub(super) fn text_width(line: &str) -> usize {
+    place(&font(), line, |_, _| ()).ceil() as usize
+}
+
 /// Draws one line of text with its upper left corner at (`left`, `top`).
-fn write(picture: &mut RgbImage, font: &FontRef<'_>, left: usize, top: usize, line: &str) {
+pub(super) fn write(picture: &mut RgbImage, font: &FontRef<'_>, left: usize, top: usize, line: &str) {
     let baseline = top as f32 + font.as_scaled(PxScale::from(HEIGHT)).ascent();
     place(font, line, |glyph, x| {
         let glyph = glyph.with_scale_and_position(HEIGHT, point(left as f32 + x, baseline));
@@ -109,7 +114,7 @@ fn write(picture: &mut RgbImage, font: &FontRef<'_>, left: usize, top: usize, li
 }
 
 /// Breaks text into lines of at most `pixels`, between words where it can.
-fn wrap(font: &FontRef<'_>, text: &str, pixels: usize) -> Vec<String> {
+pub(super) fn wrap(font: &FontRef<'_>, text: &str, pixels: usize) -> Vec<String> {
     let fits = |line: &str| place(font, line, |_, _| ()) <= pixels as f32;
     let mut lines = Vec::new();
     for paragraph in text.lines() {

@@ -112,7 +112,7 @@ impl Evaluator {
         for (suffix, arena) in [("", WEIGHTS)].into_iter().chain(average) {
             let network = Network { model: &self.config.model, classifier };
             let over = Over { layout: trainer.layout(), arenas: trainer.arenas(), arena };
-            let tuning = Tuning::for_device(trainer.device());
+            let tuning = Tuning::for_device(trainer.device()).for_any_batch();
             made.push((suffix, Predictor::over(trainer.device(), network, over, BATCH, tuning).await?));
         }
         Ok(made)

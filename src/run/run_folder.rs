@@ -122,6 +122,11 @@ pub fn check_resumable(snapshot: &Snapshot, path: &Path, config: &RunConfig) -> 
     wanted.training.save_every_steps = held.training.save_every_steps;
     wanted.training.keep_checkpoints = held.training.keep_checkpoints;
     wanted.training.sample_every_steps = held.training.sample_every_steps;
+    if let (Some(wanted), Some(held)) = (&mut wanted.finetune, &held.finetune) {
+        wanted.validation.clone_from(&held.validation);
+        wanted.evaluate_every_epochs = held.evaluate_every_epochs;
+        wanted.evaluate_every_steps = held.evaluate_every_steps;
+    }
     let differing = differences(held, &wanted);
     if differing.is_empty() {
         return Ok(());
@@ -264,6 +269,12 @@ mod tests {
         let path = Path::new("checkpoints/step-3");
         let refusal = |text: &str| check_resumable(&snapshot, path, &resolved(text));
         let differing = [
+            ("model.kind = \"mae\"", "model.kind: \"bootmae\" against \"mae\""),
+            ("model.positions = \"columns\"", "model.positions: \"rows\" against \"columns\""),
+            ("model.normalise = \"imagenet\"", "model.normalise: \"inception\" against \"imagenet\""),
+            ("model.weight_decay_tokens = true", "model.weight_decay_tokens: false against true"),
+            ("training.schedule = \"mae\"", "training.schedule: \"bootmae\" against \"mae\""),
+            ("training.warmup_epochs = 2", "training.warmup_epochs: unset against 2"),
             ("model.image_height = 64", "model.image_height: 32 against 64"),
             ("model.image_width = 64", "model.image_width: 32 against 64"),
             ("model.patch_size = 8", "model.patch_size: 4 against 8"),

@@ -79,6 +79,19 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// The class of each image, −1 for none. Names are of that many classes; without them there are as many as the largest
+    /// number says.
+    ///
+    /// # Errors
+    /// In words, without the place: names that cannot be those of classes, or a number that is no class.
+    pub fn new(names: Option<Vec<String>>, of: impl IntoIterator<Item = i64>) -> std::result::Result<Labels, String> {
+        let mut labels = Numbered::new(names.map(checked).transpose()?);
+        for (image, class) in of.into_iter().enumerate() {
+            labels.push(Some(class.into())).map_err(|reason| format!("number {image}: {reason}"))?;
+        }
+        Ok(labels.finish())
+    }
+
     /// Labels of so many images that have none.
     pub fn none(images: usize) -> Labels {
         Labels { of: vec![-1; images], ..Labels::default() }
@@ -116,9 +129,31 @@ impl Labels {
         self.of.iter().filter(|&&class| class < 0).count()
     }
 
+    /// The same labels with other classes, `to` being the new number of each.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn renumbered(&self, classes: &Classes, to: &[u32]) -> Labels {
+        let of = self.of.iter().map(|&class| usize::try_from(class).map_or(-1, |class| to[class] as i32)).collect();
+        Labels { classes: classes.clone(), of, by_folder: self.by_folder }
+    }
+
+    /// These labels and behind them those of other images, which have the same classes or none.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn followed_by(&self, others: &Labels) -> Labels {
+        let classes = if self.classes.is_empty() { &others.classes } else { &self.classes };
+        Labels { classes: classes.clone(), of: [&self.of[..], &others.of].concat(), by_folder: self.by_folder }
+    }
+
+    /// The same without the labels of all images but these.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn only(&self, images: &[u32]) -> Labels {
+        let mut of = vec![-1; self.len()];
+        images.iter().for_each(|&image| of[image as usize] = self.of[image as usize]);
+        Labels { classes: self.classes.clone(), of, by_folder: self.by_folder }
+    }
+
     /// The labels of some of the images, with the same classes.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn some(&self, images: &[u32]) -> Labels {
+    pub(crate) fn some(&self, images: &[u32]) -> Labels {
         let of = images.iter().map(|&image| self.of[image as usize]).collect();
         Labels { classes: self.classes.clone(), of, by_folder: self.by_folder }
     }

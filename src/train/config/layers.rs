@@ -114,9 +114,9 @@ fn resolve_layers(layers: &[Layer], preset: Option<&str>) -> Result<RunConfig> {
     let named = layers.iter().rev().find_map(|layer| layer.section("model")?.get("preset")?.as_str());
     let preset = preset.or(named).unwrap_or(DEFAULT_PRESET);
     let mut run = RunConfig::preset(preset)?;
-    let kinds = layers.iter().filter_map(|layer| layer.section("model")?.get("kind").cloned());
+    let kind = layers.iter().rev().find_map(|layer| layer.section("model")?.get("kind").cloned());
     // A kind that does not exist is named when its layer is laid over.
-    if let Some(kind) = kinds.last().and_then(|kind| kind.try_into().ok()) {
+    if let Some(kind) = kind.and_then(|kind| kind.try_into().ok()) {
         run = run.of_kind(kind);
     }
     for layer in layers {

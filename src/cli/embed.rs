@@ -1,0 +1,143 @@
+//! `bootmae embed`: features of images in a file.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    features::{Embedded, EncoderArguments, features_of},
+    output::Output,
+    terminal::{errln, outln},
+};
+use crate::{
+    checkpoint::read_model,
+    data::{Part, chosen},
+    error::{Error, Result},
+    infer::feature_file::{Format, beside},
+    text::shown,
+};
+
+/// Compute the features of images and write them into a file: what `knn` and `probe` take, or other programs.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
+    #[arg(long, value_name = "PATH")]
+    checkpoint: PathBuf,
+    /// The images, as `pretrain --data` names them; labels are not needed.
+    #[arg(long, value_name = "SOURCE")]
+    data: String,
+    /// The file to write: NAME.safetensors, which `knn` and `probe` read; NAME.npy, with NAME.labels.npy and NAME.names.txt
+    /// beside it; NAME.csv or NAME.parquet.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Which images of a data set that has two sides; without it those to train on, and all of one that has one side.
+    #[arg(long)]
+    split: Option<Split>,
+    /// Which labels: a column of parquet files, `coarse` of CIFAR-100.
+    #[arg(long, value_name = "NAME")]
+    label_column: Option<String>,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Split {
+    Train,
+    Test,
+    All,
+}
+
+/// What was written.
+#[derive(serde::Serialize)]
+struct Written<'a> {
+    files: Vec<&'a Path>,
+    images: usize,
+    width: usize,
+    labelled: usize,
+    classes: usize,
+    left_out: &'a [String],
+    seconds: f64,
+    images_per_s: f64,
+    /// How they were made.
+    features: &'a BTreeMap<String, String>,
+}
+
+/// Computes, writes and says what was written.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let path = &arguments.out;
+    let format = Format::of(path).ok_or_else(|| {
+        let endings = "safetensors, npy, csv or parquet";
+        Error::Config(format!("--out {}: the name is to end in .{endings}, which says the format", path.display()))
+    })?;
+    let inputs = [arguments.checkpoint.as_path(), Path::new(&arguments.data)];
+    let out = Output::new("--out", path, &inputs)?;
+    let companions = if format == Format::Npy { beside(path).to_vec() } else { Vec::new() };
+    let others = companions.iter().map(|path| Output::new("--out", path, &inputs)).collect::<Result<Vec<_>>>()?;
+    check_companions(path, &companions)?;
+    let part = arguments.split.map(|split| match split {
+        Split::Train => Part::Train,
+        Split::Test => Part::Test,
+        Split::All => Part::All,
+    });
+    let model = read_model(&arguments.checkpoint)?;
+    let chosen = chosen(&arguments.data, part, arguments.label_column.as_deref())?;
+    errln!("{}", shown(&chosen.how));
+    let encoder = arguments.encoder.encoder(&model)?;
+    let named = (arguments.data.as_str(), chosen.part.name());
+    let Embedded { features, left_out, seconds } =
+        features_of(&encoder, &chosen.sources, &chosen.labels, named, model.step)?;
+    if let [labels, names] = &others[..] {
+        labels.write(|to| features.write_labels(to))?;
+        names.write(|to| features.write_names(to))?;
+    }
+    out.write(|to| features.write(format, to))?;
+    let images = features.len();
+    let written = Written {
+        files: std::iter::once(path.as_path()).chain(companions.iter().map(PathBuf::as_path)).collect(),
+        images,
+        width: features.width,
+        labelled: images - features.labels.unlabelled(),
+        classes: features.labels.classes().len(),
+        left_out: &left_out,
+        seconds,
+        images_per_s: images as f64 / seconds,
+        features: &features.about,
+    };
+    if arguments.json {
+        outln!("{}", serde_json::to_string_pretty(&written).expect("numbers and texts are JSON"));
+        return Ok(());
+    }
+    let labels = match (written.labelled, written.classes) {
+        (0, _) => "without labels".into(),
+        (labelled, classes) if labelled == images => format!("labels of {classes} classes"),
+        (labelled, classes) => format!("labels of {classes} classes for {labelled} of them"),
+    };
+    out.say(&format!(
+        "{}: {images} features of {} values after step {}, {labels}; {:.0} images/s",
+        shown(&path.display().to_string()),
+        written.width,
+        model.step,
+        written.images_per_s
+    ));
+    companions.iter().for_each(|path| out.say(&shown(&path.display().to_string())));
+    Ok(())
+}
+
+/// Refuses to replace files that nobody named, unless all three are there, as an earlier `embed` left them.
+fn check_companions(array: &Path, companions: &[PathBuf]) -> Result<()> {
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+    let all = there(array) && companions.iter().all(|path| there(path));
+    match companions.iter().find(|path| there(path)) {
+        Some(path) if !all => {
+            let reason = format!("{} is there without the rest; move it or give another name", path.display());
+            Err(Error::Config(format!("--out {}: {reason}", array.display())))
+        }
+        _ => Ok(()),
+    }
+}
