@@ -27,6 +27,8 @@ pub enum Stream {
     DropPath = 6,
     /// How the images of a batch are mixed.
     Mix = 7,
+    /// Which images an encoder is evaluated on.
+    Evaluate = 8,
 }
 
 /// A Philox4x32-10 generator with 2⁶⁶ numbers of 32 bits before it repeats.

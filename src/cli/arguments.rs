@@ -76,6 +76,7 @@ impl ModelArguments {
 /// `upper`'s sections laid over `lower`'s; an image size there takes the place of both sides here.
 pub(super) fn overlay(mut lower: toml::Table, upper: toml::Table) -> toml::Table {
     for (section, keys) in upper {
+        lower.entry(section.clone()).or_insert_with(|| toml::Table::new().into());
         let (Some(toml::Value::Table(held)), toml::Value::Table(keys)) = (lower.get_mut(&section), keys) else {
             continue;
         };

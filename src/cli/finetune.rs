@@ -13,7 +13,10 @@ use crate::{
     data::{LabelOptions, labelled},
     error::{Error, Result},
     model::{ModelConfig, of_encoder},
-    run::pretrain::{Images, Start},
+    run::{
+        evaluation::Evaluation,
+        pretrain::{Images, Start},
+    },
     text::shown,
     train::{
         config::{RunConfig, resolve_finetuning},
@@ -118,7 +121,7 @@ impl Trains for Arguments {
         classifier.check()?;
         let how = shown(&found.how).into_owned();
         let (source, labels) = (found.train.source, found.train.labels);
-        Ok((Images { source, labels, validation: Some(found.test) }, vec![how]))
+        Ok((Images { source, labels, evaluation: Some(Evaluation::Validation(found.test)) }, vec![how]))
     }
 
     fn start(&self, config: &RunConfig) -> Result<Start> {

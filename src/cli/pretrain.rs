@@ -11,9 +11,14 @@ use super::{
 };
 use crate::{
     checkpoint::read_model,
-    data,
+    data::{self, LabelOptions, labelled},
     error::{Error, Result},
-    run::pretrain::{Images, Start},
+    rng::{Rng, Stream},
+    run::{
+        evaluation::Evaluation,
+        pretrain::{Images, Start},
+    },
+    text::shown,
     train::config::{RunConfig, resolve, resolve_over},
 };
 
@@ -35,6 +40,13 @@ pub struct Arguments {
     /// Start from the weights (and nothing else) of a run, checkpoint or model file.
     #[arg(long, value_name = "PATH")]
     init_from: Option<PathBuf>,
+    /// Steps between two evaluations: the accuracy of nearest neighbours on a fixed part of labelled images, of student and
+    /// teacher.
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1, MOST))]
+    evaluate_every: Option<u64>,
+    /// Labelled images to evaluate on; those of --data without it.
+    #[arg(long, value_name = "SOURCE", requires = "evaluate_every")]
+    evaluate_data: Option<String>,
     /// Steps between two pictures of a reconstruction; 0 draws none.
     #[arg(long, value_name = "N", value_parser = whole::<u64>(0, MOST))]
     sample_every: Option<u64>,
@@ -74,7 +86,20 @@ impl Trains for Arguments {
 
     fn images(&self, config: &mut RunConfig) -> Result<(Images, Vec<String>)> {
         let source = data::open_beside(&config.data.source, Some(&self.run.out))?;
-        Ok((Images::plain(source), Vec::new()))
+        let Some(evaluation) = &config.evaluation else { return Ok((Images::plain(source), Vec::new())) };
+        let options = LabelOptions {
+            column: evaluation.label_column.clone(),
+            run: Some(self.run.out.clone()),
+            ..LabelOptions::default()
+        };
+        let found = labelled(evaluation.data.as_ref().unwrap_or(&config.data.source), &options)?;
+        let classes = (0..found.classes.len()).map(|class| found.classes.name(class)).collect();
+        let mut rng = Rng::new(config.training.seed, Stream::Evaluate, 0, 0);
+        let train = found.train.some(evaluation.train_images, &mut rng);
+        let test = found.test.some(evaluation.test_images, &mut rng);
+        let how = format!("evaluated on {} of {}", test.labels.len(), shown(&found.how));
+        let evaluation = Some(Evaluation::Neighbours { train, test, classes });
+        Ok((Images { source, labels: Vec::new(), evaluation }, vec![how]))
     }
 
     fn start(&self, config: &RunConfig) -> Result<Start> {
@@ -96,6 +121,11 @@ impl Arguments {
             if let Some(every) = self.sample_every {
                 training.insert("sample_every_steps".into(), (every as i64).into());
             }
+        }
+        if self.evaluate_every.is_some() || self.evaluate_data.is_some() {
+            let every = self.evaluate_every.iter().map(|every| ("every_steps".to_string(), (*every as i64).into()));
+            let data = self.evaluate_data.iter().map(|data| ("data".to_string(), data.clone().into()));
+            flags.insert("evaluation".into(), toml::Table::from_iter(every.chain(data)).into());
         }
         flags
     }

@@ -10,6 +10,7 @@ use super::sides::open_sides;
 use super::source::Source;
 use super::subset::Subset;
 use crate::error::{Error, Result};
+use crate::rng::Rng;
 use crate::text::shown;
 
 /// One image in so many of a class is held out.
@@ -43,6 +44,19 @@ impl Side {
     /// When there is no image of such a number.
     pub fn classes_of(&self, images: &[usize]) -> Vec<u32> {
         images.iter().map(|&image| self.labels[image]).collect()
+    }
+
+    /// At most `most` of the images, drawn at random, in their order.
+    pub fn some(self, most: usize, rng: &mut Rng) -> Side {
+        if self.labels.len() <= most {
+            return self;
+        }
+        let mut images: Vec<u32> = (0..self.labels.len() as u32).collect();
+        rng.shuffle(&mut images);
+        images.truncate(most);
+        images.sort_unstable();
+        let labels = images.iter().map(|image| self.labels[*image as usize]).collect();
+        Side { source: Arc::new(Subset::new(self.source, images)), labels }
     }
 
     /// How many images there are of each of `classes` classes.

@@ -8,12 +8,12 @@ use crate::{
     checkpoint::Model,
     device::Device,
     error::{Error, Result},
-    exec::Executor,
+    exec::{Arenas, Executor},
     graph::Graph,
     kernels::Tuning,
     lower::{Fetch, Plan, PlanOptions, Precision},
     model::{ModelConfig, WEIGHTS, Weights, Whose, embed, inputs, inventory, of_decoder, of_encoder, position_tables},
-    nn::{Params, layer_norm},
+    nn::{Layout, Params, layer_norm},
     ops::{LayerNorm, PoolTokens, SliceRows},
     train::snapshot::NamedTensor,
 };
@@ -62,16 +62,76 @@ impl FeatureOptions {
     }
 }
 
-/// An encoder on a device, for a batch of whole images at a time. What it makes of an image does not depend on the others
-/// of the batch, nor on how many there are.
+/// An encoder over weights that stand somewhere, for a batch of whole images at a time, with the weights as they are when it
+/// runs. What it makes of an image does not depend on the others of the batch, nor on how many there are.
+pub struct Embedder {
+    executor: Executor,
+    batch: usize,
+    pixels: usize,
+    width: usize,
+}
+
+impl Embedder {
+    /// Compiles the first `blocks` blocks of an encoder over one arena of parameters.
+    pub async fn over(
+        device: &Device,
+        config: &ModelConfig,
+        (layout, arenas, arena): (&Layout, &Arenas, &'static str),
+        options: FeatureOptions,
+        batch: usize,
+    ) -> Result<Embedder> {
+        let plan = {
+            let graph = Graph::new();
+            let params = Params::new(&graph, layout, arena);
+            let mut tokens = embed(config, batch, &params, options.blocks.unwrap_or(config.depth));
+            if options.final_norm() {
+                tokens = layer_norm(&params.root().at("norm"), tokens, config.layer_norm_eps);
+            }
+            let mut features = match options.pool {
+                Pool::Mean => tokens.then(PoolTokens { first: 1 }, &[]),
+                Pool::Cls => tokens.then(SliceRows { first: 0, count: 1 }, &[]).reshape(&[batch, config.width]),
+            };
+            if options.norm == Norm::Plain {
+                features = features.then(LayerNorm { eps: config.layer_norm_eps, unbiased: false }, &[]);
+            }
+            let tuning = Tuning::for_device(device).for_any_batch();
+            let plan = PlanOptions { tuning, precision: options.precision, ..Default::default() };
+            Plan::new(&graph, &[Fetch::new("features", features)], &plan)
+        };
+        let executor = Executor::new(device, plan, arenas).await?;
+        let [(name, table), _] = position_tables(config);
+        executor.write(device, name, bytemuck::cast_slice(&table));
+        let raster: Vec<u32> = (0..batch).flat_map(|_| 0..config.patches() as u32).collect();
+        executor.write(device, inputs::ORDER, bytemuck::cast_slice(&raster));
+        let pixels = config.channels * config.image_height * config.image_width;
+        Ok(Embedder { executor, batch, pixels, width: config.width })
+    }
+
+    /// Features of images `[count, channels, height, width]`, at most a batch of them: `[count, width]`.
+    pub async fn run(&self, device: &Device, images: &[f32]) -> Result<Vec<f32>> {
+        let count = images.len() / self.pixels;
+        assert!(count <= self.batch && images.len() == count * self.pixels, "images of at most one batch");
+        // What fills up the last batch is computed too and left out.
+        let mut filled = images.to_vec();
+        filled.resize(self.batch * self.pixels, 0.0);
+        self.executor.write(device, inputs::IMAGES, bytemuck::cast_slice(&filled));
+        self.executor.run(device);
+        let mut features = self.executor.read(device, "features").await?;
+        features.truncate(count * self.width);
+        Ok(features)
+    }
+}
+
+/// The encoder of a checkpoint on a device.
 pub struct Encoder {
     device: Device,
     config: ModelConfig,
     options: FeatureOptions,
     blocks: usize,
     fingerprint: String,
-    batch: usize,
-    executor: Executor,
+    embedder: Embedder,
+    /// What the embedder reads.
+    _weights: Weights,
 }
 
 impl Encoder {
@@ -109,32 +169,15 @@ impl Encoder {
             }
             weights.write(&device, &param.name, &values);
         }
-        let plan = {
-            let graph = Graph::new();
-            let params = Params::new(&graph, weights.layout(), WEIGHTS);
-            let mut tokens = embed(&config, batch, &params, blocks);
-            if options.final_norm() {
-                tokens = layer_norm(&params.root().at("norm"), tokens, config.layer_norm_eps);
-            }
-            let mut features = match options.pool {
-                Pool::Mean => tokens.then(PoolTokens { first: 1 }, &[]),
-                Pool::Cls => tokens.then(SliceRows { first: 0, count: 1 }, &[]).reshape(&[batch, config.width]),
-            };
-            if options.norm == Norm::Plain {
-                features = features.then(LayerNorm { eps: config.layer_norm_eps, unbiased: false }, &[]);
-            }
-            let tuning = Tuning::for_device(&device).for_any_batch();
-            let plan = PlanOptions { tuning, precision: options.precision, ..Default::default() };
-            Plan::new(&graph, &[Fetch::new("features", features)], &plan)
-        };
-        let executor = Executor::new(&device, plan, weights.arenas()).await?;
-        let [(name, fixed), _] = position_tables(&config);
-        let held = trained.and_then(|table| table.get(config.width..)).filter(|table| table.len() == fixed.len());
-        executor.write(&device, name, bytemuck::cast_slice(held.unwrap_or(&fixed)));
-        let raster: Vec<u32> = (0..batch).flat_map(|_| 0..config.patches() as u32).collect();
-        executor.write(&device, inputs::ORDER, bytemuck::cast_slice(&raster));
+        let over = (weights.layout(), weights.arenas(), WEIGHTS);
+        let embedder = Embedder::over(&device, &config, over, options, batch).await?;
+        if let Some(table) = trained.and_then(|table| table.get(config.width..))
+            && table.len() == config.patches() * config.width
+        {
+            embedder.executor.write(&device, inputs::POSITIONS, bytemuck::cast_slice(table));
+        }
         let fingerprint = fingerprint(tensors);
-        Ok(Encoder { device, config, options, blocks, fingerprint, batch, executor })
+        Ok(Encoder { device, config, options, blocks, fingerprint, embedder, _weights: weights })
     }
 
     /// The network.
@@ -144,7 +187,7 @@ impl Encoder {
 
     /// Images of a batch.
     pub fn batch(&self) -> usize {
-        self.batch
+        self.embedder.batch
     }
 
     /// How the features are made, by the keys of a feature file: features that agree in all of it can be compared.
@@ -175,18 +218,7 @@ impl Encoder {
 
     /// Features of images `[count, channels, height, width]`, at most a batch of them: `[count, width]`.
     pub async fn run(&self, images: &[f32]) -> Result<Vec<f32>> {
-        let config = &self.config;
-        let pixels = config.channels * config.image_height * config.image_width;
-        let count = images.len() / pixels;
-        assert!(count <= self.batch && images.len() == count * pixels, "images of at most one batch");
-        // What fills up the last batch is computed too and left out.
-        let mut filled = images.to_vec();
-        filled.resize(self.batch * pixels, 0.0);
-        self.executor.write(&self.device, inputs::IMAGES, bytemuck::cast_slice(&filled));
-        self.executor.run(&self.device);
-        let mut features = self.executor.read(&self.device, "features").await?;
-        features.truncate(count * config.width);
-        Ok(features)
+        self.embedder.run(&self.device, images).await
     }
 }
 

@@ -28,10 +28,11 @@ pub fn draw(run: &Path) -> Result<()> {
     write_atomically(&run.join(FILE_NAME), |to| to.write_all(picture.as_bytes()))
 }
 
-/// At most [`MOST_POINTS`] lines, evenly taken; a last line still being written is left out.
+/// At most [`MOST_POINTS`] lines, evenly taken, and those of evaluations; a last line still being written is left out.
 pub fn thinned(text: &str) -> Vec<Metrics> {
     let every = text.lines().count().div_ceil(MOST_POINTS).max(1);
-    text.lines().step_by(every).filter_map(|line| serde_json::from_str(line).ok()).collect()
+    let wanted = |(at, line): &(usize, &str)| at.is_multiple_of(every) || line.contains("\"evaluation_share\"");
+    text.lines().enumerate().filter(wanted).filter_map(|(_, line)| serde_json::from_str(line).ok()).collect()
 }
 
 /// The colours of curves, in the order of the scalars.
@@ -46,14 +47,19 @@ const COLOURS: [RGBColor; 6] = [
 
 /// Whether a scalar is drawn: losses, and what lies between 0 and 1.
 fn is_drawn(name: &str) -> bool {
-    name.starts_with("loss") || name.starts_with("accuracy") || name.ends_with("_spread")
+    let evaluated = name.starts_with("knn_") || name.starts_with("validation_accuracy");
+    name.starts_with("loss") || evaluated || name.ends_with("accuracy") || name.ends_with("_spread")
 }
 
 /// The scalars that are drawn, the parts of the loss where it has any, in the order in which steps report them.
 fn curves(steps: &[Metrics]) -> Vec<String> {
-    let Some(first) = steps.first() else { return Vec::new() };
-    let names: Vec<String> =
-        first.scalars.iter().filter(|(name, _)| is_drawn(name)).map(|(name, _)| name.into()).collect();
+    let mut names: Vec<String> = Vec::new();
+    for (name, _) in steps.iter().flat_map(|step| step.scalars.iter()).filter(|(name, _)| is_drawn(name)) {
+        // Evaluations are of some steps only.
+        if !names.iter().any(|known| known == name) {
+            names.push(name.into());
+        }
+    }
     let whole = (!names.iter().any(|name| name.starts_with("loss"))).then(|| "loss".to_owned());
     whole.into_iter().chain(names).collect()
 }

@@ -130,7 +130,7 @@ impl Events {
 /// The tag of a task's scalar. TensorBoard shows together what stands before the `/`: `loss/pixel` of `loss_pixel`.
 fn tag(name: &str) -> String {
     match name.split_once('_') {
-        Some((group @ ("loss" | "teacher" | "accuracy"), rest)) => format!("{group}/{rest}"),
+        Some((group @ ("loss" | "teacher" | "accuracy" | "validation" | "knn"), rest)) => format!("{group}/{rest}"),
         _ if name.ends_with("_weight") || name.ends_with("_decay") => format!("schedule/{name}"),
         _ => name.to_owned(),
     }

@@ -1,6 +1,6 @@
 //! A run in its folder: from start or checkpoint to the last step, what it writes and what stops it.
 
-mod evaluation;
+pub mod evaluation;
 pub mod events;
 pub mod pretrain;
 pub mod run_folder;

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    evaluation::Evaluator,
+    evaluation::{Evaluation, Evaluator},
     events::Events,
     run_folder::{Resumed, RunFolder},
     samples::Sampler,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     checkpoint::Model,
-    data::{Side, Source},
+    data::Source,
     device::Device,
     error::{Error, Result},
     kernels::Tuning,
@@ -32,14 +32,14 @@ pub struct Images {
     pub source: Arc<dyn Source>,
     /// The class of each, where a classifier is trained.
     pub labels: Vec<u32>,
-    /// What it is evaluated on.
-    pub validation: Option<Side>,
+    /// What the network is evaluated on.
+    pub evaluation: Option<Evaluation>,
 }
 
 impl Images {
     /// Images without classes.
     pub fn plain(source: Arc<dyn Source>) -> Images {
-        Images { source, labels: Vec::new(), validation: None }
+        Images { source, labels: Vec::new(), evaluation: None }
     }
 }
 
@@ -104,7 +104,7 @@ impl Run {
         };
         let task = config.task(images.labels.into());
         let training = Training::new(config, task, images.source, device, tuning, start).await?;
-        let evaluator = images.validation.and_then(|side| Evaluator::new(training.config(), side));
+        let evaluator = images.evaluation.and_then(|on| Evaluator::new(training.config(), on));
         let (config, step) = (training.config(), training.step());
         let draws = config.training.sample_every_steps > 0;
         let sampler = draws.then(|| Sampler::new(folder.path(), &**training.source(), &config.model)).transpose()?;

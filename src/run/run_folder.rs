@@ -116,6 +116,7 @@ impl RunFolder {
 pub fn check_resumable(snapshot: &Snapshot, path: &Path, config: &RunConfig) -> Result<()> {
     let (held, mut wanted) = (&snapshot.config, config.clone());
     wanted.data = held.data.clone();
+    wanted.evaluation.clone_from(&held.evaluation);
     wanted.training.init_from.clone_from(&held.training.init_from);
     // The same bits either way.
     wanted.training.recompute = held.training.recompute;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use toml::{Table, Value};
 
-use super::{DEFAULT_PRESET, DataConfig, FinetuneConfig, RunConfig, TrainingConfig, words};
+use super::{DEFAULT_PRESET, DataConfig, EvaluationConfig, FinetuneConfig, RunConfig, TrainingConfig, words};
 use crate::{
     error::{Error, Result},
     model::{
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-const SECTIONS: [&str; 5] = ["model", "training", "data", "classifier", "finetune"];
+const SECTIONS: [&str; 6] = ["model", "training", "data", "classifier", "finetune", "evaluation"];
 
 /// Those that only fine-tuning has.
 const OF_FINETUNING: [&str; 2] = ["classifier", "finetune"];
@@ -213,6 +213,10 @@ impl Layer {
         };
         let mut settings = Table::try_from(run).map_err(|e| fail(&e))?;
         for (section, values) in &self.table {
+            if section == "evaluation" {
+                // There is none until it is asked for.
+                settings.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
+            }
             let (Some(Value::Table(into)), Value::Table(values)) = (settings.get_mut(section), values) else {
                 continue;
             };
@@ -288,6 +292,7 @@ pub(super) fn keys(section: &str) -> Vec<&'static str> {
         "training" => fields::<TrainingConfig>().to_vec(),
         "classifier" => fields::<ClassifierConfig>().to_vec(),
         "finetune" => fields::<FinetuneConfig>().to_vec(),
+        "evaluation" => fields::<EvaluationConfig>().to_vec(),
         _ => fields::<DataConfig>().to_vec(),
     }
 }

@@ -1,7 +1,8 @@
 //! What a classifier in training makes of images that it is not trained on.
 
+use super::views::{BATCH, views};
 use crate::{
-    data::{Side, augment::evaluation_view, each},
+    data::Side,
     error::{Error, Result},
     infer::predictor::{Network, Over, Predictor},
     kernels::Tuning,
@@ -10,14 +11,10 @@ use crate::{
     train::{Trainer, WEIGHTS, config::RunConfig, snapshot::TEACHER},
 };
 
-/// Images that pass through the network together.
-const BATCH: usize = 64;
-
-/// Evaluates a classifier every so many steps.
-pub(super) struct Evaluator {
+/// Evaluates a classifier on images of known classes.
+pub(super) struct Classes {
     config: RunConfig,
     side: Side,
-    every: u64,
     /// The weights' and their average's, compiled when they are first needed.
     predictors: Option<Vec<(&'static str, Predictor)>>,
 }
@@ -31,21 +28,9 @@ struct Score {
     loss: f64,
 }
 
-impl Evaluator {
-    /// None where the run trains no classifier.
-    pub(super) fn new(config: &RunConfig, side: Side) -> Option<Evaluator> {
-        let every = config.finetune.as_ref()?.evaluate_every_steps?.max(1);
-        Some(Evaluator { config: config.clone(), side, every, predictors: None })
-    }
-
-    /// The next step after `step` that is evaluated.
-    pub(super) fn next(&self, step: u64) -> u64 {
-        (step / self.every + 1) * self.every
-    }
-
-    /// Whether the network is evaluated after `step` of a run of `steps`.
-    pub(super) fn is_due(&self, step: u64, steps: u64) -> bool {
-        step == steps || step.is_multiple_of(self.every)
+impl Classes {
+    pub(super) fn new(config: &RunConfig, side: Side) -> Classes {
+        Classes { config: config.clone(), side, predictors: None }
     }
 
     /// Gives up what it holds on a device that is gone.
@@ -60,33 +45,10 @@ impl Evaluator {
             None => self.compile(trainer).await?,
         };
         let predictors = self.predictors.insert(predictors);
-        let (model, side) = (&self.config.model, &self.side);
-        let view = |index: usize| {
-            let picture = side.source.load(index, model.channels)?;
-            Ok(evaluation_view(&picture, model.image_height, model.image_width).normalise(&model.normalise))
-        };
+        let side = &self.side;
         let mut scores = vec![Score::default(); predictors.len()];
         for first in (0..side.source.len()).step_by(BATCH) {
-            let (mut images, mut classes) = (Vec::new(), Vec::new());
-            let count = BATCH.min(side.source.len() - first);
-            each(
-                count,
-                0,
-                |at| view(first + at),
-                |at, view: Result<Vec<f32>, String>| {
-                    match view {
-                        Ok(view) => {
-                            images.extend(view);
-                            classes.push(side.labels[first + at]);
-                        }
-                        Err(reason) => {
-                            let name = side.source.name(first + at);
-                            tracing::warn!("not evaluated: {} ({})", shown(&name), shown(&reason));
-                        }
-                    }
-                    true
-                },
-            );
+            let (images, classes) = views(side, first, &self.config.model);
             for ((_, predictor), score) in predictors.iter().zip(&mut scores).filter(|_| !classes.is_empty()) {
                 score.add(&predictor.run(trainer.device(), &images).await?, &classes);
             }
