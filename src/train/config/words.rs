@@ -42,7 +42,7 @@ const WORDS: &[Word] = &[
     word("opt optim optimizer optimiser optimizer_name", "", "", "the optimiser is AdamW and no other"),
     word("sched scheduler lr_scheduler lr_schedule lr_scheduler_type lr_policy lr_decay decay_epochs decay_rate", "", "",
         "the schedule is a linear warm-up and half a cosine, and no other"),
-    word("layer_decay layer_wise_lr_decay llrd", "", "", "of fine-tuning: `layer_decay` in [finetune] of `bootmae finetune`"),
+    word("layer_wise_lr_decay llrd", "finetune.layer_decay", "", "of `bootmae finetune`"),
     // Length and batches.
     word("epochs num_epochs num_train_epochs max_epochs n_epochs total_epochs nepochs train_epochs", "training.epochs",
         "--epochs", "passes over the collection"),
@@ -100,9 +100,17 @@ const WORDS: &[Word] = &[
         "how the teacher follows: \"scaled\", or { fixed = { decay = 0.996 } } for one decay throughout"),
     word("loss_weight feature_loss_weight feat_loss_weight lambda_feature loss_lambda", "training.feature_weight", "",
         "of the feature loss; that of pixels is 1"),
-    word("drop drop_rate dropout drop_path drop_path_rate attn_drop attn_drop_rate hidden_dropout_prob \
-          attention_probs_dropout_prob stochastic_depth", "", "", "there is neither dropout nor stochastic depth"),
-    word("num_classes nb_classes global_pool smoothing label_smoothing", "", "", "labels are not used"),
+    word("drop drop_rate dropout drop_path_rate attn_drop attn_drop_rate hidden_dropout_prob \
+          attention_probs_dropout_prob stochastic_depth", "classifier.drop_path", "",
+        "stochastic depth of `bootmae finetune`; there is no dropout"),
+    word("num_classes nb_classes", "classifier.classes", "", "of `bootmae finetune`, which finds them in the data"),
+    word("global_pool cls_token pooling", "classifier.pool", "", "of `bootmae finetune`: \"mean\" or \"cls\""),
+    word("smoothing", "finetune.label_smoothing", "", "of `bootmae finetune`"),
+    word("mixup mixup_alpha cutmix cutmix_alpha mixup_prob mixup_switch_prob mixup_mode", "finetune.mixing", "",
+        "a table of mixup, cutmix, probability and switch, of `bootmae finetune`"),
+    word("aa auto_augment reprob random_erase color_jitter", "finetune.augmentation", "",
+        "a table with auto_augment, erase, color_jitter and area_min, of `bootmae finetune`; pretraining crops 20 to 100 % of \
+         the area, mirrors half of the views, and no more"),
     // Images.
     word("data_path data_dir data_root dataset dataset_dir dataset_path dataset_name data_location data_set train_dir \
           train_path train_data train_data_dir imagenet_dir imagenet_path image_dir images image_folder imagefolder root \
@@ -110,7 +118,7 @@ const WORDS: &[Word] = &[
     word("workers num_workers dataloader_num_workers num_threads n_workers data_workers nworkers", "data.loader_threads", "",
         "threads; 0 is one per processor"),
     word("pin_mem pin_memory no_pin_mem prefetch_factor persistent_workers", "", "", "nothing of the kind is needed"),
-    word("color_jitter aa auto_augment reprob remode recount mixup cutmix augmentation transform scale crop_scale ratio \
+    word("remode recount transform scale crop_scale ratio \
           hflip train_interpolation interpolation crop_pct", "", "",
         "views are random crops of 20 to 100 % of the area, mirrored half of the time, scaled bicubically, and no others"),
     // Where a run is, and how it is saved.
@@ -225,7 +233,8 @@ mod tests {
             ("in_chans", "`channels`"),
             ("model_ema", "`ema`"),
             ("momentum", "`ema`"),
-            ("drop_path", "neither dropout nor stochastic depth"),
+            ("drop_path_rate", "`drop_path` in [classifier] (stochastic depth of `bootmae finetune`"),
+            ("mixup", "`mixing` in [finetune]"),
             ("data_path", "`source` in [data]"),
             ("num_workers", "`loader_threads`"),
             ("output_dir", "--out on the command line"),
