@@ -274,6 +274,8 @@ fn neighbours_tell_red_pictures_from_blue_ones() {
     let computed = json(bootmae(&[&arguments, adapter()].concat()));
     assert_eq!(computed["top1"], 1.0, "{computed}");
     same(&computed, &from_file("probe", &[]));
+    let lars = from_file("probe", &["--method", "lars", "--epochs", "9"]);
+    assert!(lars["method"].as_str().unwrap().contains("by LARS, 9 epochs of updates of 18 features"), "{lars}");
     let sides = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/labels/folders");
     let [train, test] = ["train", "test"].map(|split| {
         let (output, file) = embed(&format!("{split}.safetensors"), &["--data", sides, "--split", split]);

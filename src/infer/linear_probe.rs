@@ -2,8 +2,16 @@
 //! they are (You et al., 2017, as MAE and BootMAE have it). A step of 16,384 features of 768 values and 1000 classes is
 //! some 50 GFLOP, little beside what it takes to compute the features, so it is the processor's.
 
-use super::products::{BLOCK, View, in_parallel, multiply, sum_over};
-use crate::nn::{Init, Param};
+use super::{
+    accuracy::Answer,
+    products::{BLOCK, View, in_parallel, multiply, sum_over},
+    sets::Sets,
+};
+use crate::{
+    nn::{Init, Param},
+    rng::{Rng, Stream},
+    train::schedule::rate_at_epoch,
+};
 
 /// Added to the variance. PyTorch's default is 1e-5.
 const EPS: f64 = 1e-6;
@@ -181,9 +189,92 @@ fn rounded(values: &[f64]) -> Vec<f32> {
     values.iter().map(|v| *v as f32).collect()
 }
 
+/// How a probe is trained: MAE's and BootMAE's settings by default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recipe {
+    /// Passes over the features.
+    pub epochs: usize,
+    /// Passes of linear warm-up.
+    pub warmup_epochs: usize,
+    /// Features of an update; the last incomplete one of an epoch is left out.
+    pub batch: usize,
+    /// Features that are normalised together.
+    pub micro_batch: usize,
+    /// The highest learning rate is this × batch / 256.
+    pub base_rate: f64,
+    /// Decides the first weights and the order of the features.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    fn default() -> Recipe {
+        Recipe { epochs: 90, warmup_epochs: 10, batch: 16_384, micro_batch: 1024, base_rate: 0.1, seed: 0 }
+    }
+}
+
+impl Recipe {
+    /// The same where there are fewer features than a batch has: one update an epoch.
+    pub fn within(self, features: usize) -> Recipe {
+        let micro_batch = self.micro_batch.min(self.batch).min(features).max(2);
+        let batch = (self.batch.min(features) / micro_batch * micro_batch).max(micro_batch);
+        Recipe { micro_batch, batch, ..self }
+    }
+}
+
+/// Trains a probe and tests it after every epoch: the answers after the last one, and the best top-1 with its epoch, which
+/// papers report.
+///
+/// # Panics
+/// When there are fewer than two features, or the recipe is not [`Recipe::within`] their number.
+pub fn trained(sets: &Sets, recipe: Recipe, mut on_epoch: impl FnMut(usize, f64)) -> (Vec<Answer>, (f64, usize)) {
+    let Recipe { epochs, warmup_epochs, batch, micro_batch, base_rate, seed } = recipe;
+    let mut probe = LinearProbe::new(sets.classes.len(), sets.width, seed);
+    let (steps, peak) = (sets.train.len() / batch, base_rate * batch as f64 / 256.0);
+    let (mut answers, mut best) = (Vec::new(), (0.0, 0));
+    for epoch in 0..epochs {
+        let mut order: Vec<u32> = (0..sets.train.len() as u32).collect();
+        Rng::new(seed, Stream::Shuffle, epoch as u64, 0).shuffle(&mut order);
+        for (step, images) in order.chunks_exact(batch).enumerate() {
+            let part = sets.train.some(sets.width, images);
+            let at = epoch as f64 + step as f64 / steps as f64;
+            let rate = rate_at_epoch(at, warmup_epochs as f64, epochs as f64, peak, 0.0);
+            probe.step(&part.values, &part.classes, micro_batch, rate);
+        }
+        let logits = probe.logits(&sets.test.values);
+        let rows = logits.chunks(sets.classes.len()).zip(&sets.test.classes);
+        answers = rows.map(|(row, class)| Answer::of(row.iter().map(|z| f64::from(*z)), *class)).collect();
+        let right = answers.iter().filter(|answer| answer.rank == 0).count() as f64 / answers.len() as f64;
+        if right > best.0 {
+            best = (right, epoch + 1);
+        }
+        on_epoch(epoch + 1, right);
+    }
+    (answers, best)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::infer::sets::Set;
+
+    #[test]
+    fn a_probe_learns_what_a_plane_divides() {
+        let set = |from: u32| {
+            let images = (from..from + 64).map(|n| (f64::from(n).sin() as f32, f64::from(n).cos() as f32));
+            let classes = images.clone().map(|(x, y)| u32::from(x > y)).collect();
+            Set { values: images.flat_map(|(x, y)| [x, y]).collect(), classes }
+        };
+        let classes = ["a", "b"].map(String::from).to_vec();
+        let sets = Sets { classes, width: 2, train: set(0), test: set(1000), ..Sets::default() };
+        let recipe = Recipe { epochs: 40, warmup_epochs: 2, ..Recipe::default() }.within(64);
+        assert_eq!((recipe.batch, recipe.micro_batch), (64, 64));
+        let mut told = 0;
+        let (answers, best) = trained(&sets, recipe, |_, _| told += 1);
+        assert_eq!((answers.len(), told), (64, 40));
+        assert!(best.0 > 0.9 && best.1 > 0, "{best:?}");
+        assert_eq!(Recipe::default().within(50_000), Recipe::default());
+        assert_eq!(Recipe::default().within(3000).batch, 2048);
+    }
     use crate::formats::tensors;
 
     fn difference(got: &[f64], want: &[f32]) -> f64 {

@@ -12,21 +12,22 @@ use super::config::{Ema, Schedule, TrainingConfig};
 /// single step is at the peak), MAE's does not. Steps past the end of the run stay on the floor.
 pub fn learning_rate(step: u64, training: &TrainingConfig) -> f64 {
     let (peak, floor, warmup) = (training.peak_rate(), training.floor_rate(), training.warmup());
-    if step < warmup {
-        return match training.schedule {
-            Schedule::Bootmae if warmup == 1 => peak,
-            Schedule::Bootmae => peak * step as f64 / (warmup - 1) as f64,
-            Schedule::Mae => peak * step as f64 / warmup as f64,
-        };
-    }
     if step >= training.steps {
         return floor;
+    }
+    match training.schedule {
+        Schedule::Mae => {
+            return rate_at_epoch(step as f64, warmup as f64, training.steps as f64, peak, floor);
+        }
+        Schedule::Bootmae if step < warmup && warmup == 1 => return peak,
+        Schedule::Bootmae if step < warmup => return peak * step as f64 / (warmup - 1) as f64,
+        Schedule::Bootmae => {}
     }
     let done = (step - warmup) as f64 / (training.steps - warmup) as f64;
     floor + 0.5 * (peak - floor) * (1.0 + libm::cos(PI * done))
 }
 
-/// Learning rate of MAE's rule at an epoch with its fraction, steps done by steps of an epoch: from 0 in a straight
+/// Learning rate of MAE's rule at an epoch with its fraction, steps done by steps of an epoch (or all in steps): from 0 in a straight
 /// line to the peak, reached on the first step after the warm-up, then half a cosine to the floor.
 pub fn rate_at_epoch(epoch: f64, warmup_epochs: f64, epochs: f64, peak: f64, floor: f64) -> f64 {
     if epoch < warmup_epochs {
