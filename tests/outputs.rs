@@ -220,7 +220,7 @@ fn words_of_other_programs_are_told_what_they_are_called_here() {
         ("--output_dir", "here it is --out"),
         ("--accum_iter", "--micro-batch"),
         ("--num-workers", "`loader_threads` in [data]"),
-        ("--warmup-epochs", "`warmup_steps` in [training]"),
+        ("--warmup-epochs", "`warmup_epochs` in [training]"),
     ] {
         says(&with(&[flag, "1"]), 2, &["has no ", flag, part]);
     }

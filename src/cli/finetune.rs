@@ -13,6 +13,7 @@ use crate::{
     data::{LabelOptions, labelled},
     error::{Error, Result},
     model::{ModelConfig, of_encoder},
+    nn::{Param, resize_positions},
     run::{
         evaluation::Evaluation,
         pretrain::{Images, Start},
@@ -68,11 +69,16 @@ impl Trains for Arguments {
     }
 
     fn settings(&self) -> Result<RunConfig> {
+        let mut tuned = None;
         let base = match (&self.checkpoint, &self.model.model) {
             (Some(_), Some(_)) => {
                 return Err(Error::Config("--checkpoint decides the network; leave --model out".into()));
             }
-            (Some(path), None) => read_model(path)?.config.model,
+            (Some(path), None) => {
+                let config = read_model(path)?.config;
+                tuned = config.classifier;
+                config.model
+            }
             (None, Some(size)) => ModelConfig::preset(size)?,
             (None, None) => {
                 let reason = "give --checkpoint PATH to fine-tune an encoder, or --model SIZE to start from scratch";
@@ -80,7 +86,13 @@ impl Trains for Arguments {
             }
         };
         let (shipped, file) = (self.preset.as_deref(), self.run.config.as_deref());
-        resolve_finetuning(RunConfig::finetuning(base), shipped, file, self.flags())
+        let mut base = RunConfig::finetuning(base);
+        if let (Some(classifier), Some(tuned)) = (&mut base.classifier, tuned) {
+            // Positions that were trained are no table that could be computed again, resized ones are not those of their grid.
+            classifier.train_positions |= tuned.train_positions;
+            classifier.position_grid = tuned.position_grid;
+        }
+        resolve_finetuning(base, shipped, file, self.flags())
     }
 
     fn resumed(&self, held: &RunConfig) -> Result<RunConfig> {
@@ -124,10 +136,21 @@ impl Trains for Arguments {
         Ok((Images { source, labels, evaluation: Some(Evaluation::Validation(found.test)) }, vec![how]))
     }
 
-    fn start(&self, config: &RunConfig) -> Result<Start> {
-        let from = self.checkpoint.as_deref().map(read_model).transpose()?;
+    fn start(&self, _: &RunConfig) -> Result<Start> {
+        Ok(match &self.checkpoint {
+            Some(path) => Start::Weights(Box::new(read_model(path)?)),
+            None => Start::Seed,
+        })
+    }
+
+    fn fitted(&self, start: Start, config: &RunConfig) -> Result<Start> {
+        let from = match start {
+            Start::Seed => None,
+            Start::Weights(from) => Some(from),
+            resumed @ Start::Resumed(_) => return Ok(resumed),
+        };
         let path = self.checkpoint.clone().unwrap_or_default();
-        let tensors = begun(config, from.as_ref()).map_err(|reason| Error::checkpoint(&path, reason))?;
+        let tensors = begun(config, from.as_deref()).map_err(|reason| Error::checkpoint(&path, reason))?;
         let (step, config) = (0, config.clone());
         Ok(Start::Weights(Box::new(Model { step, config, tensors, teacher: None })))
     }
@@ -139,6 +162,15 @@ fn listed(classes: &[String]) -> String {
     format!("{}{} ({})", first.join(", "), if classes.len() > 5 { ", …" } else { "" }, classes.len())
 }
 
+/// The positions `[1 + patches, width]` that a fine-tuned checkpoint trained, if it did, for the grid of `config`.
+fn trained_positions(from: &Model, config: &RunConfig) -> Option<Vec<f32>> {
+    let (model, (rows, cols)) = (&config.model, from.config.model.grid());
+    let held = from.tensors.iter().find(|tensor| tensor.name == "pos_embed")?;
+    let how = config.classifier.as_ref()?.resize_positions;
+    (held.data.len() == (1 + rows * cols) * model.width)
+        .then(|| resize_positions(&held.data, model.width, (rows, cols), model.grid(), how))
+}
+
 /// The weights that a run of `config` begins with: the encoder's of a checkpoint, and of one that was fine-tuned for the same
 /// classes all; the others are drawn from the seed, positions computed.
 fn begun(config: &RunConfig, from: Option<&Model>) -> Result<Vec<NamedTensor>, String> {
@@ -146,7 +178,7 @@ fn begun(config: &RunConfig, from: Option<&Model>) -> Result<Vec<NamedTensor>, S
     let held = |name: &str| from?.tensors.iter().find(|tensor| tensor.name == name);
     let tuned = from.and_then(|from| from.config.classifier.as_ref());
     let classes_fit = tuned.is_some_and(|tuned| tuned.classes == classifier.classes && tuned.pool == classifier.pool);
-    let tensor = |param: crate::nn::Param| {
+    let tensor = |param: Param| {
         let name = &param.name;
         // The encoder's own norm is only right in front of a head that looks at the class token.
         let wanted = of_encoder(name) || classes_fit || name.starts_with("norm.");
@@ -156,7 +188,10 @@ fn begun(config: &RunConfig, from: Option<&Model>) -> Result<Vec<NamedTensor>, S
                 return Err(format!("`{name}` has shape {:?}; this network needs {:?}", tensor.shape, param.shape));
             }
             None if of_encoder(name) && from.is_some() => return Err(format!("it holds no `{name}`")),
-            _ if name == "pos_embed" => classifier.position_table(model),
+            _ if name == "pos_embed" => match from.and_then(|from| trained_positions(from, config)) {
+                Some(positions) => positions,
+                None => classifier.position_table(model),
+            },
             _ => param.initial(config.training.seed),
         };
         Ok(NamedTensor { name: param.name.clone(), shape: param.shape.clone(), data })
@@ -192,7 +227,6 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::Param;
 
     fn model(preset: &str) -> Model {
         let config = RunConfig::preset(preset).unwrap();
@@ -229,6 +263,17 @@ mod tests {
         let positions = tensors.iter().find(|tensor| tensor.name == "pos_embed").unwrap();
         assert_eq!(positions.shape, [1, 65, 128]);
         assert!(positions.data[..128].iter().all(|v| *v == 0.0) && positions.data[128..].iter().any(|v| *v != 0.0));
+        // Positions that were trained are kept, and resized where the grid is another.
+        let mut tuned = Model { config: config.clone(), tensors, ..from.clone() };
+        tuned.tensors.iter_mut().find(|tensor| tensor.name == "pos_embed").unwrap().data.fill(0.5);
+        let mut other = config.clone();
+        other.classifier.as_mut().unwrap().classes.push("c".into());
+        for side in [32, 48] {
+            other.model = other.model.with_size(side, side, 4);
+            let tensors = begun(&other, Some(&tuned)).unwrap();
+            let positions = tensors.iter().find(|tensor| tensor.name == "pos_embed").unwrap();
+            assert!(positions.data.iter().all(|v| (v - 0.5).abs() < 1e-6), "{side}");
+        }
         let mut larger = config.clone();
         larger.model = larger.model.with_size(48, 48, 4);
         let tensors = begun(&larger, Some(&from)).unwrap();

@@ -27,7 +27,7 @@ use crate::{
     report::log::TrainLog,
     run::{
         pretrain::{Event, Images, Run, Start},
-        run_folder::{Entry, Resumed, RunFolder, check_resumable},
+        run_folder::{Entry, RunFolder, check_resumable},
         stop::{Ended, Stops, parse_time},
     },
     text::{shown, shown_lines},
@@ -120,8 +120,13 @@ pub(super) trait Trains {
     /// Opens the images and settles what follows from them; returns remarks too.
     fn images(&self, config: &mut RunConfig) -> Result<(Images, Vec<String>)>;
 
-    /// What a new run starts from.
+    /// What a new run starts from, as it was read.
     fn start(&self, config: &RunConfig) -> Result<Start>;
+
+    /// The same made fit for the run, once its images are known.
+    fn fitted(&self, start: Start, _config: &RunConfig) -> Result<Start> {
+        Ok(start)
+    }
 }
 
 /// What a person is told, on standard error and in the run's log; before there is a log, lines are kept for it.
@@ -179,11 +184,11 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
         signal: Some(signals::install()?),
     };
     let out = &arguments.out;
-    let Begun { mut config, mut resumed, folder } = begin(verb, told)?;
+    let Begun { mut config, mut start, folder } = begin(verb, told)?;
     let (images, remarks) = verb.images(&mut config)?;
     let source = images.source.clone();
     source.passed_over().lines().iter().chain(&remarks).for_each(|line| told.say(line));
-    if let Some(from) = &mut resumed {
+    if let Start::Resumed(from) = &mut start {
         let remark = images::compare(&mut from.snapshot, &*source, arguments.allow_changed_data)?;
         remark.iter().for_each(|remark| told.say(remark));
     }
@@ -194,7 +199,7 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
     if let Some(count) = arguments.micro_batches(config.training.batch_size)? {
         config.training.micro_batches = count;
     }
-    if let Some(from) = &resumed {
+    if let Start::Resumed(from) = &start {
         if arguments.micro_batch.as_deref() == Some("auto") {
             // What was chosen at the start: other parts would round differently.
             config.training.micro_batches = from.snapshot.config.training.micro_batches;
@@ -214,8 +219,9 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
         told.say(&line);
     }
     let auto = arguments.micro_batch.as_deref() == Some("auto");
+    let resumed = matches!(start, Start::Resumed(_));
     let memory = Memory { most_mib: arguments.gpu_memory_mib, auto, out };
-    if let Some(line) = settle_memory(&memory, &device, &mut config, resumed.is_some())? {
+    if let Some(line) = settle_memory(&memory, &device, &mut config, resumed)? {
         told.say(&line);
     }
     let (steps, batch) = (config.training.steps, config.training.batch_size);
@@ -227,8 +233,8 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
     told.open(&folder)?;
     told.note(&format!("bootmae {} on {name}", env!("CARGO_PKG_VERSION")));
     told.say(&format!("{} images, {steps} steps of {batch} images", source.len()));
-    let kept = match &resumed {
-        Some(from) => {
+    let kept = match &start {
+        Start::Resumed(from) => {
             let runs = |tuning: &Tuning| tuning.runs_on(&device, config.training.precision);
             let kept = kept_tuning(&from.snapshot, &device.adapter().name, &Tuning::for_device(&device), runs);
             if kept.is_none() {
@@ -236,7 +242,7 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
             }
             kept
         }
-        None => None,
+        _ => None,
     };
     let tuning = match kept {
         Some(tuning) => tuning,
@@ -246,10 +252,7 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
             arguments.tuning.settle(&device, work, precision, false)?
         }
     };
-    let start = match resumed {
-        Some(from) => Start::Resumed(Box::new(from)),
-        None => verb.start(&config)?,
-    };
+    let start = verb.fitted(start, &config)?;
     let mut run = pollster::block_on(Run::new(config, folder, images, device, tuning, start))?;
     told.say(&format!(
         "{} parameters, {:.0} MiB of GPU memory",
@@ -293,10 +296,10 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
     Ok(())
 }
 
-/// What a run begins with: its settings, what it goes on from, and its folder if it was entered already.
+/// What a run begins with: its settings, where they come from, and its folder if it was entered already.
 struct Begun {
     config: RunConfig,
-    resumed: Option<Resumed>,
+    start: Start,
     folder: Option<RunFolder>,
 }
 
@@ -311,7 +314,7 @@ fn begin<V: Trains>(verb: &V, told: &mut Told) -> Result<Begun> {
             // Nothing is locked or written.
             let held = read_any(from.as_deref().unwrap_or(&arguments.out))?;
             let config = verb.resumed(of_verb::<V>(&held.config, &arguments.out)?)?;
-            return Ok(Begun { config, resumed: None, folder: None });
+            return Ok(Begun { config, start: Start::Seed, folder: None });
         }
         // From elsewhere a run goes on in a folder of its own.
         let elsewhere = from.as_ref().is_some_and(|path| !inside(path, &arguments.out));
@@ -320,7 +323,7 @@ fn begin<V: Trains>(verb: &V, told: &mut Told) -> Result<Begun> {
             resumed.remarks.iter().for_each(|remark| told.say(remark));
             told.say(&format!("continuing after step {}: {}", resumed.snapshot.step, resumed.path.display()));
             let config = verb.resumed(of_verb::<V>(&resumed.snapshot.config, &resumed.path)?)?;
-            return Ok(Begun { config, resumed: Some(resumed), folder: Some(entered) });
+            return Ok(Begun { config, start: Start::Resumed(Box::new(resumed)), folder: Some(entered) });
         }
         told.say(&format!("no checkpoint in {} yet: starting from the beginning", arguments.out.display()));
         folder = Some(entered);
@@ -329,7 +332,8 @@ fn begin<V: Trains>(verb: &V, told: &mut Told) -> Result<Begun> {
     if config.data.source.is_empty() {
         return Err(Error::Config("no images: give --data DIR, or data.source in the configuration".into()));
     }
-    Ok(Begun { config, resumed: None, folder })
+    let start = verb.start(&config)?;
+    Ok(Begun { config, start, folder })
 }
 
 /// Refuses to go on with a run of another verb.

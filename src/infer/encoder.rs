@@ -171,7 +171,9 @@ impl Encoder {
         }
         let over = (weights.layout(), weights.arenas(), WEIGHTS);
         let embedder = Embedder::over(&device, &config, over, options, batch).await?;
-        if let Some(table) = trained.and_then(|table| table.get(config.width..))
+        // Fine-tuning trained the positions, or resized them.
+        let resized = model.config.classifier.as_ref().map(|classifier| classifier.position_table(&config));
+        if let Some(table) = trained.or(resized.as_deref()).and_then(|table| table.get(config.width..))
             && table.len() == config.patches() * config.width
         {
             embedder.executor.write(&device, inputs::POSITIONS, bytemuck::cast_slice(table));

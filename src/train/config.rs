@@ -11,6 +11,7 @@ use crate::{
     },
 };
 
+pub use evaluation::EvaluationConfig;
 pub use finetune::FinetuneConfig;
 pub use layers::{resolve, resolve_finetuning, resolve_over, resolve_settings};
 
@@ -111,29 +112,6 @@ pub enum Schedule {
     Bootmae,
     /// The peak is reached on the first step after the warm-up.
     Mae,
-}
-
-/// How an encoder is evaluated while it is pretrained: by the nearest neighbours of labelled images. It changes no bit of
-/// the run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvaluationConfig {
-    /// Steps between two evaluations, at least 1.
-    pub every_steps: u64,
-    /// Labelled images, as `data.source` names them; that itself without it.
-    pub data: Option<String>,
-    /// Which labels: a column of parquet files, `coarse` of CIFAR-100.
-    pub label_column: Option<String>,
-    /// Images to find neighbours among, at most.
-    pub train_images: usize,
-    /// Images whose neighbours are found, at most.
-    pub test_images: usize,
-}
-
-impl Default for EvaluationConfig {
-    fn default() -> EvaluationConfig {
-        EvaluationConfig { every_steps: 500, data: None, label_column: None, train_images: 2000, test_images: 500 }
-    }
 }
 
 /// How a batch passes through the network.
@@ -289,10 +267,7 @@ impl RunConfig {
         let share = self.data.max_bad_fraction;
         require((0.0..=1.0).contains(&share), || format!("max_bad_fraction must be 0 to 1, not {share}"))?;
         if let Some(evaluation) = &self.evaluation {
-            let EvaluationConfig { every_steps, train_images, test_images, .. } = *evaluation;
-            require(every_steps > 0 && train_images > 0 && test_images > 0, || {
-                "every_steps, train_images and test_images of [evaluation] must be at least 1".into()
-            })?;
+            evaluation.check()?;
         }
         require(self.classifier.is_some() == self.finetune.is_some(), || {
             "[classifier] and [finetune] go together; `bootmae finetune` sets both".into()
@@ -464,6 +439,7 @@ fn shown(value: &serde_json::Value) -> String {
     }
 }
 
+mod evaluation;
 mod finetune;
 mod layers;
 pub mod words;

@@ -28,6 +28,7 @@ const WORDS: &[Word] = &[
     word("warmup warmup_steps warmup_iters warmup_iterations num_warmup_steps lr_warmup_epochs \
           lr_warmup_steps warmup_t", "training.warmup_steps", "",
         "in steps, so epochs × images / batch_size; 5 % of the run if not given"),
+    word("warmup_epochs", "training.warmup_epochs", "", "passes over the images"),
     word("warmup_ratio warmup_fraction warmup_pct", "training.warmup_steps", "", "in steps, so ratio × steps"),
     word("wd weight_decay l2 weight_decay_rate", "training.weight_decay", "", ""),
     word("weight_decay_end wd_end final_weight_decay", "training.weight_decay", "", "it stays the same over the run"),
