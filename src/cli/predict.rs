@@ -1,6 +1,6 @@
 //! `bootmae predict`: what a fine-tuned network takes images for.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueEnum};
 
@@ -8,18 +8,18 @@ use super::{
     arguments::AdapterArguments,
     numbers::{MOST, whole},
     output::Output,
-    terminal::errln,
+    terminal::{self, errln},
 };
 use crate::{
     checkpoint::{Model, read_model},
-    data::{Source, augment::evaluation_view, decode, each, labelled, open},
+    data::{Classes, LabelOptions, Part, Source, augment::evaluation_view, chosen, decode, each, labelled},
     device::Device,
     error::{Error, Result},
     infer::predictor::{Network, Over, Predictor},
     kernels::Tuning,
     model::{ModelConfig, WEIGHTS, Weights},
     text::shown,
-    train::snapshot::TEACHER,
+    train::{config::RunConfig, snapshot::TEACHER},
 };
 
 /// Say which classes a fine-tuned network takes images for, with probabilities.
@@ -34,9 +34,10 @@ pub struct Arguments {
     /// A source of images, as `pretrain --data` names them; of one that is labelled, accuracy is told.
     #[arg(long, value_name = "SOURCE", conflicts_with = "images")]
     data: Option<String>,
-    /// Of a source with a side to train on and one to test on, the one to predict.
-    #[arg(long, value_name = "SIDE", default_value = "test", requires = "data")]
-    side: SideName,
+    /// Which images of a source. Without it, of the run's own those that it was evaluated on, of another one the side to test
+    /// on, or all where there is one side.
+    #[arg(long, value_name = "SIDE", requires = "data")]
+    side: Option<SideName>,
     /// Where to write, a .csv or .json file; standard output, as CSV, without it.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -81,16 +82,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let reason = "it has no classifier; `bootmae finetune --checkpoint` trains one on it";
         return Err(Error::checkpoint(&arguments.checkpoint, reason));
     };
-    let out = arguments.out.as_deref().unwrap_or("/dev/stdout".as_ref());
     let mut inputs: Vec<_> = arguments.images.iter().map(PathBuf::as_path).collect();
     inputs.push(&arguments.checkpoint);
-    let output = Output::new("--out", out, &inputs)?;
+    let output = arguments.out.as_ref().map(|out| Output::new("--out", out, &inputs)).transpose()?;
     let json = match arguments.out.as_ref().and_then(|out| out.extension()?.to_str()) {
         Some("json") => true,
         Some("csv") | None => false,
         Some(other) => return Err(Error::Config(format!("--out ends in .csv or .json, not .{other}"))),
     };
-    let images = Shown::open(arguments)?;
+    let images = Shown::open(arguments, &model.config)?;
     let device = arguments.adapter.open()?;
     arguments.adapter.remark(&device).iter().for_each(|line| errln!("{line}"));
     let loaded = pollster::block_on(Loaded::new(device, &model, arguments))?;
@@ -125,21 +125,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if predictions.is_empty() {
         return Err(Error::Images("none of the images can be read".into()));
     }
-    output.write(|to| {
-        if json {
-            serde_json::to_writer_pretty(&mut *to, &predictions)?;
-            return writeln!(to);
-        }
-        let mut table = csv::Writer::from_writer(to);
-        let numbered =
-            (1..=predictions[0].classes.len()).flat_map(|n| [format!("class_{n}"), format!("probability_{n}")]);
-        table.write_record(std::iter::once("image".to_string()).chain(numbered))?;
-        for Prediction { image, classes } in &predictions {
-            let told = classes.iter().flat_map(|(class, p)| [class.clone(), format!("{p:.6}")]);
-            table.write_record(std::iter::once(image.clone()).chain(told))?;
-        }
-        table.flush()
-    })?;
+    let text = written(&predictions, json).map_err(|e| Error::Config(format!("the predictions: {e}")))?;
+    match &output {
+        Some(output) => output.write(|to| to.write_all(&text))?,
+        None => terminal::out(format_args!("{}", String::from_utf8_lossy(&text))),
+    }
     if right.images > 0 {
         let percent = |count: usize| 100.0 * count as f64 / right.images as f64;
         errln!(
@@ -152,6 +142,27 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Predictions as JSON, or as CSV.
+fn written(predictions: &[Prediction], json: bool) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    if json {
+        serde_json::to_writer_pretty(&mut text, predictions)?;
+        text.push(b'\n');
+        return Ok(text);
+    }
+    let mut table = csv::Writer::from_writer(&mut text);
+    let most = predictions.first().map_or(0, |first| first.classes.len());
+    let numbered = (1..=most).flat_map(|n| [format!("class_{n}"), format!("probability_{n}")]);
+    table.write_record(std::iter::once("image".to_string()).chain(numbered))?;
+    for Prediction { image, classes } in predictions {
+        let told = classes.iter().flat_map(|(class, p)| [class.clone(), format!("{p:.6}")]);
+        table.write_record(std::iter::once(image.clone()).chain(told))?;
+    }
+    table.flush()?;
+    drop(table);
+    Ok(text)
 }
 
 /// Classes and their probabilities, the most probable first, of equal ones the lower class.
@@ -183,63 +194,86 @@ impl Right {
 /// The images to predict.
 enum Shown {
     Files(Vec<PathBuf>),
-    Source { source: std::sync::Arc<dyn Source>, classes: Vec<String>, labels: Vec<u32> },
+    /// Images of one source after the other, with their classes as far as they are known.
+    Sources {
+        sources: Vec<Arc<dyn Source>>,
+        classes: Classes,
+        labels: Vec<Option<u32>>,
+    },
 }
 
 impl Shown {
-    fn open(arguments: &Arguments) -> Result<Shown> {
+    fn open(arguments: &Arguments, config: &RunConfig) -> Result<Shown> {
         let Some(place) = &arguments.data else { return Ok(Shown::Files(arguments.images.clone())) };
-        let plain = |source: std::sync::Arc<dyn Source>| {
-            let labels =
-                source.labels(None).ok().filter(|labels| labels.unlabelled() == 0 && !labels.classes().is_empty());
-            let classes =
-                labels.iter().flat_map(|found| (0..found.classes().len()).map(|class| found.classes().name(class)));
-            let classes: Vec<String> = classes.collect();
-            let labels =
-                labels.iter().flat_map(|found| (0..source.len()).filter_map(|index| found.of(index))).collect();
-            Shown::Source { source, classes, labels }
-        };
-        if arguments.side == SideName::All {
-            return open(place).map(plain);
+        let finetune = config.finetune.as_ref();
+        let column = finetune.and_then(|finetune| finetune.label_column.clone());
+        let part = arguments.side.map(|side| match side {
+            SideName::Train => Part::Train,
+            SideName::Test => Part::Test,
+            SideName::All => Part::All,
+        });
+        if *place == config.data.source && part != Some(Part::All) {
+            // What the run held out is known by its seed.
+            let test = finetune.and_then(|finetune| finetune.validation.clone());
+            let options = LabelOptions { test, column, seed: config.training.seed, ..LabelOptions::default() };
+            let found = labelled(place, &options)?;
+            errln!("{}", shown(&found.how));
+            let side = if part == Some(Part::Train) { found.train } else { found.test };
+            let labels = side.labels.into_iter().map(Some).collect();
+            return Ok(Shown::Sources { sources: vec![side.source], classes: found.classes, labels });
         }
-        let Ok(found) = labelled(place, &crate::data::LabelOptions::default()).map_err(drop) else {
-            return open(place).map(plain);
-        };
-        if found.held_out {
-            // A source of one side is predicted as a whole.
-            return open(place).map(plain);
+        let mut found = chosen(place, part, column.as_deref())?;
+        if part.is_none() && found.part == Part::Train {
+            found = chosen(place, Some(Part::Test), column.as_deref())?;
         }
-        let side = if arguments.side == SideName::Train { found.train } else { found.test };
-        let classes = (0..found.classes.len()).map(|class| found.classes.name(class)).collect();
-        Ok(Shown::Source { source: side.source, classes, labels: side.labels })
+        errln!("{}", shown(&found.how));
+        let labels = (0..found.labels.len()).map(|image| found.labels.of(image)).collect();
+        Ok(Shown::Sources { sources: found.sources, classes: found.labels.classes().clone(), labels })
     }
 
     fn len(&self) -> usize {
         match self {
             Shown::Files(files) => files.len(),
-            Shown::Source { source, .. } => source.len(),
+            Shown::Sources { labels, .. } => labels.len(),
         }
+    }
+
+    /// The source of an image, and its number there.
+    fn place(sources: &[Arc<dyn Source>], mut index: usize) -> (&dyn Source, usize) {
+        for source in sources {
+            match index.checked_sub(source.len()) {
+                Some(rest) => index = rest,
+                None => return (&**source, index),
+            }
+        }
+        unreachable!("an image of the sources")
     }
 
     fn name(&self, index: usize) -> String {
         match self {
             Shown::Files(files) => files[index].display().to_string(),
-            Shown::Source { source, .. } => source.name(index),
+            Shown::Sources { sources, .. } => {
+                let (source, at) = Shown::place(sources, index);
+                source.name(at)
+            }
         }
     }
 
     /// The class of an image among the network's, if both are known.
     fn class(&self, index: usize, of: &[String]) -> Option<usize> {
-        let Shown::Source { classes, labels, .. } = self else { return None };
-        let name = classes.get(*labels.get(index)? as usize)?;
-        of.iter().position(|class| class == name)
+        let Shown::Sources { classes, labels, .. } = self else { return None };
+        let name = classes.name(labels[index]? as usize);
+        of.iter().position(|class| *class == name)
     }
 
     /// An image as validation sees it.
     fn view(&self, index: usize, model: &ModelConfig) -> Result<Vec<f32>, String> {
         let picture = match self {
             Shown::Files(files) => decode(&files[index], model.channels)?,
-            Shown::Source { source, .. } => source.load(index, model.channels)?,
+            Shown::Sources { sources, .. } => {
+                let (source, at) = Shown::place(sources, index);
+                source.load(at, model.channels)?
+            }
         };
         Ok(evaluation_view(&picture, model.image_height, model.image_width).normalise(&model.normalise))
     }

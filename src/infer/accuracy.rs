@@ -24,7 +24,8 @@ impl Answer {
             }
             rank += u32::from(score > own || (score == own && class < right));
         }
-        Answer { told, rank }
+        // What is not a number tells nothing apart, and nothing right.
+        Answer { told, rank: if own.is_nan() { u32::MAX } else { rank } }
     }
 }
 

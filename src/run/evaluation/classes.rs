@@ -4,7 +4,10 @@ use super::views::{BATCH, views};
 use crate::{
     data::Side,
     error::{Error, Result},
-    infer::predictor::{Network, Over, Predictor},
+    infer::{
+        accuracy::Answer,
+        predictor::{Network, Over, Predictor},
+    },
     kernels::Tuning,
     tasks::Scalars,
     text::shown,
@@ -86,13 +89,12 @@ impl Score {
     fn add(&mut self, logits: &[f32], classes: &[u32]) {
         for (row, class) in logits.chunks(logits.len() / classes.len()).zip(classes) {
             let own = row[*class as usize];
-            let before =
-                row.iter().enumerate().filter(|(at, z)| **z > own || (**z == own && *at < *class as usize)).count();
+            let rank = Answer::of(row.iter().map(|z| f64::from(*z)), *class).rank;
             let most = row.iter().fold(f32::NEG_INFINITY, |most, z| most.max(*z));
             let sum: f64 = row.iter().map(|z| f64::from(z - most).exp()).sum();
             self.images += 1;
-            self.top1 += usize::from(before == 0);
-            self.top5 += usize::from(before < 5);
+            self.top1 += usize::from(rank == 0);
+            self.top5 += usize::from(rank < 5);
             self.loss += sum.ln() - f64::from(own - most);
         }
     }
@@ -108,6 +110,9 @@ mod tests {
         score.add(&[1.0, 1.0, 0.0, 0.0, 2.0, 1.0], &[0, 1]);
         assert_eq!((score.images, score.top1, score.top5), (2, 2, 2));
         score.add(&[1.0, 1.0, 0.0], &[1]);
+        let mut diverged = Score::default();
+        diverged.add(&[f32::NAN; 12], &[0, 1]);
+        assert_eq!((diverged.top1, diverged.top5), (0, 0), "what is not a number is not right");
         assert_eq!((score.images, score.top1, score.top5), (3, 2, 3));
         let want = [2.0 + (-1.0f64).exp(), 1.0 + (-2.0f64).exp() + (-1.0f64).exp(), 2.0 + (-1.0f64).exp()];
         assert!((score.loss - want.iter().map(|sum| sum.ln()).sum::<f64>()).abs() < 1e-6, "{score:?}");

@@ -93,6 +93,11 @@ pub fn resolve_finetuning(
     let mut run = base;
     for layer in &layers {
         layer.check_keys()?;
+        if layer.section("evaluation").is_some() {
+            let origin = &layer.origin;
+            let reason = "is for `bootmae pretrain`; here `evaluate_every_epochs` in [finetune] says when to evaluate";
+            return Err(Error::Config(format!("[evaluation] in {origin} {reason}")));
+        }
         run = layer.over(&run)?;
     }
     let training = &mut run.training;
