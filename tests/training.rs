@@ -9,11 +9,7 @@ use bootmae::{
     graph::{Graph, gradients},
     kernels::Tuning,
     lower::{Fetch, Plan, PlanOptions, Precision, Recompute},
-    model::{
-        ModelConfig,
-        config::{Kind, PixelTarget},
-        inventory, masking, of_decoder, record,
-    },
+    model::{ModelConfig, config::PixelTarget, inventory, masking, of_decoder, record},
     nn::{Layout, Params},
     ops::{LossScale, Settings},
     rng::{Rng, Stream},
@@ -238,7 +234,7 @@ fn the_teacher_gets_no_gradient() {
 fn every_mode_trains() {
     type Set = fn(&mut ModelConfig);
     let modes: [(&str, Set); 7] = [
-        ("MAE", |c| *c = c.clone().of_kind(Kind::Mae)),
+        ("MAE", |c| *c = c.clone().as_mae()),
         ("no feature branch", |c| c.feature_branch = false),
         ("no cross-attention", |c| c.cross_attention = false),
         ("target per patch", |c| c.pixel_target = PixelTarget::Patch),

@@ -173,48 +173,31 @@ impl ModelConfig {
             cross_attention: true,
             feature_branch: true,
         };
-        config = config.of_kind(kind);
+        if kind == Kind::Mae {
+            config = config.as_mae();
+        }
         config.scale_masking();
         Ok(config)
     }
 
-    /// The same network as MAE describes it, or as BootMAE does: everything in which the published ones differ. The
-    /// decoder of MAE has 8 blocks, and 16 heads where it is 512 wide; narrower ones, of which none is published, have 4
-    /// blocks and the encoder's heads.
-    pub fn of_kind(self, kind: Kind) -> ModelConfig {
-        if kind == self.kind {
-            return self;
-        }
-        match kind {
-            Kind::Bootmae => ModelConfig {
-                kind,
-                decoder_heads: None,
-                decoder_depth: 2,
-                masking: Masking::Block,
-                centre_weight: true,
-                pixel_target: PixelTarget::PatchChannel,
-                positions: PositionOrder::Rows,
-                normalise: Normalisation::INCEPTION,
-                weight_decay_tokens: false,
-                cross_attention: true,
-                feature_branch: true,
-                ..self
-            },
-            Kind::Mae => ModelConfig {
-                kind,
-                pixel_decoder_width: if self.width == 384 { 512 } else { self.pixel_decoder_width },
-                decoder_heads: (self.width >= 384).then_some(16),
-                decoder_depth: if self.width >= 384 { 8 } else { 4 },
-                masking: Masking::Random,
-                centre_weight: false,
-                pixel_target: PixelTarget::Patch,
-                positions: PositionOrder::Columns,
-                normalise: Normalisation::IMAGENET,
-                weight_decay_tokens: true,
-                cross_attention: false,
-                feature_branch: false,
-                ..self
-            },
+    /// The same network as MAE has it: everything in which it differs from BootMAE. The decoder has 8 blocks of 512 columns and
+    /// 16 heads; beside encoders narrower than 384, of which none is published, 4 blocks of its width and the encoder's heads.
+    pub fn as_mae(self) -> ModelConfig {
+        let published = self.width >= 384;
+        ModelConfig {
+            kind: Kind::Mae,
+            pixel_decoder_width: if published { 512 } else { self.pixel_decoder_width },
+            decoder_heads: published.then_some(16),
+            decoder_depth: if published { 8 } else { 4 },
+            masking: Masking::Random,
+            centre_weight: false,
+            pixel_target: PixelTarget::Patch,
+            positions: PositionOrder::Columns,
+            normalise: Normalisation::IMAGENET,
+            weight_decay_tokens: true,
+            cross_attention: false,
+            feature_branch: false,
+            ..self
         }
     }
 

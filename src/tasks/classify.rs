@@ -60,6 +60,9 @@ impl Classify {
 
     /// Factors of branches `[2 depth, batch]`, each image's drawn from its epoch and number.
     fn keep(&self, samples: &[(u64, usize)]) -> Vec<f32> {
+        if self.classifier.drop_path == 0.0 {
+            return Vec::new();
+        }
         let rates = self.classifier.drop_rates(self.model.depth);
         let mut keep = vec![0.0; 2 * rates.len() * samples.len()];
         for (image, (epoch, sample)) in samples.iter().enumerate() {

@@ -244,22 +244,6 @@ impl RunConfig {
         })
     }
 
-    /// The same run of the other published method; see [`ModelConfig::of_kind`].
-    pub fn of_kind(mut self, kind: Kind) -> RunConfig {
-        if kind != self.model.kind {
-            self.model = self.model.of_kind(kind);
-            match kind {
-                Kind::Mae => self.training.be_mae(),
-                Kind::Bootmae => {
-                    let (schedule, feature_weight) = (Schedule::Bootmae, TrainingConfig::default().feature_weight);
-                    let min_learning_rate = None;
-                    self.training = TrainingConfig { schedule, min_learning_rate, feature_weight, ..self.training };
-                }
-            }
-        }
-        self
-    }
-
     /// Refuses settings that are out of range or contradict each other, naming the first one.
     pub fn check(&self) -> Result<()> {
         self.model.check()?;

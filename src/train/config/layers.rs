@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     model::{
         ClassifierConfig,
-        config::{ModelConfig, nearest},
+        config::{Kind, ModelConfig, nearest},
     },
 };
 
@@ -118,12 +118,15 @@ fn resolve_layers(layers: &[Layer], preset: Option<&str>) -> Result<RunConfig> {
     }
     let named = layers.iter().rev().find_map(|layer| layer.section("model")?.get("preset")?.as_str());
     let preset = preset.or(named).unwrap_or(DEFAULT_PRESET);
-    let mut run = RunConfig::preset(preset)?;
     let kind = layers.iter().rev().find_map(|layer| layer.section("model")?.get("kind").cloned());
+    let size = preset.strip_prefix("mae-").unwrap_or(preset);
     // A kind that does not exist is named when its layer is laid over.
-    if let Some(kind) = kind.and_then(|kind| kind.try_into().ok()) {
-        run = run.of_kind(kind);
-    }
+    let preset = match kind.and_then(|kind| kind.try_into().ok()) {
+        Some(Kind::Mae) => &format!("mae-{size}"),
+        Some(Kind::Bootmae) => size,
+        None => preset,
+    };
+    let mut run = RunConfig::preset(preset)?;
     for layer in layers {
         run = layer.over(&run)?;
     }

@@ -245,8 +245,10 @@ fn a_kind_brings_all_that_belongs_to_it_and_gives_way_to_single_settings() {
     assert_eq!((run.training.min_learning_rate, run.model.positions), (Some(1e-5), PositionOrder::Columns));
     assert!(refusal("model.kind = \"mae\"\nmodel.cross_attention = true").contains("neither cross_attention"));
     assert!(refusal("model.kind = \"mea\"").contains("unknown variant `mea`, expected `bootmae` or `mae`"));
-    let back = resolve(Some("mae-tiny"), None, flags("model.kind = \"bootmae\"")).unwrap();
-    assert_eq!(back, resolve(Some("tiny"), None, flags("")).unwrap());
+    for size in ["tiny", "small", "large"] {
+        let back = resolve(Some(&format!("mae-{size}")), None, flags("model.kind = \"bootmae\"")).unwrap();
+        assert_eq!(back, resolve(Some(size), None, flags("")).unwrap());
+    }
 }
 
 #[test]
