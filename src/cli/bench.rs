@@ -16,10 +16,10 @@ use crate::{
     error::{Error, Result},
     kernels::{Tuning, Work},
     lower::{Precision, Recompute},
-    tasks::Pretrain,
+    model::ClassifierConfig,
     train::{
         Clock, TrainerOptions,
-        bench::{Bench, bench},
+        bench::{Bench, Workload, bench},
         config::resolve,
         profile, tune, work,
     },
@@ -30,6 +30,9 @@ use crate::{
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    /// Time fine-tuning a classifier of this many classes, instead of pretraining.
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(2, 1 << 20))]
+    classes: Option<u32>,
     /// Images of a step.
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = whole::<u32>(1, 1 << 20))]
     batch_size: u32,
@@ -66,7 +69,8 @@ pub struct Arguments {
 /// Measures and prints.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let flags = toml::Table::from_iter([("model".to_string(), arguments.model.table().into())]);
-    let config = resolve(Some(arguments.model.model.as_deref().unwrap_or("tiny")), None, flags)?.model;
+    let model = resolve(Some(arguments.model.model.as_deref().unwrap_or("tiny")), None, flags)?.model;
+    let workload = Workload { model, classifier: arguments.classes.map(classifier) };
     let trace = arguments.trace.as_deref().map(|path| Output::new("--trace", path, &[])).transpose()?;
     let device = arguments.adapter.open()?;
     arguments.adapter.remark(&device).iter().for_each(|line| errln!("{line}"));
@@ -79,13 +83,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (batch, steps) = (arguments.batch_size as usize, arguments.steps as usize);
     let timed = arguments.profile || arguments.trace.is_some();
     let (recompute, precision) = (arguments.recompute, arguments.precision);
-    let work = work(&device, &Pretrain::of(&config), batch, precision);
+    let work = work(&device, &*workload.task(), batch, precision);
     let tuning = arguments.tuning.settle(&device, work.clone(), precision, arguments.tune)?;
     if arguments.candidates {
         return pollster::block_on(compare(&device, work, &tuning, &clock));
     }
     let options = TrainerOptions { recompute, precision, ..TrainerOptions::new(batch, 1, tuning) };
-    let result = pollster::block_on(bench(device, &config, options, steps, timed, &clock))?;
+    let result = pollster::block_on(bench(device, &workload, options, steps, timed, &clock))?;
     if arguments.json {
         outln!("{}", serde_json::to_string_pretty(&result).expect("a result is JSON"));
     } else {
@@ -97,6 +101,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         errln!("trace: {}", path.display());
     }
     Ok(())
+}
+
+/// A classifier of so many classes, as the papers fine-tune it, on the mean of the patch tokens.
+pub(super) fn classifier(classes: u32) -> ClassifierConfig {
+    let classes = (0..classes).map(|class| class.to_string()).collect();
+    ClassifierConfig { classes, drop_path: 0.1, ..ClassifierConfig::default() }
 }
 
 /// Prints the rate of every variant for each computation of a step.

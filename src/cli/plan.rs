@@ -6,14 +6,15 @@ use serde::Serialize;
 use super::terminal::outln;
 use super::{
     arguments::{AdapterArguments, ModelArguments},
+    bench::classifier,
     numbers::{MOST, whole},
 };
 use crate::{
     error::Result,
     lower::{Precision, Recompute},
     model::config::PRESETS,
-    tasks::Pretrain,
     train::{
+        bench::Workload,
         config::Passes,
         config::resolve,
         memory::{Fit, Footprint, fit, footprint, mib, usable_bytes},
@@ -25,6 +26,9 @@ use crate::{
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    /// Plan for fine-tuning a classifier of this many classes, instead of pretraining.
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(2, 1 << 20))]
+    classes: Option<u32>,
     /// Images of an update.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<u32>(1, 1 << 20))]
     batch_size: u32,
@@ -76,10 +80,10 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     };
     let row = |preset: &str| -> Result<Row> {
         let flags = toml::Table::from_iter([("model".to_string(), arguments.model.table().into())]);
-        let config = resolve(Some(preset), None, flags)?.model;
-        let task = Pretrain::of(&config);
-        let whole = footprint(&device, &task, passes).ok();
-        let (fit, reason) = match fit(&device, &task, passes, usable) {
+        let model = resolve(Some(preset), None, flags)?.model;
+        let task = Workload { model, classifier: arguments.classes.map(classifier) }.task();
+        let whole = footprint(&device, &*task, passes).ok();
+        let (fit, reason) = match fit(&device, &*task, passes, usable) {
             Ok(fit) => (Some(fit), None),
             Err(error) => (None, Some(error.to_string())),
         };

@@ -112,6 +112,12 @@ impl ClassifierConfig {
         params
     }
 
+    /// Floating-point operations of one training step per image: three forward passes' worth, two operations a multiply-add.
+    pub fn step_flops(&self, model: &ModelConfig) -> f64 {
+        let forward = model.encoder_products((1 + model.patches()) as f64) + (model.width * self.classes.len()) as f64;
+        6.0 * forward
+    }
+
     fn norm(&self) -> &'static str {
         match self.pool {
             Pool::Mean => "fc_norm",
@@ -201,6 +207,15 @@ mod tests {
         let trained = ClassifierConfig { train_positions: true, ..classifier };
         assert_eq!(of(&ModelConfig::preset("mae-base").unwrap(), &trained), 86_567_656 - 12 * 768);
         assert_eq!(of(&ModelConfig::preset("mae-large").unwrap(), &trained), 304_326_632 - 24 * 1024);
+    }
+
+    #[test]
+    fn a_forward_pass_costs_what_is_published() {
+        let classes = (0..1000).map(|class| class.to_string()).collect();
+        let classifier = ClassifierConfig { classes, ..ClassifierConfig::default() };
+        // ViT-B/16 at 224: 17.6 G multiply-adds (timm's benchmark tables).
+        let forward = classifier.step_flops(&ModelConfig::preset("base").unwrap()) / 6e9;
+        assert!((forward - 17.56).abs() < 0.05, "{forward}");
     }
 
     #[test]

@@ -265,22 +265,32 @@ impl ModelConfig {
         let f = |x: usize| x as f64;
         let (n, v, l) = (f(self.patches()), f(self.visible() + 1), f(self.patches() + 1));
         let (d, p, p3) = (f(self.width), f(self.pixel_decoder_width), f(self.patch_values()));
-        let (ratio, depth, dec) = (f(2 * self.mlp_ratio), f(self.depth), f(self.decoder_depth));
-        let block = |l: f64, w: f64, a: f64| 3.0 * l * w * a + 2.0 * l * l * a + l * a * w + ratio * l * w * w;
+        let dec = f(self.decoder_depth);
         let decoder = |w: f64, a: f64| {
             let cross = l * w * a + 2.0 * v * d * a + 2.0 * l * v * a + l * a * w;
-            block(l, w, a) + if self.cross_attention { cross } else { 0.0 }
+            self.block_products(l, w, a) + if self.cross_attention { cross } else { 0.0 }
         };
         let pixel_inner = f(inner(self.pixel_decoder_width, self.pixel_decoder_heads()));
-        let inner = f(inner(self.width, self.heads));
-        let mut student = n * p3 * d + depth * block(v, d, inner);
-        student += v * d * p + dec * decoder(p, pixel_inner) + n * p * p3;
+        let mut student = self.encoder_products(v) + v * d * p + dec * decoder(p, pixel_inner) + n * p * p3;
         let mut teacher = 0.0;
         if self.feature_branch {
-            student += v * d * d + dec * decoder(d, inner) + n * d * d;
-            teacher = n * p3 * d + depth * block(l, d, inner);
+            student += v * d * d + dec * decoder(d, f(inner(self.width, self.heads))) + n * d * d;
+            teacher = self.encoder_products(l);
         }
         2.0 * (3.0 * student + teacher)
+    }
+
+    /// Multiply-adds of the encoder for one image, of which it sees `tokens` with the class token.
+    pub(super) fn encoder_products(&self, tokens: f64) -> f64 {
+        let (width, inner) = (self.width as f64, inner(self.width, self.heads) as f64);
+        let embedded = self.patches() as f64 * self.patch_values() as f64 * width;
+        embedded + self.depth as f64 * self.block_products(tokens, width, inner)
+    }
+
+    /// Multiply-adds of a block of this width over `tokens` tokens, whose heads have `inner` columns together.
+    fn block_products(&self, tokens: f64, width: f64, inner: f64) -> f64 {
+        let attention = 3.0 * tokens * width * inner + 2.0 * tokens * tokens * inner + tokens * inner * width;
+        attention + (2 * self.mlp_ratio) as f64 * tokens * width * width
     }
 
     /// Refuses sizes that the network cannot have, naming the setting.

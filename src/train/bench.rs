@@ -14,10 +14,10 @@ use crate::{
     error::Result,
     kernels::{Tuning, Work},
     lower::{Precision, Recompute},
-    model::{ModelConfig, masking},
+    model::{ClassifierConfig, ModelConfig},
     ops::Settings,
     rng::{Rng, Stream},
-    tasks::{Masked, Pretrain},
+    tasks::{Classify, MicroBatch, Pretrain, Task},
 };
 
 /// What a benchmark measured.
@@ -35,7 +35,7 @@ pub struct Bench {
     pub host_ms: f64,
     /// Images a second at the median.
     pub images_per_s: f64,
-    /// Rate of the published computation (see [`ModelConfig::step_flops`]), GFLOP/s.
+    /// Rate of the published computation (see [`Workload::flops`]), GFLOP/s.
     pub gflops: f64,
     /// Rate of the best matmul found, over all tiles and the step's largest matmul of each class, GFLOP/s.
     pub best_matmul_gflops: f64,
@@ -64,26 +64,53 @@ pub struct Bench {
     pub timed: Vec<Timed>,
 }
 
-/// Times `steps` steps of `config`, of one micro-batch each, on random images after one that compiles and warms up.
+/// A training step to time.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// The network.
+    pub model: ModelConfig,
+    /// The classifier on it, to time fine-tuning instead of pretraining.
+    pub classifier: Option<ClassifierConfig>,
+}
+
+impl Workload {
+    /// The task.
+    pub fn task(&self) -> Arc<dyn Task> {
+        match &self.classifier {
+            Some(classifier) => Arc::new(Classify::of(&self.model, classifier)),
+            None => Arc::new(Pretrain::of(&self.model)),
+        }
+    }
+
+    /// Floating-point operations of a step per image, as published.
+    pub fn flops(&self) -> f64 {
+        self.classifier.as_ref().map_or(self.model.step_flops(), |classifier| classifier.step_flops(&self.model))
+    }
+}
+
+/// Times `steps` steps, of one micro-batch each, on random images after one that compiles and warms up.
 pub async fn bench(
     device: Device,
-    config: &ModelConfig,
+    workload: &Workload,
     options: TrainerOptions,
     steps: usize,
     profile: bool,
     clock: Clock<'_>,
 ) -> Result<Bench> {
     let TrainerOptions { micro_batch: batch, tuning, recompute, precision, .. } = options.clone();
-    let task = Pretrain::of(config);
-    let mut trainer = Trainer::new(device, Arc::new(task.clone()), options).await?;
+    let (config, task) = (&workload.model, workload.task());
+    let mut trainer = Trainer::new(device, task.clone(), options).await?;
     trainer.initialise(0);
     let mut rng = Rng::new(0, Stream::Augment, 0, 0);
     let pixels = config.channels * config.image_height * config.image_width;
     let images: Vec<f32> = (0..batch * pixels).map(|_| rng.range(-1.0, 1.0) as f32).collect();
-    let order: Vec<u32> = (0..batch).flat_map(|_| masking::patch_order(config, &mut rng, 0)).collect();
-    let weights: Vec<f32> = order.chunks(config.patches()).flat_map(|row| masking::loss_weights(config, row)).collect();
-    let masked = Masked { images: &images, order: &order, loss_weights: &weights, feature_weight: 1.0 };
-    let inputs = [masked.into()];
+    let samples: Vec<(u64, usize)> = (0..batch).map(|image| (0, image)).collect();
+    let shown: Vec<usize> = (0..batch).collect();
+    let classes = workload.classifier.as_ref().map_or(0, |classifier| classifier.classes.len());
+    // Each image is of the first class.
+    let prepared: Vec<f32> = (0..batch * classes).map(|at| f32::from(u8::from(at % classes == 0))).collect();
+    let micro_batch = MicroBatch { images: &images, samples: &samples, shown: &shown, prepared: &prepared };
+    let inputs = [task.inputs(0, &micro_batch)];
     let (mut times, mut host) = (Vec::new(), Vec::new());
     let ahead = usize::from(!trainer.device().is_software());
     let mut last = clock();
@@ -104,11 +131,11 @@ pub async fn bench(
         trainer.take().await?;
     }
     let seconds = median(times);
-    let gflops = config.step_flops() * batch as f64 / seconds / 1e9;
+    let gflops = workload.flops() * batch as f64 / seconds / 1e9;
     let plans = [trainer.pass(), trainer.update()];
     let timed = if profile { profile::time_dispatches(trainer.device(), &plans).await? } else { None };
     let timed = timed.unwrap_or_default();
-    let best = best_matmul(trainer.device(), work(trainer.device(), &task, batch, precision), clock).await?;
+    let best = best_matmul(trainer.device(), work(trainer.device(), &*task, batch, precision), clock).await?;
     let copy = profile::copy_rate(trainer.device(), clock).await?;
     let plain = tune::naive_matmul(trainer.device(), clock).await?;
     Ok(Bench {

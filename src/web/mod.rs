@@ -126,7 +126,8 @@ pub async fn check() -> Result<String, JsError> {
 pub async fn bench(preset: &str, batch: usize, steps: usize, profile: bool) -> Result<String, JsError> {
     let (device, tuning) = open().await?;
     let options = TrainerOptions::new(batch, 1, tuning);
-    json(&bench::bench(device, &ModelConfig::preset(preset)?, options, steps, profile, &clock).await?)
+    let workload = bench::Workload { model: ModelConfig::preset(preset)?, classifier: None };
+    json(&bench::bench(device, &workload, options, steps, profile, &clock).await?)
 }
 
 /// Seconds since the page began.
