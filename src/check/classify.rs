@@ -1,9 +1,12 @@
-//! Classifiers on features against a float64 reference: nearest neighbours, logistic and ridge regression. They run on the
-//! processor, so that no adapter is needed.
+//! Classifiers on features against a float64 reference: nearest neighbours, logistic and ridge regression, and the pieces of
+//! recipes. They run on the processor, so that no adapter is needed.
 
 use serde::Deserialize;
 
-use super::compare::{Groups, Report};
+use super::{
+    compare::{Groups, Report, integers},
+    recipe,
+};
 use crate::{
     error::{Error, Result},
     formats::tensors::TensorFile,
@@ -37,22 +40,27 @@ struct Config {
     ridge: Vec<f64>,
 }
 
-/// Runs a fixture of the kind `knn` or `logistic`; none where it is of another kind.
+/// Runs a fixture of the kind `knn`, `logistic` or one of [`recipe::check_of`]; none where it is of another kind.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] with what is wrong with the fixture.
 pub fn verify(file: &TensorFile) -> Option<Result<Report>> {
     let kind: String = file.json("kind").ok()?;
-    let check: fn(&TensorFile, &Config, &Sets, &mut Groups) -> Result<(), String> = match kind.as_str() {
+    let on_features: fn(&TensorFile, &Config, &Sets, &mut Groups) -> Result<(), String> = match kind.as_str() {
         "knn" => neighbours,
         "logistic" => probes,
-        _ => return None,
+        _ => {
+            let check = recipe::check_of(&kind)?;
+            let mut groups = Groups::default();
+            let checked = check(file, &mut groups).map(|()| groups.report("the processor", &kind));
+            return Some(checked.map_err(|reason| Error::checkpoint("fixture", reason)));
+        }
     };
     let run = || {
         let config: Config = file.json("config")?;
         let sets = sets(file, &config)?;
         let mut groups = Groups::default();
-        check(file, &config, &sets, &mut groups)?;
+        on_features(file, &config, &sets, &mut groups)?;
         Ok(groups.report("the processor", &kind))
     };
     Some(run().map_err(|reason: String| Error::checkpoint("fixture", reason)))
@@ -78,31 +86,6 @@ fn sets(file: &TensorFile, config: &Config) -> Result<Sets, String> {
     };
     let classes = (0..config.classes).map(|class| class.to_string()).collect();
     Ok(Sets { classes, width: config.dim, train: set("train")?, test: set("test")?, ..Sets::default() })
-}
-
-/// Numbers below `most`.
-fn integers(file: &TensorFile, name: &str, most: usize) -> Result<Vec<u32>, String> {
-    let values = file.i64(name)?.1.iter();
-    let inside = |value: &i64| u32::try_from(*value).ok().filter(|value| (*value as usize) < most);
-    let found: Option<Vec<u32>> = values.map(inside).collect();
-    found.ok_or_else(|| format!("{name} holds a number outside 0 to {}", most - 1))
-}
-
-impl Groups {
-    /// Notes how many of two lists' numbers differ; none may.
-    fn equal(&mut self, group: &str, tensor: &str, got: &[u32], want: &[u32]) {
-        let wrong = got.iter().zip(want).filter(|(got, want)| got != want).count();
-        let error = if got.len() == want.len() { wrong as f64 } else { f64::NAN };
-        self.note(group, 0.0, tensor, error);
-    }
-
-    /// Notes how far values are off: their largest difference over the largest value, or as it is.
-    fn near(&mut self, (group, bar): (&str, f64), tensor: &str, got: &[f64], want: &[f64], relative: bool) {
-        let largest = if relative { want.iter().fold(0.0f64, |most, v| most.max(v.abs())) } else { 1.0 };
-        let apart = got.iter().zip(want).map(|(got, want)| (got - want).abs() / largest);
-        let error = if got.len() == want.len() { apart.fold(0.0, f64::max) } else { f64::NAN };
-        self.note(group, bar, tensor, error);
-    }
 }
 
 fn neighbours(file: &TensorFile, config: &Config, sets: &Sets, groups: &mut Groups) -> Result<(), String> {
@@ -228,6 +211,10 @@ mod tests {
         };
         assert_eq!(groups("knn"), ["accuracy", "cosines", "neighbours", "predictions", "scores"]);
         assert_eq!(groups("logistic"), ["objective", "predictions", "ridge", "standardised"]);
+        assert_eq!(groups("probe_step"), ["logits", "loss", "state"]);
+        assert_eq!(groups("mixup"), ["boxes", "images", "targets"]);
+        assert_eq!(groups("posembed_interp"), ["positions"]);
+        assert_eq!(groups("schedules"), ["layers", "rates"]);
     }
 
     #[test]
@@ -239,7 +226,7 @@ mod tests {
         };
         let plus = |values: &mut Values| match values {
             Values::I64(values) => values[7] = (values[7] + 1) % 5,
-            Values::F64(values) => values[0] *= 1.0 - 2e-6,
+            Values::F64(values) => *values.iter_mut().find(|v| **v != 0.0).unwrap() *= 1.0 - 2e-6,
             Values::F32(values) => values[0] += 1e-3,
         };
         for (name, tensor, group) in [
@@ -248,6 +235,11 @@ mod tests {
             ("logistic", "out/objective_2", "objective"),
             ("logistic", "out/ridge_prediction_1", "predictions"),
             ("logistic", "out/ridge_W_0", "ridge"),
+            ("probe_step", "after_2/mu.b", "state"),
+            ("mixup", "out/cutmix_images_3", "images"),
+            ("mixup", "out/mixup_targets", "targets"),
+            ("posembed_interp", "out/resized_1", "positions"),
+            ("schedules", "out/mae_floor", "rates"),
         ] {
             let report = changed(name, tensor, &plus).unwrap();
             let failed: Vec<_> = report.groups.iter().filter(|(_, group)| !group.pass).map(|(name, _)| name).collect();
@@ -258,7 +250,7 @@ mod tests {
                 values[3] = 6
             }
         };
-        for (name, tensor) in [("knn", "in/train_labels"), ("logistic", "in/test_labels")] {
+        for (name, tensor) in [("knn", "in/train_labels"), ("logistic", "in/test_labels"), ("mixup", "in/labels")] {
             let error = changed(name, tensor, &alien).unwrap_err().to_string();
             assert!(error.contains("holds a number outside 0 to"), "{error}");
         }

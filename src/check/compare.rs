@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    formats::tensors::TensorFile,
+};
 
 /// The worst error of a group of tensors, and whether it is within the group's bar.
 #[derive(Clone, Debug, Serialize)]
@@ -126,4 +129,29 @@ pub(super) fn bad(reason: String) -> Error {
 
 pub(super) fn first(values: &[f64]) -> Result<f64> {
     values.first().copied().ok_or_else(|| bad("a loss is empty".into()))
+}
+
+/// Numbers below `most`.
+pub(super) fn integers(file: &TensorFile, name: &str, most: usize) -> Result<Vec<u32>, String> {
+    let values = file.i64(name)?.1.iter();
+    let inside = |value: &i64| u32::try_from(*value).ok().filter(|value| (*value as usize) < most);
+    let found: Option<Vec<u32>> = values.map(inside).collect();
+    found.ok_or_else(|| format!("{name} holds a number outside 0 to {}", most - 1))
+}
+
+impl Groups {
+    /// Notes how many of two lists' numbers differ; none may.
+    pub(super) fn equal(&mut self, group: &str, tensor: &str, got: &[u32], want: &[u32]) {
+        let wrong = got.iter().zip(want).filter(|(got, want)| got != want).count();
+        let error = if got.len() == want.len() { wrong as f64 } else { f64::NAN };
+        self.note(group, 0.0, tensor, error);
+    }
+
+    /// Notes how far values are off: their largest difference over the largest value, or as it is.
+    pub(super) fn near(&mut self, (group, bar): (&str, f64), tensor: &str, got: &[f64], want: &[f64], relative: bool) {
+        let largest = if relative { want.iter().fold(0.0f64, |most, v| most.max(v.abs())) } else { 1.0 };
+        let apart = got.iter().zip(want).map(|(got, want)| (got - want).abs() / largest);
+        let error = if got.len() == want.len() { apart.fold(0.0, f64::max) } else { f64::NAN };
+        self.note(group, bar, tensor, error);
+    }
 }

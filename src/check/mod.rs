@@ -6,6 +6,8 @@ pub mod compare;
 mod finetune;
 pub mod fixture;
 mod names;
+#[cfg(not(target_arch = "wasm32"))]
+mod recipe;
 pub mod selection;
 pub mod self_test;
 pub mod verify;

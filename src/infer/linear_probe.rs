@@ -277,44 +277,6 @@ mod tests {
         assert_eq!(Recipe::default().within(50_000), Recipe::default());
         assert_eq!(Recipe::default().within(3000).batch, 2048);
     }
-    use crate::formats::tensors;
-
-    fn difference(got: &[f64], want: &[f32]) -> f64 {
-        assert_eq!(got.len(), want.len());
-        let want: Vec<f64> = want.iter().map(|v| f64::from(*v)).collect();
-        let error: Vec<f64> = got.iter().zip(&want).map(|(g, w)| g - w).collect();
-        norm(&error) / norm(&want)
-    }
-
-    /// Three steps in PyTorch's float64, and the logits of other features after them.
-    #[test]
-    fn three_steps_are_those_of_the_reference() {
-        let file = tensors::parse(include_bytes!("../../tests/fixtures/classify/probe_step.safetensors")).unwrap();
-        let want = |name: &str| file.f32(name).unwrap().1;
-        let wide = |name: &str| want(name).iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
-        let mut probe = LinearProbe { weights: wide("param/head.w"), ..LinearProbe::new(7, 32, 0) };
-        let (features, labels) = (want("in/features"), file.i64("in/labels").unwrap().1);
-        let (rates, losses) = (file.f64("in/lr").unwrap().1, file.f64("out/loss").unwrap().1);
-        for step in 0..3 {
-            let classes: Vec<u32> = labels[step * 24..][..24].iter().map(|label| *label as u32).collect();
-            let loss = probe.step(&features[step * 24 * 32..][..24 * 32], &classes, 24, rates[step]);
-            assert!((loss / losses[step] - 1.0).abs() < 1e-6, "step {step}: {loss}");
-            for (name, got) in [
-                ("head.w", &probe.weights),
-                ("head.b", &probe.bias),
-                ("mu.w", &probe.weights_momentum),
-                ("mu.b", &probe.bias_momentum),
-                ("bn.mean", &probe.mean),
-                ("bn.var", &probe.variance),
-            ] {
-                let error = difference(got, want(&format!("after_{}/{name}", step + 1)));
-                assert!(error < 1e-6, "step {step}, {name}: {error}");
-            }
-        }
-        let logits: Vec<f64> = probe.logits(want("in/test_features")).into_iter().map(f64::from).collect();
-        let error = difference(&logits, want("out/test_logits"));
-        assert!(error < 1e-6, "{error}");
-    }
 
     #[test]
     fn micro_batches_normalise_by_themselves_and_a_weight_without_gradient_decays_by_the_trust() {

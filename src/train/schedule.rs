@@ -69,32 +69,10 @@ fn scaled_decay(step: u64, steps: u64, last: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::tensors;
 
     #[track_caller]
     fn close(got: f64, want: f64) {
         assert!((got - want).abs() <= 1e-12 * want.abs().max(1e-3), "{got} is not {want}");
-    }
-
-    #[derive(serde::Deserialize)]
-    struct Epochs {
-        steps_per_epoch: u64,
-        epochs: f64,
-        warm_epochs: f64,
-        peak: f64,
-        floor: f64,
-    }
-
-    #[test]
-    fn the_rate_by_epochs_is_the_published_one() {
-        let file = tensors::parse(include_bytes!("../../tests/fixtures/classify/schedules.safetensors")).unwrap();
-        for name in ["mae", "mae_floor"] {
-            let of: Epochs = file.json(name).unwrap();
-            for (step, want) in file.f64(&format!("out/{name}")).unwrap().1.iter().enumerate() {
-                let epoch = step as f64 / of.steps_per_epoch as f64;
-                close(rate_at_epoch(epoch, of.warm_epochs, of.epochs, of.peak, of.floor), *want);
-            }
-        }
     }
 
     fn of_steps(steps: u64) -> TrainingConfig {

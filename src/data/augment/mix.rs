@@ -188,52 +188,6 @@ pub fn soft_targets(labels: &[u32], classes: usize, smoothing: f64, share: f64) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::tensors::{self, TensorFile};
-
-    #[derive(serde::Deserialize)]
-    struct Cut {
-        lambda: f64,
-        centre: (usize, usize),
-        box_top_bottom_left_right: [usize; 4],
-        corrected: f64,
-    }
-
-    fn answers() -> TensorFile {
-        tensors::parse(include_bytes!("../../../tests/fixtures/classify/mixup.safetensors")).unwrap()
-    }
-
-    /// The file's images mixed, and their targets, against what the file says under these names.
-    fn compare(how: &Mix, images_name: &str, targets_name: &str) {
-        let file = answers();
-        let (shape, images) = file.f32("in/images").unwrap();
-        let (height, width) = (shape[2], shape[3]);
-        let labels: Vec<u32> = file.i64("in/labels").unwrap().1.iter().map(|label| *label as u32).collect();
-        let mut mixed = images.to_vec();
-        mix(&mut mixed, labels.len(), (height, width), how);
-        let expected = file.f32(images_name).unwrap().1;
-        assert!(mixed.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{images_name}");
-        let targets = soft_targets(&labels, 6, 0.1, how.share(height, width));
-        let expected = file.f64(targets_name).unwrap().1;
-        assert_eq!(targets.len(), expected.len());
-        assert!(targets.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-7), "{targets_name}");
-    }
-
-    #[test]
-    fn images_and_targets_are_mixed_as_published() {
-        let file = answers();
-        compare(&Mix::Sum(file.json("mixup_lambda").unwrap()), "out/mixup_images", "out/mixup_targets");
-        compare(&Mix::None, "in/images", "out/plain_targets");
-        compare(&Mix::Sum(1.0), "in/images", "out/plain_targets");
-        let cuts: Vec<Cut> = file.json("cutmix").unwrap();
-        assert_eq!(cuts.len(), 5);
-        for (number, cut) in cuts.iter().enumerate() {
-            let how = Mix::cut(cut.lambda, 24, 19, cut.centre);
-            let [top, bottom, left, right] = cut.box_top_bottom_left_right;
-            assert_eq!(how, Mix::Cut { rows: top..bottom, columns: left..right });
-            assert!((how.share(24, 19) - cut.corrected).abs() < 1e-15);
-            compare(&how, &format!("out/cutmix_images_{number}"), &format!("out/cutmix_targets_{number}"));
-        }
-    }
 
     #[test]
     fn shares_and_boxes_are_drawn_as_published() {
