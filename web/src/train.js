@@ -10,11 +10,9 @@ import { Neighbours } from "./neighbours.js";
 import { Offers } from "./offers.js";
 import { controls, isActive } from "./phase.js";
 import { counted, Pictures } from "./pictures.js";
+import { Previews } from "./previews.js";
 import { Progress } from "./progress.js";
 import { Settings } from "./settings.js";
-
-const PREVIEWS = 4;
-const LEAST_MS_BETWEEN_PREVIEWS = 2000;
 
 const element = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
@@ -35,6 +33,7 @@ export class Train {
   #offers;
   #progress = new Progress();
   #neighbours;
+  #previews;
   #phase = "idle";
   #step = 0;
   #submitted = 0; // steps done, and the one under way
@@ -43,7 +42,6 @@ export class Train {
   #checkpoint;
   #busy = false;
   #pace = null; // seconds a step, smoothed
-  #previewed = { step: 0, at: 0, took: 0 };
   #wake = null;
   #live = null; // {files, changes} of the run that the thread holds still; null if it holds none that can go on
   #persistence = null;
@@ -52,6 +50,7 @@ export class Train {
   constructor({ engine, state, saved, kept, setState, use }) {
     [this.#engine, this.#state, this.#saved, this.#kept, this.#setState, this.#use] = [engine, state, saved, kept, setState, use];
     this.#neighbours = new Neighbours(engine, this.#progress.neighbours);
+    this.#previews = new Previews(engine, this.#progress);
     this.#settings = new Settings(element("settings"), () => {
       this.#methodChanged();
       this.#controls();
@@ -240,7 +239,7 @@ export class Train {
     const kept = { id: from?.record?.id ?? crypto.randomUUID(), settings: this.#settings.values, pictures };
     this.#keeper.begin(kept, run.step, from?.files);
     [this.#step, this.#submitted, this.#steps, this.#pace] = [run.step, run.submitted, run.steps, null];
-    this.#previewed = { step: run.step, at: 0, took: 0 };
+    this.#previews.begin(run.step);
     this.#checkpoint.close();
     this.#complain("data-differs", "");
     const { kind, feature_branch: teacher } = run.config.model;
@@ -263,7 +262,7 @@ export class Train {
     let ended = null;
     try {
       await this.#engine.call("training_pause");
-      await this.#preview();
+      await this.#previews.draw(this.#step);
       await this.#measure();
       while (this.#phase === "running" || this.#phase === "paused") {
         if (this.#waits) {
@@ -278,11 +277,11 @@ export class Train {
           ended = await this.#advance();
           if (ended) break;
           if (this.#keeper.due) await this.#keep();
-          if (this.#previewDue) await this.#preview();
+          if (this.#previews.due(this.#step)) await this.#previews.draw(this.#step);
         }
       }
       if (this.#phase === "done") {
-        await this.#preview();
+        await this.#previews.draw(this.#step);
         await this.#measure();
       }
       await this.#keep();
@@ -352,27 +351,6 @@ export class Train {
   }
 
   // --- what the network looks like
-
-  // Pictures come every so many steps, but never so often that they slow the run down much.
-  get #previewDue() {
-    const every = element("preview_every").valueAsNumber || 10;
-    const { step, at, took } = this.#previewed;
-    const pause = Math.max(LEAST_MS_BETWEEN_PREVIEWS, 5 * took);
-    return Math.abs(this.#step - step) >= every && performance.now() - at >= pause;
-  }
-
-  async #preview() {
-    const began = performance.now();
-    try {
-      this.#progress.previews(await this.#engine.call("training_preview", [PREVIEWS]), this.#step);
-    } catch (error) {
-      // A lost GPU is the next step's to mend.
-      if (this.#engine.dead) throw error;
-      this.#progress.log(`No pictures of step ${this.#step}: ${error.message}`);
-    }
-    const at = performance.now();
-    this.#previewed = { step: this.#step, at, took: at - began };
-  }
 
   // Finds out how well the classes are told apart, where that is not known of this state.
   async #measure() {
