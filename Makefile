@@ -54,7 +54,7 @@ test-native: ## cargo test with both software drivers loaded
 
 test-web: web ## browser tests in headless Chromium
 	cargo build $(LOCKED)
-	node --test --test-concurrency=2 --test-reporter=spec web/test/page.test.mjs web/test/train.test.mjs web/test/native.test.mjs web/test/browser.test.mjs web/test/serve.test.mjs web/test/modules.test.mjs
+	node --test --test-concurrency=2 --test-reporter=spec web/test/page.test.mjs web/test/train.test.mjs web/test/learning.test.mjs web/test/native.test.mjs web/test/browser.test.mjs web/test/serve.test.mjs web/test/modules.test.mjs
 
 check: ## formatting and lints
 	cargo fmt --all --check
@@ -80,7 +80,7 @@ web: wasm ## assemble the web page in web/dist
 	cp web/photos.json web/dist/photos/index.json
 	cp docs/reconstruction.png web/dist/still.png
 	if [ -d web/weights ]; then cp -r web/weights web/dist/; fi
-	cp tests/fixtures/step_tiny.safetensors web/dist/fixtures/
+	cp $(addprefix tests/fixtures/,step_tiny.safetensors mae_step.safetensors finetune_step.safetensors) web/dist/fixtures/
 	cargo run --quiet $(LOCKED) --package glue -- $(WASM) web/dist/pkg
 
 serve: web ## build the web page and serve it on 127.0.0.1:8080

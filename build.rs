@@ -94,6 +94,20 @@ fn require_initial_values(path: &str, source: &str) {
     }
 }
 
+/// Whether this is the page's library, which is downloaded.
+fn for_browsers() -> bool {
+    env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32")
+}
+
+/// The text without remarks and empty lines: a third of it. `// unroll` is none.
+fn without_remarks(source: &str) -> String {
+    let code = |line: &str| match line.trim() == "// unroll" {
+        true => line.to_owned(),
+        false => line.split("//").next().unwrap_or_default().trim_end().to_owned(),
+    };
+    source.lines().map(code).filter(|line| !line.is_empty()).map(|line| line + "\n").collect()
+}
+
 /// Validates a row of the table with one of its epilogues, as it stands and with its loops unrolled, then writes what is in
 /// its module.
 fn emit(row: &Row, epilogue: &Epilogue, rust: &mut String) -> Vec<String> {
@@ -104,7 +118,10 @@ fn emit(row: &Row, epilogue: &Epilogue, rust: &mut String) -> Vec<String> {
         println!("cargo:rerun-if-changed=shaders/{p}");
         fs::read_to_string(Path::new("shaders").join(p)).unwrap_or_else(|e| panic!("shaders/{p}: {e}"))
     };
-    let source = table::text(row, epilogue, &read, specialise::include);
+    let mut source = table::text(row, epilogue, &read, specialise::include);
+    if for_browsers() {
+        source = without_remarks(&source);
+    }
     require_initial_values(&path, &source);
     let (module, info) = validate(&path, &specialise::unroll(&source), row.needs);
     translate(&path, &module, &info, row.needs);
@@ -119,6 +136,11 @@ fn emit(row: &Row, epilogue: &Epilogue, rust: &mut String) -> Vec<String> {
         list
     };
     let suffix = if plain { String::new() } else { format!("_{}", epilogue.0.to_uppercase()) };
+    let native = [Feature::Subgroups, Feature::Int64, Feature::CooperativeMatrix];
+    if for_browsers() && row.needs.iter().any(|feature| native.contains(feature)) {
+        // No browser's device says that it has these: nothing asks for the text.
+        source.clear();
+    }
     writeln!(rust, "const SOURCE{suffix}: &str = {source:?};").unwrap();
     let uniforms = bound(&|space| space == AddressSpace::Uniform);
     for (_, variable) in uniforms.into_iter().filter(|_| plain) {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::hold_out::{hold_out, some};
 use super::labels::{Classes, Labels, refuse};
 use super::open::open_beside;
 use super::sides::open_sides;
@@ -12,9 +13,6 @@ use super::subset::Subset;
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::text::shown;
-
-/// One image in so many of a class is held out.
-const SHARE: usize = 10;
 
 /// How [`labelled`] finds images and their labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,10 +49,7 @@ impl Side {
         if self.labels.len() <= most {
             return self;
         }
-        let mut images: Vec<u32> = (0..self.labels.len() as u32).collect();
-        rng.shuffle(&mut images);
-        images.truncate(most);
-        images.sort_unstable();
+        let images = some((0..self.labels.len() as u32).collect(), most, rng);
         let labels = images.iter().map(|image| self.labels[*image as usize]).collect();
         Side { source: Arc::new(Subset::new(self.source, images)), labels }
     }
@@ -188,53 +183,5 @@ pub(crate) fn matched(
         }
         // Classes without an image are asked for by nobody.
         None => Ok(numbers.into_iter().map(|number| number.unwrap_or_default() as u32).collect()),
-    }
-}
-
-/// The labelled images to train on and those held out, ascending: of each class a tenth (rounded, and at least one of
-/// two), those of the least hashes of seed and number.
-pub(crate) fn hold_out(labels: &Labels, seed: u64) -> [Vec<u32>; 2] {
-    let mut left: Vec<usize> = labels.counts();
-    left.iter_mut().for_each(|count| *count = if *count < 2 { 0 } else { ((*count + SHARE / 2) / SHARE).max(1) });
-    let hash = |image: u32| {
-        let hash = blake3::hash(&[seed.to_le_bytes(), u64::from(image).to_le_bytes()].concat());
-        *hash.as_bytes().first_chunk::<8>().expect("32 bytes")
-    };
-    let images = (0..labels.len() as u32).filter_map(|image| Some((hash(image), image, labels.of(image as usize)?)));
-    let mut images: Vec<([u8; 8], u32, u32)> = images.collect();
-    images.sort_unstable();
-    let mut sides = [Vec::new(), Vec::new()];
-    for (_, image, class) in images {
-        let left = &mut left[class as usize];
-        sides[usize::from(*left > 0)].push(image);
-        *left = left.saturating_sub(1);
-    }
-    sides.iter_mut().for_each(|side| side.sort_unstable());
-    sides
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::labels::Numbered;
-    use super::*;
-
-    fn labels(classes: &[i128]) -> Labels {
-        let mut labels = Numbered::new(None);
-        classes.iter().for_each(|&class| labels.push(Some(class)).unwrap());
-        labels.finish()
-    }
-
-    #[test]
-    fn a_tenth_of_each_class_is_held_out_and_one_of_two() {
-        // Of class 0 there are 100 images, of 1 two, of 2 one, of 3 sixteen, and some have none.
-        let classes: Vec<i128> = (0..130).map(|n| if n < 100 { 0 } else { [1, 1, 2, -1][n.min(103) - 100] }).collect();
-        let classes = [&classes[..], &[3; 16]].concat();
-        let all = labels(&classes);
-        let [train, test] = hold_out(&all, 7);
-        let counts = |images: &[u32]| all.some(images).counts();
-        assert_eq!((counts(&train), counts(&test)), (vec![90, 1, 1, 14], vec![10, 1, 0, 2]));
-        assert!(train.is_sorted() && test.is_sorted() && train.iter().all(|image| !test.contains(image)));
-        assert_eq!(hold_out(&all, 7), [train.clone(), test]);
-        assert_ne!(hold_out(&all, 8)[0], train);
     }
 }

@@ -12,6 +12,7 @@ mod convolve;
 mod decode;
 #[cfg(not(target_arch = "wasm32"))]
 mod endings;
+mod hold_out;
 mod labels;
 mod layout;
 mod loader;
@@ -28,6 +29,7 @@ mod worker;
 pub use {
     collection::Collection,
     decode::{Decoded, MAX_BYTES, MAX_SIDE, decode_bytes},
+    hold_out::Division,
     labels::{Classes, Labels},
     loader::{Batch, Loader, enough_for},
     memory::Images,
@@ -40,10 +42,7 @@ pub use {
 };
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use {
-    each::each,
-    labelled::{hold_out, matched},
-};
+pub(crate) use {each::each, hold_out::hold_out, labelled::matched};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod allocator;

@@ -79,15 +79,30 @@ pub fn scores(sets: &Sets, found: &[(f32, u32)], k: usize) -> [Vec<f64>; 2] {
 pub fn vote(sets: &Sets, ks: &[usize]) -> Vec<Votes> {
     let ks: Vec<usize> = ks.iter().map(|k| (*k).clamp(1, sets.train.len())).collect();
     let nearest = nearest(sets, ks.iter().copied().max().unwrap_or(1));
-    let of = |k: &usize| {
-        let answers = in_parallel(nearest.len(), |image| {
-            let right = sets.test.classes[image];
-            scores(sets, &nearest[image], *k).map(|scores| Answer::of(scores.iter().copied(), right))
-        });
-        let (weighted, majority) = answers.into_iter().map(|[weighted, majority]| (weighted, majority)).unzip();
-        Votes { k: *k, weighted, majority }
-    };
-    ks.iter().map(of).collect()
+    ks.iter().map(|k| count(sets, &nearest, *k)).collect()
+}
+
+/// What the `k` nearest of the others say of each training image; what there is to test on is not looked at.
+///
+/// # Panics
+/// With fewer than two training images.
+pub fn leave_one_out(sets: &Sets, k: usize) -> Votes {
+    assert!(sets.train.len() > 1, "an image and another");
+    let k = k.clamp(1, sets.train.len() - 1);
+    let sets = Sets { test: sets.train.clone(), ..sets.clone() };
+    let mut found = nearest(&sets, k + 1);
+    found.iter_mut().zip(0..).for_each(|(found, own)| found.retain(|(_, image)| *image != own));
+    count(&sets, &found, k)
+}
+
+/// The votes of the `k` nearest of each test image.
+fn count(sets: &Sets, nearest: &[Nearest], k: usize) -> Votes {
+    let answers = in_parallel(nearest.len(), |image| {
+        let right = sets.test.classes[image];
+        scores(sets, &nearest[image], k).map(|scores| Answer::of(scores.iter().copied(), right))
+    });
+    let (weighted, majority) = answers.into_iter().map(|[weighted, majority]| (weighted, majority)).unzip();
+    Votes { k, weighted, majority }
 }
 
 /// Each row divided by its length.
@@ -130,5 +145,18 @@ mod tests {
         let [votes] = &vote(&sets, &[99])[..] else { panic!("one k") };
         assert_eq!(votes.k, 3, "no more neighbours than there are");
         assert_eq!((votes.weighted[0].told, votes.majority[0].told, votes.majority[0].rank), (0, 1, 1));
+    }
+
+    #[test]
+    fn left_out_an_image_does_not_vote_for_itself() {
+        // Two pairs that point the same way, of which the second differs in class.
+        let train = [1.0, 0.0, 2.0, 0.0, 0.0, 1.0, 0.0, 3.0];
+        let sets = sets(&train, &[0, 0, 0, 1], &[], &[]);
+        let told = |k| leave_one_out(&sets, k).weighted.iter().map(|answer| answer.told).collect::<Vec<_>>();
+        assert_eq!(told(1), [0, 0, 1, 0]);
+        assert_eq!(leave_one_out(&sets, 99).k, 3, "no more neighbours than there are others");
+        // Of more alike than are asked, none is the image itself.
+        let same = self::sets(&[1.0; 8], &[0, 1, 1, 1], &[], &[]);
+        assert_eq!(leave_one_out(&same, 1).weighted.iter().map(|answer| answer.told).collect::<Vec<_>>(), [1, 0, 0, 0]);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(not(target_arch = "wasm32"))]
 use super::features::Features;
+#[cfg(not(target_arch = "wasm32"))]
 use crate::{
     data::{Classes, Labels, hold_out, matched},
     error::{Error, Result},
@@ -56,6 +58,7 @@ pub struct Sets {
     pub how: String,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Sets {
     /// Features to train on and features to test on. Classes have the order of `train`; those of `test` are matched by name.
     /// Images without a label are left out.
@@ -139,6 +142,7 @@ impl Sets {
 ///
 /// # Errors
 /// [`Error::Images`] where a class has a name but no image, or all images are of one class.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn check_classes(place: &str, classes: &Classes, counts: &[usize]) -> Result<()> {
     if let (Classes::Names(names), Some(class)) = (classes, counts.iter().position(|count| *count == 0)) {
         let missing = counts.iter().filter(|count| **count == 0).count();
@@ -156,6 +160,7 @@ pub fn check_classes(place: &str, classes: &Classes, counts: &[usize]) -> Result
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 fn refuse(place: &str, reason: &str) -> Error {
     Error::Images(format!("{}: {}", shown(place), shown(reason)))
 }

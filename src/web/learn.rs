@@ -7,6 +7,7 @@ use wasm_bindgen::prelude::*;
 use super::{
     json,
     look::{Photo, View},
+    neighbours::{self, Found, Neighbours},
     tuned,
 };
 use crate::{
@@ -55,6 +56,11 @@ impl Images {
     pub fn name(&self, index: usize) -> Result<String, JsError> {
         self.check(index)?;
         Ok(self.0.name(index))
+    }
+
+    /// How many classes the images have, 0 where they have none that could be told apart. See [`Training::neighbours`].
+    pub fn classes(&self) -> usize {
+        neighbours::classes(&self.0).unwrap_or_default()
     }
 
     /// An image.
@@ -165,6 +171,8 @@ pub struct Training {
     /// Made with the first preview.
     networks: Option<(Reconstructor, Option<Teacher>)>,
     previews: Vec<Option<View>>,
+    /// Made when it is first asked for; none where the images have no classes.
+    neighbours: Option<Option<Neighbours>>,
     /// Of steps that were taken for a snapshot's sake.
     news: News,
     /// Set once the run cannot go on.
@@ -219,7 +227,15 @@ impl Training {
         let task = config.planned_task();
         let held = training::Training::new(config, task, Arc::new(images.0), device, tuning, start).await?;
         let saved = held.step();
-        Ok(Training { held, networks: None, previews: Vec::new(), news: News::default(), ended: None, saved })
+        Ok(Training {
+            held,
+            networks: None,
+            previews: Vec::new(),
+            neighbours: None,
+            news: News::default(),
+            ended: None,
+            saved,
+        })
     }
 
     /// The run's settings, as JSON.
@@ -231,6 +247,12 @@ impl Training {
     #[wasm_bindgen(getter)]
     pub fn step(&self) -> f64 {
         self.held.step() as f64
+    }
+
+    /// Steps submitted, the one in flight among them.
+    #[wasm_bindgen(getter)]
+    pub fn submitted(&self) -> f64 {
+        self.held.submitted() as f64
     }
 
     /// Steps in all.
@@ -275,6 +297,7 @@ impl Training {
             _ => "other",
         };
         self.networks = None;
+        self.neighbours.iter_mut().flatten().for_each(Neighbours::forget_device);
         let first = error.to_string();
         match self.held.recover(error).await {
             Ok(told) => Some(told),
@@ -337,6 +360,28 @@ impl Training {
     pub fn preview_view(&mut self, index: usize) -> Result<View, JsError> {
         let view = self.previews.get_mut(index).and_then(Option::take);
         view.ok_or_else(|| JsError::new(&format!("there is no preview {index}")))
+    }
+
+    /// How many of the labelled images have the class of their 20 nearest neighbours among others, by the student's features
+    /// after the steps submitted: `{step, classes, train, test, leave_one_out, k, top1, chance, seconds}` as JSON; null where
+    /// the images have no classes. The first time decides how many images are looked at: what takes `budget` seconds.
+    pub async fn neighbours(&mut self, budget: f64) -> Result<String, JsError> {
+        /// What was found, and after which step.
+        #[derive(serde::Serialize)]
+        struct After {
+            step: u64,
+            #[serde(flatten)]
+            found: Found,
+        }
+        let (trainer, model) = (self.held.trainer(), &self.held.config().model);
+        let neighbours = match self.neighbours.take() {
+            Some(made) => made,
+            None => Neighbours::new(&**self.held.source(), trainer, model, budget).await?,
+        };
+        let Some(neighbours) = self.neighbours.insert(neighbours) else { return json(&None::<After>) };
+        let found = neighbours.evaluate(trainer, model).await?;
+        self.held.restart_clock();
+        json(&After { step: self.held.submitted(), found })
     }
 
     /// The checkpoint after the steps done so far, as a tar archive of its folder. A step that was submitted ahead is

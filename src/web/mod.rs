@@ -6,11 +6,13 @@
 //! | here | the adapter, its checks and its speed |
 //! | `look` | `Photo`, `Network`, `View`: what a network makes of a picture |
 //! | `learn` | `Images`, `Checkpoint`, `Training`: a run in a tab |
+//! | `neighbours` | how well a network in training tells classes apart |
 //!
 //! Whatever is wrong with the bytes or the GPU is thrown, or rejects the promise, with a message.
 
 mod learn;
 mod look;
+mod neighbours;
 
 use std::cell::RefCell;
 

@@ -40,6 +40,7 @@ export class Chart {
   #name;
   #points = [];
   #due = false;
+  level = null; // chance level, drawn across
 
   constructor(parent, name) {
     this.#name = name;
@@ -75,6 +76,7 @@ export class Chart {
     const points = thin(this.#points, MOST_DRAWN);
     this.#svg.replaceChildren();
     const values = points.map(({ value }) => value);
+    if (points.length && this.level !== null) values.push(this.level);
     let [low, high] = points.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
     const room = (high - low || Math.abs(high) || 1) * 0.08;
     [low, high] = [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
@@ -87,6 +89,10 @@ export class Chart {
     }
     for (const step of ticks(0, last, 4).filter(Number.isInteger)) {
       add(this.#svg, "text", { x: x(step), y: HEIGHT - 5, "text-anchor": step === 0 ? "start" : step === last ? "end" : "middle" }, String(step));
+    }
+    if (points.length && this.level !== null) {
+      add(this.#svg, "line", { class: "level", x1: LEFT, x2: WIDTH - RIGHT, y1: y(this.level), y2: y(this.level) });
+      add(this.#svg, "text", { x: WIDTH - RIGHT, y: y(this.level) - 4, "text-anchor": "end" }, "chance");
     }
     if (points.length) {
       const place = ({ step, value }) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`;

@@ -1,14 +1,19 @@
-// The Check section: every operation, one golden training step and the speed of this GPU, as a report to copy.
+// The Check section: every operation, one training step of each method and the speed of this GPU, as a report to copy.
 
 import { formatBrowser, formatMeasures, formatOperations, formatReport, formatSections } from "./report.js";
 
-const FIXTURE = "fixtures/step_tiny.safetensors";
+// What a float64 implementation computed of one training step each.
+const STEPS = [
+  ["BootMAE", "fixtures/step_tiny.safetensors"],
+  ["MAE", "fixtures/mae_step.safetensors"],
+  ["fine-tuning", "fixtures/finetune_step.safetensors"],
+];
 
 const element = (id) => document.getElementById(id);
 
-async function fixture() {
-  const response = await fetch(FIXTURE);
-  if (!response.ok) throw new Error(`${FIXTURE}: the server answered ${response.status}`);
+async function fixture(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`${path}: the server answered ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
 }
 
@@ -35,13 +40,13 @@ export class Check {
         format: formatOperations,
         good: ({ operations }) => operations.every(({ pass }) => pass === true),
       },
-      {
-        title: "one training step",
-        doing: "Comparing one training step…",
-        compute: async () => JSON.parse(await call("verify", await fixture())),
+      ...STEPS.map(([what, path]) => ({
+        title: `one training step of ${what}`,
+        doing: `Comparing one training step of ${what}…`,
+        compute: async () => JSON.parse(await call("verify", await fixture(path))),
         format: formatReport,
         good: ({ pass }) => pass === true,
-      },
+      })),
       { title: "speed and limits", doing: "Measuring speed…", compute: () => call("check"), format: formatMeasures, good: () => true },
     ];
     const browser = { userAgent: navigator.userAgent, info: this.#info, isolated: crossOriginIsolated };

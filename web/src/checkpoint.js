@@ -23,7 +23,7 @@ export class Checkpoint {
       await this.#engine.call("checkpoint_drop");
       this.opened = { step, steps, config, files, record };
       element("checkpoint-note").textContent =
-        `A run of ${whole.format(steps)} steps, saved after ${whole.format(step)}. Steps and peak learning rate may be changed; ` +
+        `A run of ${whole.format(steps)} steps${config.model.kind === "mae" ? " of MAE" : ""}, saved after ${whole.format(step)}. Steps and peak learning rate may be changed; ` +
         `its other settings stay.${record ? "" : " Choose the pictures that it was trained on."}`;
       return true;
     } catch (error) {

@@ -33,11 +33,14 @@ function sectionState(name) {
   };
 }
 
-let reconstruct = null;
+let [reconstruct, train] = [null, null];
 const sections = tabs(document.querySelector('[role="tablist"]'), (name) => address.go(name));
 const address = new Address(state, {
   onpart: () => sections.select(state.tab),
-  onlink: () => reconstruct?.restore(),
+  onlink: () => {
+    reconstruct?.restore();
+    train?.takeMethod();
+  },
 });
 sections.select(state.tab);
 
@@ -57,7 +60,7 @@ function unsupported(reason) {
 
 // Files dropped on the page or pasted go to the section that is open: to Train as its pictures or its checkpoint, else to
 // Reconstruct.
-function takeFiles(files, train) {
+function takeFiles(files) {
   if (files.length === 0) return;
   if (state.tab === "train") {
     if (files.some(({ name }) => /\.tar$|(^|\/)MANIFEST\.json$/.test(name))) train.openCheckpoint(files);
@@ -107,8 +110,10 @@ async function start() {
 
   reconstruct = new Reconstruct({ engine, state, saved: () => address.save(), setState: sectionState("reconstruct") });
   const drawing = reconstruct.start();
-  const train = new Train({
+  train = new Train({
     engine,
+    state,
+    saved: () => address.save(),
     kept: await opening,
     setState: sectionState("train"),
     use: async (blob, title) => {
@@ -133,7 +138,7 @@ async function start() {
       show("failed", `Could not start again: ${error.message}`);
     }
   });
-  listenForFiles((files) => takeFiles(files, train));
+  listenForFiles(takeFiles);
   await Promise.all([drawing, train.restore()]);
 }
 

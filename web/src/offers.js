@@ -50,11 +50,11 @@ export class Offers {
   }
 
   #row(record) {
-    const { step, steps, savedAt, bytes, pictures } = record;
+    const { step, steps, savedAt, bytes, pictures, settings } = record;
     const row = document.createElement("li");
     const text = document.createElement("p");
     const from = pictures?.title ? `, on ${pictures.title}` : "";
-    text.textContent = `A run of ${whole.format(steps)} steps${from}: ${(bytes / 1e6).toFixed(1)} MB.`;
+    text.textContent = `A run of ${whole.format(steps)} steps${settings?.kind === "mae" ? " of MAE" : ""}${from}: ${(bytes / 1e6).toFixed(1)} MB.`;
     const buttons = document.createElement("div");
     buttons.className = "row";
     buttons.append(

@@ -31,6 +31,7 @@ export class Pictures {
   #keeping = Promise.resolve();
   #id = null; // of the collection in the browser's storage
   files = []; // {name, file} of what was chosen
+  classes = 0; // how many they have, if these can be told apart
   busy = false; // whether they are being read
   unreadable = false; // whether they were read, and none is a picture
 
@@ -132,7 +133,7 @@ export class Pictures {
   async #read() {
     const turn = ++this.#reading;
     const skipped = [];
-    this.#count = 0;
+    [this.#count, this.classes] = [0, 0];
     [this.busy, this.unreadable] = [true, false];
     this.#skipped([]);
     this.#onchange();
@@ -151,10 +152,13 @@ export class Pictures {
         }
       }
       if (turn !== this.#reading) return;
+      const classes = this.#count ? await this.#engine.call("images_classes") : 0;
+      if (turn !== this.#reading) return;
+      this.classes = classes;
       this.unreadable = this.#count === 0;
       const from = this.#title ? ` (${this.#title})` : "";
       const left = skipped.length ? ` ${counted(skipped.length, "file")} ${skipped.length === 1 ? "was" : "were"} skipped.` : "";
-      element("data-note").textContent = `${this.#count ? counted(this.#count, "picture") : "No picture"} to train on${from}.${left}`;
+      element("data-note").textContent = `${this.#count ? counted(this.#count, "picture") : "No picture"} to train on${from}.${classes ? ` They have ${classes} classes.` : ""}${left}`;
     } catch (error) {
       this.#count = 0;
       element("data-note").textContent = `The pictures could not be read: ${error.message}`;

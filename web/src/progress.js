@@ -39,7 +39,18 @@ export class Progress {
   #charts = {
     pixel: new Chart(document.querySelector('[data-chart="pixel"]'), "Pixel loss"),
     feature: new Chart(document.querySelector('[data-chart="feature"]'), "Feature loss"),
+    neighbours: new Chart(document.querySelector('[data-chart="neighbours"]'), "Pictures told right in per cent"),
   };
+
+  // The curve of what nearest neighbours tell.
+  get neighbours() {
+    return this.#charts.neighbours;
+  }
+
+  // Shows what a run has: with a teacher features beside pixels, otherwise pixels alone.
+  shape(teacher) {
+    for (const part of document.querySelectorAll("[data-needs]")) part.hidden = teacher !== (part.dataset.needs === "teacher");
+  }
 
   // Begins a run of so many steps; `curves` are those of its steps before.
   begin(steps, curves) {
@@ -66,7 +77,8 @@ export class Progress {
     for (const [name, format] of Object.entries(shown)) {
       set(name, Number.isFinite(metrics[name]) ? format(metrics[name]) : "–");
     }
-    for (const name of ["pixel", "feature"]) {
+    // Only what the run reports: MAE has no feature loss.
+    for (const name of ["pixel", "feature"].filter((name) => `loss_${name}` in metrics)) {
       const loss = metrics[`loss_${name}`];
       this.#charts[name].push(metrics.step, loss);
       element(`${name}-now`).textContent = Number.isFinite(loss) ? loss.toPrecision(4) : "not finite";

@@ -5,10 +5,25 @@ const PRESETS = {
   nano: { image_size: 32, patch_size: 4, width: 128, depth: 6, heads: 4, peak_learning_rate: 0.001 },
   tiny: { image_size: 32, patch_size: 4, width: 192, depth: 12, heads: 3, peak_learning_rate: 0.001 },
 };
+// What the methods set: how patches are hidden, and what is said of it.
+const METHODS = {
+  bootmae: {
+    name: "BootMAE",
+    masking: "blocks",
+    note: "Predicts pixels, and what a teacher, a moving average of the network, makes of the hidden patches, 75 % of all.",
+  },
+  mae: {
+    name: "MAE",
+    masking: "random",
+    note: "Predicts pixels alone: there is no teacher, and the decoder has 4 blocks instead of 2. 75 % of the patches are hidden.",
+  },
+};
 const MODEL = ["image_size", "patch_size", "width", "depth", "heads"];
 const TRAINING = ["steps", "batch_size", "peak_learning_rate", "seed", "save_every_steps"];
 // What a run that goes on may change.
 const RESUMED = ["steps", "peak_learning_rate"];
+// What only this page does with a run, at any time.
+const SHOWN = ["preview_every"];
 const STORED = "bootmae-settings";
 
 export class Settings {
@@ -20,7 +35,9 @@ export class Settings {
     this.#form = form;
     this.#fields = Object.fromEntries([...form.elements].filter(({ name }) => name).map((field) => [field.name, field]));
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("input", () => {
+    form.addEventListener("input", ({ target }) => {
+      // Each method has its own way of hiding patches.
+      if (target === this.#fields.kind) this.#fields.masking.value = "";
       this.#showPreset();
       this.#store();
       onchange();
@@ -51,6 +68,17 @@ export class Settings {
     return this.#fields.steps.valueAsNumber || 0;
   }
 
+  // `bootmae` or `mae`.
+  get method() {
+    return this.#fields.kind.value;
+  }
+
+  // Steps between two looks at nearest neighbours: null to let the time decide, 0 for never.
+  get neighboursEvery() {
+    const { valueAsNumber } = this.#fields.knn_every;
+    return Number.isInteger(valueAsNumber) && valueAsNumber >= 0 ? valueAsNumber : null;
+  }
+
   get peakRate() {
     return this.#fields.peak_learning_rate.value || this.#fields.peak_learning_rate.placeholder;
   }
@@ -58,16 +86,17 @@ export class Settings {
   // `which`: "all", "resumed" (what a run that goes on may change) or "none".
   enable(which) {
     for (const [name, field] of Object.entries(this.#fields)) {
-      field.disabled = !(which === "all" || name === "preview_every" || (which === "resumed" && RESUMED.includes(name)));
+      field.disabled = !(which === "all" || SHOWN.includes(name) || (which === "resumed" && RESUMED.includes(name)));
     }
   }
 
   // The settings of a new run.
   read() {
     this.#refuseUnreadable();
-    const { preset, masking } = this.#fields;
+    const { preset, kind, masking } = this.#fields;
+    const hidden = masking.value ? { masking: masking.value } : {};
     return {
-      model: { preset: preset.value, masking: masking.value, ...this.#given(MODEL) },
+      model: { preset: preset.value, kind: kind.value, ...hidden, ...this.#given(MODEL) },
       training: this.#given(TRAINING),
     };
   }
@@ -90,6 +119,9 @@ export class Settings {
 
   #showPreset() {
     for (const [name, value] of Object.entries(PRESETS[this.#fields.preset.value])) this.#fields[name].placeholder = String(value);
+    const { name, masking, note } = METHODS[this.method];
+    this.#fields.masking.options[0].textContent = `as ${name} does: ${masking}`;
+    document.getElementById("method-note").textContent = note;
   }
 
   #store() {

@@ -6,23 +6,25 @@ import { Checkpoint } from "./checkpoint.js";
 import { sayEnd } from "./endings.js";
 import { chosen, download, picker } from "./files.js";
 import { Keeper } from "./keeper.js";
+import { Neighbours } from "./neighbours.js";
 import { Offers } from "./offers.js";
 import { controls, isActive } from "./phase.js";
 import { counted, Pictures } from "./pictures.js";
+import { Previews } from "./previews.js";
 import { Progress } from "./progress.js";
 import { Settings } from "./settings.js";
-
-const PREVIEWS = 4;
-const LEAST_MS_BETWEEN_PREVIEWS = 2000;
 
 const element = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
 const hidden = () => document.visibilityState === "hidden";
 
-// `kept` is the browser's storage; `setState(state, text)` tells the page what goes on; `use(blob, title)` hands a
+// `state` is the page's state, of which `method` is kept here, and `saved()` writes it to the address; `kept` is the
+// browser's storage; `setState(state, text)` tells the page what goes on; `use(blob, title)` hands a
 // network to Reconstruct.
 export class Train {
   #engine;
+  #state;
+  #saved;
   #kept;
   #setState;
   #use;
@@ -30,22 +32,30 @@ export class Train {
   #pictures;
   #offers;
   #progress = new Progress();
+  #neighbours;
+  #previews;
   #phase = "idle";
   #step = 0;
+  #submitted = 0; // steps done, and the one under way
   #steps = 0;
   #keeper;
   #checkpoint;
   #busy = false;
   #pace = null; // seconds a step, smoothed
-  #previewed = { step: 0, at: 0, took: 0 };
   #wake = null;
   #live = null; // {files, changes} of the run that the thread holds still; null if it holds none that can go on
   #persistence = null;
   #focusDue = false;
 
-  constructor({ engine, kept, setState, use }) {
-    [this.#engine, this.#kept, this.#setState, this.#use] = [engine, kept, setState, use];
-    this.#settings = new Settings(element("settings"), () => this.#controls());
+  constructor({ engine, state, saved, kept, setState, use }) {
+    [this.#engine, this.#state, this.#saved, this.#kept, this.#setState, this.#use] = [engine, state, saved, kept, setState, use];
+    this.#neighbours = new Neighbours(engine, this.#progress.neighbours);
+    this.#previews = new Previews(engine, this.#progress);
+    this.#settings = new Settings(element("settings"), () => {
+      this.#methodChanged();
+      this.#controls();
+    });
+    this.takeMethod();
     this.#pictures = new Pictures({ engine, kept, onchange: () => this.#picturesChanged() });
     this.#offers = new Offers(kept, { onchange: () => this.#controls(), resume: (record) => this.#resumeKept(record) });
     this.#checkpoint = new Checkpoint(engine);
@@ -76,6 +86,23 @@ export class Train {
     await this.#pictures.restore();
   }
 
+  // Takes the method that the address names.
+  takeMethod() {
+    const { method } = this.#state;
+    if (method && method !== this.#settings.method && !isActive(this.#phase) && !this.#checkpoint?.opened) this.#settings.fill({ kind: method, masking: "" });
+    this.#methodChanged();
+  }
+
+  // The address names MAE; without a name it is what was chosen last, or BootMAE.
+  #methodChanged() {
+    const { method } = this.#settings;
+    if ((this.#state.method ?? "bootmae") !== method) {
+      this.#state.method = method;
+      this.#saved();
+    }
+    if (this.#phase === "idle") this.#progress.shape(method === "bootmae");
+  }
+
   takeFiles(files) {
     return this.#pictures.take(files);
   }
@@ -83,7 +110,8 @@ export class Train {
   async #picturesChanged() {
     this.#controls();
     if (isActive(this.#phase)) return;
-    const { any, busy, unreadable } = this.#pictures;
+    const { any, busy, unreadable, classes } = this.#pictures;
+    if (this.#phase === "idle") this.#neighbours.offer(classes);
     if (this.#checkpoint.opened) this.#note(any ? `Ready to continue from step ${this.#checkpoint.opened.step}.` : "Choose the pictures of this run, then continue.");
     else if (this.#phase === "idle" && any) this.#note(busy ? "Reading the pictures…" : unreadable ? "Choose pictures to begin." : "Ready to start.");
     const record = this.#checkpoint.opened ? this.#checkpoint.opened.record?.pictures : this.#keeper.run?.pictures;
@@ -102,7 +130,8 @@ export class Train {
     if (good) {
       const { steps, config } = this.#checkpoint.opened;
       const rate = String(config.training.peak_learning_rate ?? "");
-      this.#settings.fill({ ...record?.settings, steps: String(steps), peak_learning_rate: rate });
+      this.#settings.fill({ ...record?.settings, kind: config.model.kind, steps: String(steps), peak_learning_rate: rate });
+      this.#methodChanged();
     }
     this.#picturesChanged();
     return good;
@@ -188,10 +217,10 @@ export class Train {
       await this.#pictures.ready();
       if (from) await this.#checkpoint.hand(from.files);
       this.#note("Preparing the GPU…");
-      const pictures = await this.#pictures.record();
+      const [pictures, { classes }] = [await this.#pictures.record(), this.#pictures];
       const started = this.#engine.call("training_start", [settings]);
       this.#pictures.usedUp();
-      this.#began(await started, from, pictures);
+      this.#began(await started, from, pictures, classes);
     } catch (error) {
       [this.#phase, this.#step, this.#steps] = [before.phase, before.step, before.steps];
       const still = this.#keeper.step ? ` The run of before is still here, after step ${this.#keeper.step}.` : "";
@@ -205,18 +234,21 @@ export class Train {
     this.#go();
   }
 
-  #began(run, from, pictures) {
+  #began(run, from, pictures, classes) {
     const replaced = from === null ? this.#keeper.run : null;
     const kept = { id: from?.record?.id ?? crypto.randomUUID(), settings: this.#settings.values, pictures };
     this.#keeper.begin(kept, run.step, from?.files);
-    [this.#step, this.#steps, this.#pace] = [run.step, run.steps, null];
-    this.#previewed = { step: run.step, at: 0, took: 0 };
+    [this.#step, this.#submitted, this.#steps, this.#pace] = [run.step, run.submitted, run.steps, null];
+    this.#previews.begin(run.step);
     this.#checkpoint.close();
     this.#complain("data-differs", "");
+    const { kind, feature_branch: teacher } = run.config.model;
     this.#progress.begin(run.steps, from?.record?.curves);
+    this.#progress.shape(teacher);
+    this.#neighbours.begin(classes, this.#settings.neighboursEvery);
     const memory = run.gpu_bytes ? `, ${(run.gpu_bytes / 2 ** 20).toFixed(0)} MiB of GPU memory` : "";
     const rate = `peak learning rate ${run.config.training.peak_learning_rate}`;
-    this.#progress.log(`${from ? `Resumed after step ${run.step}` : "Started"}: ${(run.parameters / 1e6).toFixed(1)} million parameters${memory}, ${rate}.`);
+    this.#progress.log(`${from ? `Resumed after step ${run.step}` : "Started"}: ${kind === "mae" ? "MAE" : "BootMAE"}, ${(run.parameters / 1e6).toFixed(1)} million parameters${memory}, ${rate}.`);
     this.#phase = "running";
     this.#live = { files: this.#pictures.files, changes: this.#wishedChanges() };
     // Asked while a run begins, so that a browser which asks the visitor has a reason to show, and once.
@@ -230,7 +262,8 @@ export class Train {
     let ended = null;
     try {
       await this.#engine.call("training_pause");
-      await this.#preview();
+      await this.#previews.draw(this.#step);
+      await this.#measure();
       while (this.#phase === "running" || this.#phase === "paused") {
         if (this.#waits) {
           await this.#keep();
@@ -244,10 +277,13 @@ export class Train {
           ended = await this.#advance();
           if (ended) break;
           if (this.#keeper.due) await this.#keep();
-          if (this.#previewDue) await this.#preview();
+          if (this.#previews.due(this.#step)) await this.#previews.draw(this.#step);
         }
       }
-      if (this.#phase === "done") await this.#preview();
+      if (this.#phase === "done") {
+        await this.#previews.draw(this.#step);
+        await this.#measure();
+      }
       await this.#keep();
     } catch (error) {
       // The thread is gone, or what should not fail did: the state kept last is there still.
@@ -263,16 +299,17 @@ export class Train {
   // Takes one step; resolves to why the run cannot go on, if it cannot.
   async #advance() {
     const began = performance.now();
-    const { metrics, events, step, ended } = await this.#engine.call("training_advance");
+    const { metrics, events, step, submitted, ended } = await this.#engine.call("training_advance");
     const seconds = (performance.now() - began) / 1000;
     this.#pace = this.#pace === null ? seconds : 0.9 * this.#pace + 0.1 * seconds;
-    this.#took(step, metrics ? [metrics] : [], events);
+    this.#took(step, submitted, metrics ? [metrics] : [], events);
+    if (metrics && this.#neighbours.due(submitted, seconds, this.#pace)) await this.#measure();
     if (this.#phase === "running" && !hidden()) this.#note("Training.");
     return ended;
   }
 
-  #took(step, metrics, events) {
-    this.#step = step;
+  #took(step, submitted, metrics, events) {
+    [this.#step, this.#submitted] = [step, submitted];
     this.#progress.steps(step, this.#steps, this.#pace);
     metrics.forEach((one) => this.#progress.metrics(one));
     events.forEach((event) => this.#progress.log(event));
@@ -308,32 +345,23 @@ export class Train {
   // Takes the state after the last step and keeps it, unless it is kept already.
   async #keep() {
     if (this.#keeper.has(this.#step)) return;
-    const { step, metrics, events } = await this.#keeper.take();
-    this.#took(step, metrics, events);
+    const { step, submitted, metrics, events } = await this.#keeper.take();
+    this.#took(step, submitted, metrics, events);
     await this.#keeper.store({ steps: this.#steps, curves: this.#progress.curves });
   }
 
   // --- what the network looks like
 
-  // Pictures come every so many steps, but never so often that they slow the run down much.
-  get #previewDue() {
-    const every = element("preview_every").valueAsNumber || 10;
-    const { step, at, took } = this.#previewed;
-    const pause = Math.max(LEAST_MS_BETWEEN_PREVIEWS, 5 * took);
-    return Math.abs(this.#step - step) >= every && performance.now() - at >= pause;
-  }
-
-  async #preview() {
-    const began = performance.now();
+  // Finds out how well the classes are told apart, where that is not known of this state.
+  async #measure() {
+    if (!this.#neighbours.lacks(this.#submitted)) return;
     try {
-      this.#progress.previews(await this.#engine.call("training_preview", [PREVIEWS]), this.#step);
+      const line = await this.#neighbours.measure();
+      if (line) this.#progress.log(line);
     } catch (error) {
-      // A lost GPU is the next step's to mend.
       if (this.#engine.dead) throw error;
-      this.#progress.log(`No pictures of step ${this.#step}: ${error.message}`);
+      this.#progress.log(`Nearest neighbours after step ${this.#submitted} are not known: ${error.message}`);
     }
-    const at = performance.now();
-    this.#previewed = { step: this.#step, at, took: at - began };
   }
 
   // --- controls

@@ -2,6 +2,7 @@
 // out of range there takes its default: an address is text that anyone may have written.
 
 export const TABS = ["reconstruct", "train", "check"];
+export const METHODS = ["bootmae", "mae"];
 export const KINDS = ["block", "random"];
 export const LARGEST_SEED = 2 ** 32 - 1;
 const LARGEST_MASK = 2 ** 16;
@@ -14,6 +15,7 @@ export const DEFAULTS = Object.freeze({
   seed: 1,
   own: true,
   paste: true,
+  method: null, // what Train trains by; null for what was chosen last
   mask: null, // a mask painted by hand, as `packMask` writes it
 });
 
@@ -36,13 +38,14 @@ export function parse(hash) {
     seed: integer(found.get("seed"), 0, LARGEST_SEED, DEFAULTS.seed),
     own: flag("own"),
     paste: flag("paste"),
+    method: oneOf(found.get("method"), METHODS, null),
     mask: matching(found.get("mask"), /^[A-Za-z0-9_-]+$/),
   };
 }
 
 export function format(state) {
-  const { tab, photo, ratio, kind, seed, own, paste, mask } = state;
-  const fields = { tab, photo, ratio, kind, seed, own: Number(own), paste: Number(paste), mask };
+  const { tab, photo, ratio, kind, seed, own, paste, method, mask } = state;
+  const fields = { tab, photo, ratio, kind, seed, own: Number(own), paste: Number(paste), method, mask };
   const written = Object.entries(fields).filter(([, value]) => value !== null);
   return `#${new URLSearchParams(written)}`;
 }

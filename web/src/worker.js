@@ -63,8 +63,8 @@ function started() {
   const config = parse(training.config());
   const { image_height: height, image_width: width, patch_size: patch } = config.model;
   shape = { width, height, rows: height / patch, columns: width / patch };
-  const { step, steps, parameters, gpu_bytes } = training;
-  return { config, step, steps, parameters, gpu_bytes };
+  const { step, submitted, steps, parameters, gpu_bytes } = training;
+  return { config, step, submitted, steps, parameters, gpu_bytes };
 }
 
 const calls = {
@@ -118,6 +118,8 @@ const calls = {
     images = new Images();
   },
 
+  images_classes: () => images.classes(),
+
   images_add: async (name, file) => images.add(name, await bytesOf(file, LARGEST_TRAINING_FILE)),
 
   checkpoint_new() {
@@ -146,8 +148,11 @@ const calls = {
 
   async training_advance() {
     const brought = parse(await need(training, "run").advance());
-    return { ...brought, step: training.step };
+    return { ...brought, step: training.step, submitted: training.submitted };
   },
+
+  // `budget` seconds decide, the first time, how many pictures are looked at.
+  training_neighbours: async (budget) => parse(await need(training, "run").neighbours(budget)),
 
   training_pause: () => need(training, "run").pause(),
 
@@ -174,7 +179,8 @@ const calls = {
   async training_keep() {
     const blob = new Blob([await need(training, "run").save()], { type: "application/x-tar" });
     const news = parse(training.news());
-    return { ...news, blob, saved: training.saved_step, name: training.save_name(), step: training.step };
+    const { saved_step: saved, step, submitted } = training;
+    return { ...news, blob, saved, name: training.save_name(), step, submitted };
   },
 };
 

@@ -44,11 +44,11 @@ test("the report says that every operation and a training step agree with their 
   report.split("\n").forEach((line) => t.diagnostic(line));
   assert.equal(await page.locator("#check-note").textContent(), "This GPU computes correctly.");
   assert.match(report, /^== verdict ==\nPASS\n/);
-  for (const title of ["browser", "operations", "one training step", "speed and limits"]) assert.ok(report.includes(`== ${title} ==`), title);
+  for (const title of ["browser", "operations", "one training step of BootMAE", "one training step of MAE", "one training step of fine-tuning", "speed and limits"]) assert.ok(report.includes(`== ${title} ==`), title);
   assert.match(report, /architecture +swiftshader/);
   assert.match(report, /\n {2}ok +\S+ +matmul_nt /);
   assert.match(report, /matmul_nt .*, kernel for GPUs/);
-  assert.match(report, /\n {2}grad +\S+ /);
+  for (const kind of ["step", "mae_step", "finetune_step"]) assert.match(report, new RegExp(`\\nPASS on .* \\(${kind}\\)\\n[^=]*\\n {2}grad +\\S+ `));
   assert.match(report, /matmuls: \d/);
   assert.equal(await page.locator("#report > *").count(), 0, "the report must hold text only");
 });

@@ -5,18 +5,19 @@ import { test } from "node:test";
 import { thin, ticks } from "../src/chart.js";
 import { cellByKey, heat } from "../src/draw.js";
 import { sayEnd } from "../src/endings.js";
+import { interval, sayFound, sayWhen } from "../src/neighbours.js";
 import { controls, isActive } from "../src/phase.js";
 import { formatMeasures, formatOperations, formatReport } from "../src/report.js";
 import { DEFAULTS, format, packMask, parse, unpackMask } from "../src/url-state.js";
 
 test("a state survives the address", () => {
-  const state = { tab: "train", photo: "coffee", ratio: 40, kind: "random", seed: 4294967295, own: true, paste: false, mask: "AQAAAAAAAAA" };
+  const state = { tab: "train", photo: "coffee", ratio: 40, kind: "random", seed: 4294967295, own: true, paste: false, method: "mae", mask: "AQAAAAAAAAA" };
   assert.deepEqual(parse(format(state)), state);
   assert.deepEqual(parse(format(DEFAULTS)), { ...DEFAULTS });
 });
 
 test("what an address has no right to hold takes its default", () => {
-  const hostile = "#tab=admin&photo=../../etc&ratio=4&kind=%3Cimg%3E&seed=-1&own=yes&paste=2&mask=%00";
+  const hostile = "#tab=admin&photo=../../etc&ratio=4&kind=%3Cimg%3E&seed=-1&own=yes&paste=2&method=vae&mask=%00";
   for (const hash of ["", "#", "#&&&=", hostile, "#ratio=96&seed=4294967296", "#ratio=1e1", "#%ff"]) {
     assert.deepEqual(parse(hash), { ...DEFAULTS }, hash);
   }
@@ -71,6 +72,26 @@ test("reports say what failed and what is not a number", () => {
   assert.match(text, /\n {2}FAIL {2}5\.00e-1 {3}sum$/);
   const measures = formatMeasures({ matmul_gflops: 16.19, copy_gb_s: null, tuned: [], limits: { max_buffer_bytes: 1024 } });
   assert.match(measures, /^matmuls: 16\.2 GFLOP\/s\ncopies: {3}not measured\ntuned kernels:\n {2}none\n/);
+});
+
+test("nearest neighbours take at most a twentieth of the time, and are asked as often as that allows", () => {
+  for (const seconds of [0.001, 0.02, 0.3, 7]) {
+    for (const pace of [0.004, 0.05, 1.3]) {
+      const every = interval(seconds, pace);
+      const share = (steps) => seconds / (seconds + steps * pace);
+      assert.match(String(every), /^[125]0*$/);
+      assert.ok(share(every) <= 0.05 + 1e-12, `${seconds} s in ${every} steps of ${pace} s`);
+      assert.ok(every === 1 || share(every / 2.5) > 0.05, `${every} is more than needed`);
+    }
+  }
+});
+
+test("what neighbours tell is said beside chance", () => {
+  const found = { top1: 0.43, chance: 0.1, k: 20, train: 1000, test: 200, leave_one_out: false };
+  assert.match(sayFound(found), /^86 of 200 pictures \(43 %\) .* 20 nearest neighbours among 1,000 others .* right for 10 %: that is chance level\.$/);
+  assert.match(sayFound({ ...found, train: 200, leave_one_out: true }), / neighbours among the others /);
+  assert.match(sayWhen(null, null), /^Found out at the start, and then as often as takes at most 5 % of the time\. The network is not told/);
+  assert.match(sayWhen(1, 0.031), /^Found out at the start, every 1 step and at the end\. It has taken 3\.1 % of the time so far\./);
 });
 
 const PHASES = ["idle", "starting", "running", "paused", "stopping", "stopped", "done", "diverged", "failed"];

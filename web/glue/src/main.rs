@@ -30,6 +30,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut bindgen = Bindgen::new();
     // `init()` without an argument then loads the .wasm file beside the script.
     bindgen.input_path(input).web(true)?.omit_default_module_path(false).typescript(false);
+    // Names of functions are a tenth of the download; what a panic says has its place in the source.
+    bindgen.remove_name_section(true);
     bindgen.generate(folder).map_err(|error| {
         format!("{error:#}\nIf a version differs, run `cargo update -p wasm-bindgen -p wasm-bindgen-cli-support`.")
             .into()
