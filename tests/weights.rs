@@ -32,7 +32,8 @@ fn sum(file: &WeightFile, key: &str) -> Result<(usize, u32), String> {
 }
 
 /// File, kind, key, tensors, sum.
-const SAMPLES: &[(&str, &str, &str, usize, u32)] = &[("timm_supervised_bf16.safetensors", "safetensors", "", 32, 0x7207_59d3)];
+const SAMPLES: &[(&str, &str, &str, usize, u32)] =
+    &[("timm_supervised_bf16.safetensors", "safetensors", "", 32, 0x7207_59d3)];
 
 #[test]
 fn every_tensor_is_read_as_by_the_library_that_wrote_it() {
