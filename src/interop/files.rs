@@ -62,9 +62,12 @@ fn find(path: &Path) -> Result<Found> {
         return if holds(CONFIG) && !holds(MANIFEST) { folder(path) } else { Ok(Found::Own) };
     }
     let file = File::open(path).map_err(Error::io(path))?;
-    let mut start = [0; 16];
-    let read = (&file).read(&mut start).map_err(Error::io(path))?;
-    if !may_be_foreign(&start[..read]) || !file.metadata().map_err(Error::io(path))?.is_file() {
+    if !file.metadata().map_err(Error::io(path))?.is_file() {
+        return Ok(Found::Own);
+    }
+    let mut start = Vec::new();
+    (&file).take(16).read_to_end(&mut start).map_err(Error::io(path))?;
+    if !may_be_foreign(&start) {
         return Ok(Found::Own);
     }
     let file = WeightFile::open(Box::new(file)).map_err(|reason| Error::checkpoint(path, reason))?;

@@ -60,6 +60,7 @@ impl Known {
     }
 
     /// What a folder of Hugging Face says.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn beside(config: &[u8], processor: Option<&[u8]>) -> Result<Known, String> {
         let parse = |name: &str, text: &[u8]| match serde_json::from_slice::<Value>(text) {
             Ok(value) if value.is_object() => Ok(value),

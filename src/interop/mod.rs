@@ -3,6 +3,7 @@
 //! A file is material from outside: its tensors alone say how large a network is, what is said beside them must agree, and a
 //! tensor that is not understood is an error, since without it the network might be another one.
 
+#[cfg(not(target_arch = "wasm32"))]
 pub mod about;
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
@@ -26,11 +27,13 @@ use crate::{
     formats::weights::{ReadAt, WeightFile},
 };
 
-pub use about::About;
-#[cfg(not(target_arch = "wasm32"))]
-pub use files::{about, open};
 pub use known::Description;
 pub use worlds::World;
+#[cfg(not(target_arch = "wasm32"))]
+pub use {
+    about::About,
+    files::{about, open},
+};
 
 /// What a person says of a file that does not say it, or not rightly.
 #[derive(Clone, Debug, Default, PartialEq)]

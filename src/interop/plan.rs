@@ -141,9 +141,14 @@ impl Plan {
         if listing.world != self.listing.world {
             return Err("its names are of another world".into());
         }
-        for Made { param, links, scale: held } in &made {
+        let positions =
+            |listing: &Listing| listing.tensors.get(listing.world.positions()).map(|listed| listed.shape.clone());
+        if positions(&listing) != positions(&self.listing) {
+            return Err("its positions are of another shape".into());
+        }
+        for Made { param, links, scale: held } in &mut made {
             if !links.is_empty() {
-                found(&listing, param).map_err(Unfit::reason)?;
+                *links = found(&listing, param).map_err(Unfit::reason)?;
             }
             if scale(&listing, param)?.map(str::to_owned) != *held {
                 return Err(format!("{} is scaled otherwise", param.name));

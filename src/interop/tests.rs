@@ -245,7 +245,8 @@ fn heads_of_classifiers_are_taken() {
         assert!(sorted(model.tensors.clone()) == sorted(foreign.own), "{pool:?}");
         let mut written = Vec::new();
         crate::checkpoint::weights(&model, tensors::Precision::F32, &mut written).unwrap();
-        assert_eq!(Model::parse("x", &written).unwrap(), model, "as a model file of this program");
+        let again = Model::parse("x", &written).unwrap();
+        assert!(again.config == model.config && sorted(again.tensors) == sorted(model.tensors), "as a model file");
         let asked = parse("x", written, &two_heads()).unwrap_err();
         assert!(matches!(asked, crate::error::Error::Config(_)), "{asked}");
     }
