@@ -12,13 +12,21 @@ use bootmae::{
     lower::Precision,
 };
 
-/// The samples, and what no file of theirs says: attention heads.
-const SAMPLES: [(&str, Option<usize>); 7] = [
+/// The expected values of samples by name, and what no file of theirs says: attention heads.
+const SAMPLES: [(&str, Option<usize>); 15] = [
+    ("bootmae_pretrain.pth", Some(3)),
+    ("bootmae_pretrain.pth.model_ema", Some(3)),
+    ("bootmae_finetune_deepspeed.pt", Some(3)),
+    ("mae_full.pth", Some(2)),
+    ("mae_legacy_dataparallel.pth.tar", Some(2)),
+    ("mae_views.pth", Some(2)),
+    ("mae_f16.pth", Some(2)),
     ("timm_avg_fc_norm.safetensors", Some(2)),
     ("timm_layer_scale.safetensors", Some(2)),
     ("timm_no_qkv_bias.safetensors", Some(2)),
     ("timm_other_size.safetensors", Some(2)),
     ("timm_supervised_bf16.safetensors", Some(2)),
+    ("hf_v5_state_dict.pth", Some(2)),
     ("hf_vitmae_v5", None),
     ("hf_vit_classifier", None),
 ];
@@ -91,6 +99,35 @@ fn a_config_of_another_network_is_refused() {
         let error = with(from, to).unwrap_err();
         assert!(matches!(error, Error::Checkpoint { .. }), "{error}");
         assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn the_moving_average_beside_the_weights_is_the_teacher() {
+    let read = |key: &str| {
+        let asked = Asked { key: Some(key.into()), heads: Some(3), ..Asked::default() };
+        interop::open(&place("bootmae_pretrain.pth"), &asked).unwrap().model
+    };
+    let (both, average) = (read("model"), read("model_ema"));
+    let teacher = both.teacher.unwrap();
+    assert!(average.teacher.is_none() && !teacher.is_empty());
+    for tensor in &teacher {
+        assert!(average.tensors.contains(tensor), "{}", tensor.name);
+        assert!(!both.tensors.contains(tensor), "{}", tensor.name);
+    }
+}
+
+/// Files that are damaged, lie, or were made to run code.
+#[test]
+fn hostile_files_are_refused() {
+    let files: Vec<_> = fs::read_dir(place("hostile")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 50);
+    for path in files {
+        let error = interop::open(&path, &Asked { heads: Some(2), ..Asked::default() }).unwrap_err();
+        assert_eq!(error.exit_code(), 6, "{error}");
+        if let Ok(about) = interop::about(&path, &Asked::default()) {
+            assert!(about.network.is_none() && about.refused.is_some(), "{}", path.display());
+        }
     }
 }
 
