@@ -11,8 +11,8 @@ use super::{
 use crate::{
     checkpoint::Model,
     formats::weights::WeightFile,
-    model::channels_first,
-    nn::{PositionResize, resize_positions},
+    model::{channels_first, of_decoder},
+    nn::{PositionOrder, PositionResize, resize_positions},
     text::shown,
     train::snapshot::NamedTensor,
 };
@@ -102,27 +102,12 @@ fn settle_positions(file: &WeightFile, plan: &mut Plan, asked: &Asked) -> Result
     let positions = table(file, plan, world.positions())?;
     let exact = computed(&positions, width, grid);
     let mut found = order(&positions, width, grid, plan.listing.tensors[world.positions()].dtype);
-    if let Some(listed) = plan.listing.tensors.get(world.decoder_positions()).filter(|_| plan.decoders) {
-        let (name, width) = (shown(&listed.name).into_owned(), plan.config.model.pixel_decoder_width);
-        if listed.shape != [1, 1 + grid.0 * grid.1, width] {
-            return Err(format!(
-                "`{name}` has shape {:?}, which is not for its {} patches",
-                listed.shape,
-                grid.0 * grid.1
-            ));
-        }
-        let decoder = order(&table(file, plan, world.decoder_positions())?, width, grid, listed.dtype);
-        match (found, decoder) {
-            (_, None) => {
-                return Err(format!(
-                    "`{name}` is no sine-cosine table; decoders with positions of their own are not read"
-                ));
-            }
-            (Some(encoder), Some(decoder)) if encoder != decoder => {
-                return Err(format!("`{name}` and the encoder's positions name rows and columns in another order"));
-            }
-            (None, decoder) => found = decoder,
-            _ => {}
+    match decoder_positions(file, plan, found)? {
+        Ok(order) => found = found.or(order),
+        Err(reason) => {
+            plan.notes.push(format!("its decoder is left out: {reason}"));
+            plan.decoders = false;
+            plan.made.retain(|made| !of_decoder(&made.param.name));
         }
     }
     plan.config.model.positions = found.unwrap_or(plan.config.model.positions);
@@ -146,6 +131,28 @@ fn settle_positions(file: &WeightFile, plan: &mut Plan, asked: &Asked) -> Result
         (classifier.train_positions, classifier.position_grid) = (keeps, None);
     }
     Ok(keeps.then(|| kept(positions, plan)))
+}
+
+/// The order of the decoder's positions, none where the file has none; the inner error says why they are none that are
+/// computed here. `encoder` is the order of the encoder's.
+fn decoder_positions(
+    file: &WeightFile,
+    plan: &Plan,
+    encoder: Option<PositionOrder>,
+) -> Result<Result<Option<PositionOrder>, String>, String> {
+    let (name, (rows, cols)) = (plan.listing.world.decoder_positions(), plan.grid);
+    let Some(listed) = plan.listing.tensors.get(name).filter(|_| plan.decoders) else { return Ok(Ok(None)) };
+    let (held, width) = (shown(&listed.name), plan.config.model.pixel_decoder_width);
+    if listed.shape != [1, 1 + rows * cols, width] {
+        return Ok(Err(format!("`{held}` has shape {:?}, which is not for {rows} × {cols} patches", listed.shape)));
+    }
+    Ok(match order(&table(file, plan, name)?, width, plan.grid, listed.dtype) {
+        None => Err(format!("`{held}` is not the sine-cosine table")),
+        Some(own) if encoder.is_some_and(|encoder| encoder != own) => {
+            Err(format!("`{held}` and the encoder's positions have rows and columns in another order"))
+        }
+        own => Ok(own),
+    })
 }
 
 /// A table of positions as a tensor, for the grid of the configuration.

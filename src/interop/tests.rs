@@ -163,7 +163,6 @@ fn what_is_not_understood_or_wrong_is_named() {
     assert!(with("blocks.0.mlp.fc1.weight", &[60, 16]).contains("has shape [60, 16]"));
     assert!(with("pos_embed", &[1, 9, 16]).contains("none for the class token"));
     assert!(with("pos_embed", &[1, 12, 16]).contains("12 rows"));
-    assert!(with("decoder_pos_embed", &[1, 10, 20]).contains("no sine-cosine table"));
     assert!(with("head.weight", &[3, 17]).contains("has shape [3, 17]"));
     let without = |name: &str| {
         let mut foreign = Foreign::new(World::Mae, false);
@@ -188,6 +187,15 @@ fn what_may_be_missing_is_zeros_or_left_out() {
     assert!(named("pixel_decoder.embed.weight").is_none(), "a decoder that is not understood");
     let all = notes.join("\n");
     assert!(all.contains("4 biases") && all.contains("decoder_extra.weight"), "{all}");
+}
+
+#[test]
+fn a_decoder_with_other_positions_is_left_out() {
+    let mut foreign = Foreign::new(World::Mae, true);
+    foreign.tensors.get_mut("decoder_pos_embed").unwrap().1.fill(0.0);
+    let Imported { model, notes, .. } = foreign.read(&two_heads()).unwrap();
+    assert!(!model.tensors.iter().any(|tensor| tensor.name.contains("decoder")));
+    assert!(notes.iter().any(|note| note.contains("`decoder_pos_embed` is not the sine-cosine table")), "{notes:?}");
 }
 
 #[test]
