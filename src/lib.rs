@@ -38,6 +38,8 @@ pub mod report;
 
 pub mod checkpoint;
 
+pub mod interop;
+
 pub mod check;
 pub mod infer;
 #[cfg(not(target_arch = "wasm32"))]

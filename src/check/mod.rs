@@ -5,6 +5,7 @@ pub mod classify;
 pub mod compare;
 mod finetune;
 pub mod fixture;
+pub mod interop;
 mod names;
 #[cfg(not(target_arch = "wasm32"))]
 mod recipe;

@@ -4,19 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::output::Output;
-use crate::{
-    checkpoint::{read_model, weights},
-    error::Result,
-    formats::tensors::Precision,
-};
+use super::{checkpoint::CheckpointArguments, output::Output};
+use crate::{checkpoint::weights, error::Result, formats::tensors::Precision};
 
 /// Write the weights of student and teacher into one safetensors file: what `reconstruct`, `--init-from` and the page take.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
-    #[arg(long, value_name = "PATH")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArguments,
     /// The file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -35,8 +30,8 @@ enum Kept {
 
 /// Reads, writes and says what was written.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let out = Output::new("--out", &arguments.out, &[&arguments.checkpoint])?;
-    let model = read_model(&arguments.checkpoint)?;
+    let out = Output::new("--out", &arguments.out, &[&arguments.checkpoint.checkpoint])?;
+    let model = arguments.checkpoint.open()?;
     let precision = match arguments.precision {
         Kept::F32 => Precision::F32,
         Kept::F16 => Precision::F16,

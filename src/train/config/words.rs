@@ -128,7 +128,7 @@ const WORDS: &[Word] = &[
     word("auto_resume resume_from resume_from_checkpoint resume_path resume checkpoint ckpt ckpt_path", "", "--resume",
         "of the run in --out, or --resume PATH"),
     word("finetune pretrained init_checkpoint pretrained_weights weights model_path load_from model_name_or_path \
-          init_weights init_ckpt", "training.init_from", "--init-from", "a run, checkpoint or model file of this program"),
+          init_weights init_ckpt", "training.init_from", "--init-from", "a run, checkpoint or model file, also of another program"),
     word("save_freq save_steps save_interval save_ckpt_freq saveckp_freq checkpoint_interval checkpoint_every \
           save_every_n_steps save_every save_period save_epochs ckpt_interval", "training.save_every_steps", "--save-every",
         "in steps"),
