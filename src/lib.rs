@@ -38,6 +38,9 @@ pub mod report;
 
 pub mod checkpoint;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod interop;
+
 pub mod check;
 pub mod infer;
 #[cfg(not(target_arch = "wasm32"))]

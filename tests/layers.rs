@@ -26,6 +26,7 @@ const LAYERS: &[&[&str]] = &[
     &["train"],
     &["report"],
     &["checkpoint"],
+    &["interop"],
     &["infer"],
     &["check", "run"],
     &["cli", "web"],

@@ -1,0 +1,3 @@
+//! Weights of this program for others.
+
+pub mod export;
