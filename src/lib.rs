@@ -38,7 +38,6 @@ pub mod report;
 
 pub mod checkpoint;
 
-#[cfg(not(target_arch = "wasm32"))]
 pub mod interop;
 
 pub mod check;

@@ -115,7 +115,7 @@ fn damage(bytes: &mut Vec<u8>, head: usize, rng: &mut Rng) {
                 bytes.drain(at.min(to)..to);
             }
             _ if bytes.len() >= 8 => {
-                let lengths = [0, 1, 7, u64::MAX, 1 << 63, 1 << 40, (8 << 20) + 1, bytes.len() as u64 - 8];
+                let lengths = [0, 1, 7, u64::MAX, 1 << 63, 1 << 40, (100 << 20) + 1, bytes.len() as u64 - 8];
                 bytes[..8].copy_from_slice(&lengths[below(8)].to_le_bytes());
             }
             _ => {}

@@ -97,6 +97,11 @@ impl Groups {
         group.pass = group.worst <= bar;
     }
 
+    /// Whether nothing was compared.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn report(self, adapter: &str, kind: &str) -> Report {
         Report { adapter: adapter.into(), kind: kind.into(), pass: self.0.values().all(|g| g.pass), groups: self.0 }
     }

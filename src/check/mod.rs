@@ -5,6 +5,7 @@ pub mod classify;
 pub mod compare;
 mod finetune;
 pub mod fixture;
+pub mod interop;
 mod names;
 pub mod selection;
 pub mod self_test;

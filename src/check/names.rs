@@ -37,24 +37,9 @@ pub fn fixture_name(kind: Kind, name: &str) -> String {
     if parts[0] == "blocks" || parts[0] == "norm" { format!("enc.{joined}") } else { joined }
 }
 
-/// Rows of `width` values, one for each value of a patch with a pixel's channels side by side, put with a channel's pixels
-/// side by side: from (row, column, channel) to (channel, row, column).
-pub fn channels_first(values: &[f32], channels: usize, width: usize) -> Vec<f32> {
-    let pixels = values.len() / (channels * width);
-    let rows = (0..channels).flat_map(|channel| (0..pixels).map(move |pixel| pixel * channels + channel));
-    rows.flat_map(|row| &values[row * width..][..width]).copied().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn channels_come_first() {
-        let pixels = [1.0, 10.0, 2.0, 20.0, 3.0, 30.0];
-        assert_eq!(channels_first(&pixels, 2, 1), [1.0, 2.0, 3.0, 10.0, 20.0, 30.0]);
-        assert_eq!(channels_first(&pixels, 3, 2), pixels, "one pixel");
-    }
 
     #[test]
     fn names_map_to_the_fixtures_own() {

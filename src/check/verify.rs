@@ -6,7 +6,7 @@ use super::{
     compare::{Bars, CLASSIFY_F32_BARS, F16_BARS, F32_BARS, Groups, Report, bad, difference, first, norm, relative},
     finetune,
     fixture::fixture_config,
-    names::{channels_first, fixture_name},
+    names::fixture_name,
 };
 use crate::{
     device::Device,
@@ -14,7 +14,7 @@ use crate::{
     formats::tensors::TensorFile,
     kernels::Tuning,
     lower::Precision,
-    model::{ModelConfig, config::Kind, inventory, masking},
+    model::{ModelConfig, channels_first, config::Kind, inventory, masking},
     ops::Settings,
     tasks::{Masked, Pretrain},
     train::{

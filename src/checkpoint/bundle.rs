@@ -8,14 +8,13 @@ use std::{
 
 use super::{
     files::{CHECKPOINT_FILES as NAMES, Files, Sink},
-    foreign::what_it_is,
     single,
     weights::Model,
     whole::{put, take},
 };
 use crate::{
     error::{Error, Result},
-    formats::tensors,
+    formats::{foreign::what_it_is, tensors},
     train::snapshot::Snapshot,
 };
 

@@ -15,7 +15,6 @@ mod bundle;
 mod files;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
-mod foreign;
 mod manifest;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod names;
@@ -29,9 +28,9 @@ mod store;
 mod weights;
 mod whole;
 
+pub use crate::formats::foreign::what_it_is;
 pub use bundle::Bundle;
 pub use files::{CHECKPOINT_FILES, MODEL_FILE, SINGLE_FILE, VERSION};
-pub use foreign::what_it_is;
 pub use weights::{Model, weights};
 #[cfg(not(target_arch = "wasm32"))]
 pub use {

@@ -10,7 +10,6 @@ use super::{
     bundle::{self, Bundle},
     files::MODEL_FILE,
     folder::read,
-    foreign::what_it_is,
     manifest::{self, Manifest},
     single,
     store::Checkpoints,
@@ -19,7 +18,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    formats::tensors::{self, TensorFile},
+    formats::{
+        foreign::what_it_is,
+        tensors::{self, TensorFile},
+    },
     train::snapshot::Snapshot,
 };
 

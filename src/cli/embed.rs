@@ -8,12 +8,12 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use super::{
+    checkpoint::CheckpointArguments,
     features::{Embedded, EncoderArguments, features_of},
     output::Output,
     terminal::{errln, outln},
 };
 use crate::{
-    checkpoint::read_model,
     data::{Part, chosen},
     error::{Error, Result},
     infer::feature_file::{Format, beside},
@@ -23,9 +23,8 @@ use crate::{
 /// Compute the features of images and write them into a file: what `knn` and `probe` take, or other programs.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
-    #[arg(long, value_name = "PATH")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArguments,
     /// The images, as `pretrain --data` names them; labels are not needed.
     #[arg(long, value_name = "SOURCE")]
     data: String,
@@ -75,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let endings = "safetensors, npy, csv or parquet";
         Error::Config(format!("--out {}: the name is to end in .{endings}, which says the format", path.display()))
     })?;
-    let inputs = [arguments.checkpoint.as_path(), Path::new(&arguments.data)];
+    let inputs = [arguments.checkpoint.checkpoint.as_path(), Path::new(&arguments.data)];
     let out = Output::new("--out", path, &inputs)?;
     let companions = if format == Format::Npy { beside(path).to_vec() } else { Vec::new() };
     let others = companions.iter().map(|path| Output::new("--out", path, &inputs)).collect::<Result<Vec<_>>>()?;
@@ -85,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Split::Test => Part::Test,
         Split::All => Part::All,
     });
-    let model = read_model(&arguments.checkpoint)?;
+    let model = arguments.checkpoint.open()?;
     let chosen = chosen(&arguments.data, part, arguments.label_column.as_deref())?;
     errln!("{}", shown(&chosen.how));
     let encoder = arguments.encoder.encoder(&model)?;

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{
+    checkpoint::CheckpointArguments,
     numbers::{MOST, whole},
     output::Output,
 };
 use crate::{
-    checkpoint::{Model, read_model, weights},
+    checkpoint::{Model, weights},
     error::{Error, Result},
     formats::tensors::Precision,
     interop::export::{
@@ -23,9 +24,8 @@ use crate::{
 /// Write a checkpoint's weights into a file: for `reconstruct`, `--init-from` and the page, or for other programs.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
-    #[arg(long, value_name = "PATH")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArguments,
     /// The file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -100,8 +100,8 @@ enum Norm {
 /// Reads, writes and says what was written.
 pub fn run(arguments: &Arguments) -> Result<()> {
     arguments.check()?;
-    let out = Output::new("--out", &arguments.out, &[&arguments.checkpoint])?;
-    let model = read_model(&arguments.checkpoint)?;
+    let out = Output::new("--out", &arguments.out, &[&arguments.checkpoint.checkpoint])?;
+    let model = arguments.checkpoint.open()?;
     let precision = match arguments.precision {
         Kept::F32 => Precision::F32,
         Kept::F16 => Precision::F16,

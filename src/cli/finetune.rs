@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::{
     arguments::{ModelArguments, overlay},
+    checkpoint::AskedArguments,
     training::{self, RunArguments, Trains},
 };
 use crate::{
-    checkpoint::{Model, read_model},
+    checkpoint::Model,
     data::{LabelOptions, labelled},
     error::{Error, Result},
     model::{ModelConfig, of_encoder},
@@ -37,10 +38,13 @@ pub struct Arguments {
     /// Which labels: a column of parquet files, `coarse` of CIFAR-100.
     #[arg(long, value_name = "NAME")]
     label_column: Option<String>,
-    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file, whose encoder is fine-tuned.
-    /// Without it the network of --model starts from scratch.
+    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file, whose encoder is fine-tuned; or
+    /// a checkpoint of BootMAE's or MAE's own program, timm, DeiT or Hugging Face (.pth, .safetensors, or a folder with
+    /// config.json). Without it the network of --model starts from scratch.
     #[arg(long, value_name = "PATH")]
     checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    asked: AskedArguments,
     /// Settings that come with the program: finetune-base, finetune-large or finetune-small-pictures.
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
@@ -69,14 +73,15 @@ impl Trains for Arguments {
     }
 
     fn settings(&self) -> Result<RunConfig> {
-        let mut tuned = None;
+        let (mut tuned, mut positions) = (None, false);
         let base = match (&self.checkpoint, &self.model.model) {
             (Some(_), Some(_)) => {
                 return Err(Error::Config("--checkpoint decides the network; leave --model out".into()));
             }
             (Some(path), None) => {
-                let config = read_model(path)?.config;
+                let Model { config, tensors, .. } = self.asked.open_silently(path)?;
                 tuned = config.classifier;
+                positions = tensors.iter().any(|tensor| tensor.name == "pos_embed");
                 config.model
             }
             (None, Some(size)) => ModelConfig::preset(size)?,
@@ -91,6 +96,9 @@ impl Trains for Arguments {
             // Positions that were trained are no table that could be computed again, resized ones are not those of their grid.
             classifier.train_positions |= tuned.train_positions;
             classifier.position_grid = tuned.position_grid;
+        }
+        if let Some(classifier) = &mut base.classifier {
+            classifier.train_positions |= positions;
         }
         resolve_finetuning(base, shipped, file, self.flags())
     }
@@ -138,7 +146,7 @@ impl Trains for Arguments {
 
     fn start(&self, _: &RunConfig) -> Result<Start> {
         Ok(match &self.checkpoint {
-            Some(path) => Start::Weights(Box::new(read_model(path)?)),
+            Some(path) => Start::Weights(Box::new(self.asked.open(path)?)),
             None => Start::Seed,
         })
     }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bench;
+mod checkpoint;
 mod data;
 mod doctor;
 mod dry_run;
@@ -10,6 +11,8 @@ mod export;
 mod features;
 mod finetune;
 mod http;
+mod init_from;
+mod inspect;
 mod knn;
 mod longer;
 mod memory;
@@ -55,6 +58,7 @@ enum Verb {
     Predict(predict::Arguments),
     Reconstruct(reconstruct::Arguments),
     Export(export::Arguments),
+    Inspect(inspect::Arguments),
     Embed(embed::Arguments),
     Knn(knn::Arguments),
     Probe(probe::Arguments),
@@ -114,6 +118,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Predict(arguments) => predict::run(&arguments).map(|()| true),
         Verb::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| true),
         Verb::Export(arguments) => export::run(&arguments).map(|()| true),
+        Verb::Inspect(arguments) => inspect::run(&arguments).map(|()| true),
         Verb::Embed(arguments) => embed::run(&arguments).map(|()| true),
         Verb::Knn(arguments) => knn::run(&arguments).map(|()| true),
         Verb::Probe(arguments) => probe::run(&arguments).map(|()| true),

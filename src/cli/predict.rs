@@ -6,12 +6,13 @@ use clap::{Args, ValueEnum};
 
 use super::{
     arguments::AdapterArguments,
+    checkpoint::CheckpointArguments,
     numbers::{MOST, whole},
     output::Output,
     terminal::{self, errln},
 };
 use crate::{
-    checkpoint::{Model, read_model},
+    checkpoint::Model,
     data::{Classes, LabelOptions, Part, Source, augment::evaluation_view, chosen, decode, each, labelled},
     device::Device,
     error::{Error, Result},
@@ -25,9 +26,8 @@ use crate::{
 /// Say which classes a fine-tuned network takes images for, with probabilities.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder of `finetune` (its newest checkpoint), a checkpoint folder or archive, or a model file.
-    #[arg(long, value_name = "PATH")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArguments,
     /// Images.
     #[arg(value_name = "IMAGE", required_unless_present = "data")]
     images: Vec<PathBuf>,
@@ -77,13 +77,13 @@ struct Prediction {
 
 /// Predicts, and writes or prints.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let model = read_model(&arguments.checkpoint)?;
+    let model = arguments.checkpoint.open()?;
     let Some(classifier) = model.config.classifier.clone() else {
         let reason = "it has no classifier; `bootmae finetune --checkpoint` trains one on it";
-        return Err(Error::checkpoint(&arguments.checkpoint, reason));
+        return Err(Error::checkpoint(&arguments.checkpoint.checkpoint, reason));
     };
     let mut inputs: Vec<_> = arguments.images.iter().map(PathBuf::as_path).collect();
-    inputs.push(&arguments.checkpoint);
+    inputs.push(&arguments.checkpoint.checkpoint);
     let output = arguments.out.as_ref().map(|out| Output::new("--out", out, &inputs)).transpose()?;
     let json = match arguments.out.as_ref().and_then(|out| out.extension()?.to_str()) {
         Some("json") => true,
@@ -289,7 +289,7 @@ struct Loaded {
 
 impl Loaded {
     async fn new(device: Device, model: &Model, arguments: &Arguments) -> Result<Loaded> {
-        let fail = |reason: String| Error::checkpoint(&arguments.checkpoint, reason);
+        let fail = |reason: String| Error::checkpoint(&arguments.checkpoint.checkpoint, reason);
         let (network, task) = (&model.config.model, model.config.planned_task());
         let classifier = model.config.classifier.as_ref().expect("looked at before");
         let arena = match arguments.weights {

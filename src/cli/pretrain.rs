@@ -6,11 +6,13 @@ use clap::Args;
 
 use super::{
     arguments::{ModelArguments, overlay},
+    checkpoint::AskedArguments,
+    init_from,
     numbers::{MOST, whole},
+    terminal::errln,
     training::{self, RunArguments, Trains},
 };
 use crate::{
-    checkpoint::read_model,
     data::{self, LabelOptions, labelled},
     error::{Error, Result},
     rng::{Rng, Stream},
@@ -37,9 +39,12 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     run: RunArguments,
-    /// Start from the weights (and nothing else) of a run, checkpoint or model file.
+    /// Start from the weights (and nothing else) of a run, checkpoint or model file, or of a checkpoint of BootMAE's or MAE's
+    /// own program, timm, DeiT or Hugging Face. Decoders that it does not have are drawn from the seed.
     #[arg(long, value_name = "PATH")]
     init_from: Option<PathBuf>,
+    #[command(flatten)]
+    asked: AskedArguments,
     /// Steps between two evaluations: the accuracy of nearest neighbours on a fixed part of labelled images, of student and
     /// teacher.
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1, MOST))]
@@ -104,9 +109,16 @@ impl Trains for Arguments {
 
     fn start(&self, config: &RunConfig) -> Result<Start> {
         Ok(match &config.training.init_from {
-            Some(path) => Start::Weights(Box::new(read_model(Path::new(path))?)),
+            Some(path) => Start::Weights(Box::new(self.asked.open(Path::new(path))?)),
             None => Start::Seed,
         })
+    }
+
+    fn fitted(&self, start: Start, config: &RunConfig) -> Result<Start> {
+        let Start::Weights(model) = start else { return Ok(start) };
+        let (model, notes) = init_from::fitted(*model, config);
+        notes.iter().for_each(|note| errln!("{note}"));
+        Ok(Start::Weights(Box::new(model)))
     }
 }
 

@@ -7,15 +7,20 @@ use image::RgbImage;
 
 use super::{
     arguments::AdapterArguments,
+    checkpoint::CheckpointArguments,
     numbers::{MOST, share, whole},
     output::Output,
 };
 use crate::{
-    checkpoint::{Model, read_model},
+    checkpoint::Model,
     data::{Picture, augment::resize_centre, decode},
     error::{Error, Result},
     infer::network::Network,
-    model::{ModelConfig, Statistics, config::Masking, masking},
+    model::{
+        ModelConfig, Statistics,
+        config::{Masking, PixelTarget},
+        masking,
+    },
     report::picture::png,
     rng::{Rng, Stream},
     run::samples::{draw, explained, told},
@@ -24,9 +29,8 @@ use crate::{
 /// Reconstruct the masked patches of an image: original | masked | reconstruction, side by side.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
-    #[arg(long, value_name = "PATH")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArguments,
     /// An image file; its centre is cut to the model's shape.
     #[arg(long, value_name = "FILE")]
     image: PathBuf,
@@ -45,6 +49,10 @@ pub struct Arguments {
     /// Draw hidden patches with mean and contrast interpolated from visible ones, instead of their own.
     #[arg(long)]
     blind: bool,
+    /// The decoder predicts plain pixels, not normalised patches: MAE's mae_visualize files, and those trained without
+    /// norm_pix_loss.
+    #[arg(long)]
+    raw_pixels: bool,
     /// Write the reconstruction alone, in the network's own size.
     #[arg(long)]
     plain: bool,
@@ -61,8 +69,8 @@ enum Mask {
 /// Reconstructs, writes the picture and prints how near it is, with the checkpoint's weights and with those it started
 /// from.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let out = Output::new("--out", &arguments.out, &[&arguments.checkpoint, &arguments.image])?;
-    let checkpoint = read_model(&arguments.checkpoint)?;
+    let out = Output::new("--out", &arguments.out, &[&arguments.checkpoint.checkpoint, &arguments.image])?;
+    let checkpoint = arguments.checkpoint.open()?;
     let config = arguments.config(&checkpoint)?;
     let (height, width) = (config.image_height, config.image_width);
     let path = &arguments.image;
@@ -73,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let network = pollster::block_on(Network::new(device, &config))?;
     network.write_start(checkpoint.config.training.seed);
     let before = pollster::block_on(network.reconstruct(&image, &order, config.masked))?;
-    network.write(&checkpoint).map_err(|reason| Error::checkpoint(&arguments.checkpoint, reason))?;
+    network.write(&checkpoint).map_err(|reason| Error::checkpoint(&arguments.checkpoint.checkpoint, reason))?;
     let after = pollster::block_on(network.reconstruct(&image, &order, config.masked))?;
 
     let from = if arguments.blind { Statistics::Neighbours } else { Statistics::Own };
@@ -116,6 +124,9 @@ impl Arguments {
     fn config(&self, checkpoint: &Model) -> Result<ModelConfig> {
         let mut config = checkpoint.config.model.clone();
         config.feature_branch &= checkpoint.teacher.is_some();
+        if self.raw_pixels {
+            config.pixel_target = PixelTarget::Raw;
+        }
         match self.mask {
             Some(Mask::Block) => config.masking = Masking::Block,
             Some(Mask::Random) => config.masking = Masking::Random,

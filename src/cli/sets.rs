@@ -8,12 +8,12 @@ use std::{
 use clap::Args;
 
 use super::{
+    checkpoint::AskedArguments,
     features::{EncoderArguments, features_of},
     numbers::{MOST, whole},
     terminal::errln,
 };
 use crate::{
-    checkpoint::read_model,
     data::{Classes, LabelOptions, Labels, Side, labelled},
     error::{Error, Result},
     infer::{
@@ -26,9 +26,12 @@ use crate::{
 /// Where the features come from.
 #[derive(Args, Debug)]
 pub(super) struct SetsArguments {
-    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file.
+    /// A run folder (its newest checkpoint), a checkpoint folder or archive, or a model file; or a checkpoint of BootMAE's or
+    /// MAE's own program, timm, DeiT or Hugging Face (.pth, .safetensors, or a folder with config.json).
     #[arg(long, value_name = "PATH", required_unless_present = "features", requires = "data")]
     checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    asked: AskedArguments,
     /// Labelled images, as `pretrain --data` names them: both sides of a data set, or one of which a tenth is held out.
     #[arg(long, value_name = "SOURCE", required_unless_present = "features", requires = "checkpoint")]
     data: Option<String>,
@@ -40,7 +43,7 @@ pub(super) struct SetsArguments {
     label_column: Option<String>,
     /// Instead of a checkpoint and images: features to train on, a file NAME.safetensors of `embed`. Without
     /// `--test-features` a tenth of them is held out.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["checkpoint", "data", "test", "label_column", "weights", "pool", "norm", "blocks", "batch_size", "precision", "adapter"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["checkpoint", "key", "heads", "normalise", "data", "test", "label_column", "weights", "pool", "norm", "blocks", "batch_size", "precision", "adapter"])]
     features: Option<PathBuf>,
     /// Features to test on, of the same checkpoint and made in the same way.
     #[arg(long, value_name = "FILE", requires = "features")]
@@ -89,7 +92,7 @@ impl SetsArguments {
     }
 
     fn compute(&self, checkpoint: &Path, data: &str) -> Result<Opened> {
-        let model = read_model(checkpoint)?;
+        let model = self.asked.open(checkpoint)?;
         let options = LabelOptions {
             test: self.test.clone(),
             column: self.label_column.clone(),

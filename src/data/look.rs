@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::told::what_it_is;
+use crate::formats::told::what_it_is;
 
 /// A file of images that is read, told by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

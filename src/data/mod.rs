@@ -23,7 +23,6 @@ mod order;
 mod passed;
 mod picture;
 mod source;
-mod told;
 mod worker;
 
 pub use {
@@ -40,7 +39,6 @@ pub use {
     worker::LoaderOptions,
 };
 
-pub(crate) use told::what_it_is;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use {
     each::each,

@@ -1,5 +1,7 @@
 //! Formats of files that hold tensors.
 
+pub mod foreign;
+mod header;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod npy;
 #[cfg(not(target_arch = "wasm32"))]
@@ -7,3 +9,5 @@ pub mod onnx;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod parquet;
 pub mod tensors;
+pub(crate) mod told;
+pub mod weights;

@@ -13,11 +13,13 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::DeserializeOwned;
 
+use super::header;
+
 #[cfg(target_endian = "big")]
 compile_error!("tensor files are read and written in place, which needs a little-endian machine");
 
-/// Longest header that is read, in bytes; the largest preset's checkpoint needs a twentieth of it.
-const MAX_HEADER: u64 = 8 << 20;
+/// Longest header that is read, in bytes: as long as the format's own library reads it.
+pub(super) const MAX_HEADER: u64 = 100 << 20;
 
 /// How values are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +69,7 @@ pub fn parse(bytes: &[u8]) -> Result<TensorFile, String> {
 /// a header that contradicts itself, and types other than F16, which becomes F32, F32, F64 and I64. Allocates little more
 /// than `length` bytes, or twice that for F16.
 pub fn read(mut source: impl Read, length: u64) -> Result<TensorFile, String> {
-    let header = read_header(&mut source, length)?;
+    let header = read_header(&mut source, length)?.0;
     let mut file = TensorFile::default();
     for name in header.offset_keys() {
         let Some(tensor) = header.info(&name) else { continue };
@@ -181,8 +183,9 @@ fn write_entries(
     })
 }
 
-/// The checked header: ranges without gaps or overlaps that fit their shapes and end where the file ends.
-fn read_header(source: &mut impl Read, length: u64) -> Result<Metadata, String> {
+/// The checked header, and where the values begin: names that occur once, ranges without gaps or overlaps that fit their
+/// shapes and end where the file of `length` bytes ends.
+pub(super) fn read_header(source: &mut impl Read, length: u64) -> Result<(Metadata, u64), String> {
     let mut prefix = [0; 8];
     if length < 8 {
         return Err(format!("{length} bytes are too few for a safetensors file"));
@@ -203,14 +206,14 @@ fn read_header(source: &mut impl Read, length: u64) -> Result<Metadata, String> 
     if (header.len() as u64) < claimed {
         return Err(format!("the header should have {claimed} bytes, but ends after {}: truncated", header.len()));
     }
-    let header: Metadata = serde_json::from_slice(&header).map_err(|e| format!("the header is malformed: {e}"))?;
+    let header = header::parse(&header).map_err(|e| format!("the header is malformed: {e}"))?;
     let (held, promised) = (rest - claimed, header.data_len() as u64);
     if held != promised {
         return Err(format!(
             "the header promises {promised} bytes of values, the file holds {held}: truncated or altered"
         ));
     }
-    Ok(header)
+    Ok((header, 8 + claimed))
 }
 
 /// `count` values, whose bytes the file is known to hold.
@@ -330,6 +333,9 @@ mod tests {
         }
         let overlapping = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
             "b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let twice = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
+            "a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        assert!(parse(&file(twice, &[0; 8])).unwrap_err().contains("two tensors named `a`"));
         for header in ["", "null", "[]", "{\"a\":1}", "{\"__metadata__\":{\"a\":1}}", overlapping, &"[".repeat(100_000)]
         {
             assert!(parse(&file(header, &[0; 8])).is_err(), "{header:.80} was accepted");
@@ -340,7 +346,7 @@ mod tests {
     fn a_huge_header_is_refused_before_it_is_read() {
         let endless = std::io::repeat(0xff);
         let prefix = u64::to_le_bytes(1 << 40);
-        assert!(read(prefix.chain(endless), 1 << 41).unwrap_err().contains("more than the 8388608"));
+        assert!(read(prefix.chain(endless), 1 << 41).unwrap_err().contains("more than the 104857600"));
         assert!(parse(&[0xff; 64]).unwrap_err().contains("only 56 follow"));
     }
 }

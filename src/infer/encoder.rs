@@ -26,6 +26,8 @@ pub enum Pool {
     Mean,
     /// The class token after the encoder's final norm.
     Cls,
+    /// Nothing: all tokens one after the other, the class token first.
+    Tokens,
 }
 
 /// How features are normalised.
@@ -68,6 +70,7 @@ pub struct Embedder {
     executor: Executor,
     batch: usize,
     pixels: usize,
+    /// Values of an image's features.
     width: usize,
 }
 
@@ -90,6 +93,7 @@ impl Embedder {
             let mut features = match options.pool {
                 Pool::Mean => tokens.then(PoolTokens { first: 1 }, &[]),
                 Pool::Cls => tokens.then(SliceRows { first: 0, count: 1 }, &[]).reshape(&[batch, config.width]),
+                Pool::Tokens => tokens,
             };
             if options.norm == Norm::Plain {
                 features = features.then(LayerNorm { eps: config.layer_norm_eps, unbiased: false }, &[]);
@@ -104,7 +108,8 @@ impl Embedder {
         let raster: Vec<u32> = (0..batch).flat_map(|_| 0..config.patches() as u32).collect();
         executor.write(device, inputs::ORDER, bytemuck::cast_slice(&raster));
         let pixels = config.channels * config.image_height * config.image_width;
-        Ok(Embedder { executor, batch, pixels, width: config.width })
+        let width = if options.pool == Pool::Tokens { (1 + config.patches()) * config.width } else { config.width };
+        Ok(Embedder { executor, batch, pixels, width })
     }
 
     /// Features of images `[count, channels, height, width]`, at most a batch of them: `[count, width]`.
@@ -199,7 +204,11 @@ impl Encoder {
         let units = (0..channels).map(|channel| self.config.normalise.of_channel(channel, channels));
         let (mean, std): (Vec<f32>, Vec<f32>) = units.unzip();
         let weights = if self.options.whose == Whose::Student { "student" } else { "teacher" };
-        let pool = if self.options.pool == Pool::Mean { "mean" } else { "cls" };
+        let pool = match self.options.pool {
+            Pool::Mean => "mean",
+            Pool::Cls => "cls",
+            Pool::Tokens => "tokens",
+        };
         let norm = match self.options.norm {
             Norm::Plain => "plain",
             _ if self.options.final_norm() => "final",
@@ -221,6 +230,11 @@ impl Encoder {
     /// Features of images `[count, channels, height, width]`, at most a batch of them: `[count, width]`.
     pub async fn run(&self, images: &[f32]) -> Result<Vec<f32>> {
         self.embedder.run(&self.device, images).await
+    }
+
+    /// The device alone.
+    pub fn into_device(self) -> Device {
+        self.device
     }
 }
 

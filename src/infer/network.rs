@@ -6,8 +6,8 @@ use crate::{
     checkpoint::Model,
     device::Device,
     error::Result,
-    model::{ModelConfig, Reconstruction, Reconstructor, Teacher, Weights},
-    train::Trainer,
+    model::{ModelConfig, Reconstruction, Reconstructor, Teacher, Weights, of_decoder},
+    train::{Trainer, snapshot::NamedTensor},
 };
 
 /// How many students are kept, each for one number of hidden patches.
@@ -32,6 +32,8 @@ pub struct Network {
     /// The most recently used last.
     students: RefCell<VecDeque<(usize, Rc<Reconstructor>)>>,
     teacher: Option<Teacher>,
+    /// Positions of the patches that no table computes, as a checkpoint has them.
+    positions: RefCell<Option<Vec<f32>>>,
 }
 
 impl Network {
@@ -42,7 +44,8 @@ impl Network {
             true => Some(Teacher::over(&device, config, weights.layout(), weights.arenas()).await?),
             false => None,
         };
-        Ok(Network { device, config: config.clone(), weights, students: RefCell::default(), teacher })
+        let (students, positions) = (RefCell::default(), RefCell::default());
+        Ok(Network { device, config: config.clone(), weights, students, teacher, positions })
     }
 
     /// The configuration.
@@ -69,7 +72,31 @@ impl Network {
 
     /// Takes a checkpoint's weights, or says in words which tensor is missing and changes nothing.
     pub fn write(&self, model: &Model) -> Result<(), String> {
-        model.write(&self.device, &self.weights)
+        if !model.tensors.iter().any(|tensor| of_decoder(&tensor.name)) {
+            return Err("it has no decoder, and without one nothing is reconstructed".into());
+        }
+        let wanted = (1 + self.config.patches()) * self.config.width;
+        let held = |tensors: &[NamedTensor]| {
+            let held = tensors.iter().find(|tensor| tensor.name == "pos_embed" && tensor.data.len() == wanted);
+            held.map(|tensor| tensor.data.clone())
+        };
+        let (own, teachers) = (held(&model.tensors), model.teacher.as_deref().and_then(held));
+        model.write(&self.device, &self.weights)?;
+        // The class token's position is the first row.
+        let class = |tensors: &[NamedTensor], positions: &[f32]| {
+            let token = tensors.iter().find(|tensor| tensor.name == "cls_token").map(|tensor| &tensor.data);
+            token.into_iter().flatten().zip(positions).map(|(value, position)| value + position).collect::<Vec<_>>()
+        };
+        if let Some(positions) = &own {
+            self.weights.write(&self.device, "cls_token", &class(&model.tensors, positions));
+        }
+        if let (Some(teacher), Some(tensors), Some(positions)) = (&self.teacher, &model.teacher, &teachers) {
+            self.weights.write_teacher(&self.device, "cls_token", &class(tensors, positions));
+            teacher.set_positions(&self.device, &positions[self.config.width..]);
+        }
+        self.students.take();
+        self.positions.replace(own.map(|positions| positions[self.config.width..].to_vec()));
+        Ok(())
     }
 
     /// Reconstructs `image [channels, height, width]` from the visible patches of `order`, whose last `masked` are hidden.
@@ -94,7 +121,9 @@ impl Network {
             None => {
                 let config = self.config.clone().with_masked(masked);
                 let (layout, arenas) = (self.weights.layout(), self.weights.arenas());
-                Rc::new(Reconstructor::over(&self.device, &config, layout, arenas).await?)
+                let student = Reconstructor::over(&self.device, &config, layout, arenas).await?;
+                self.positions.borrow().iter().for_each(|table| student.set_positions(&self.device, table));
+                Rc::new(student)
             }
         };
         held.push_back((masked, student.clone()));

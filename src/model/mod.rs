@@ -6,6 +6,7 @@ pub mod config;
 mod feature_map;
 mod inventory;
 pub mod masking;
+mod pixel_order;
 mod reconstruct;
 mod teacher;
 
@@ -14,6 +15,7 @@ pub use classifier::{Classified, ClassifierConfig, Pool, classifier_inputs, clas
 pub use config::ModelConfig;
 pub use feature_map::{Features, Whose};
 pub use inventory::{inventory, of_decoder};
+pub use pixel_order::{channels_first, channels_last};
 pub(crate) use reconstruct::WEIGHTS;
 pub use reconstruct::{Begun, Reconstruction, Reconstructor, Statistics, Weights};
 pub use teacher::{BegunFeatures, Teacher};

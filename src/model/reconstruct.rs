@@ -127,6 +127,11 @@ impl Reconstructor {
         Ok(Reconstructor { config: config.clone(), executor })
     }
 
+    /// Takes other positions of the encoder's patches, `[patches, width]`, than those that are computed.
+    pub fn set_positions(&self, device: &Device, table: &[f32]) {
+        self.executor.write(device, inputs::POSITIONS, bytemuck::cast_slice(table));
+    }
+
     /// Reconstructs `image [channels, height, width]` from the visible patches of `order`.
     pub async fn run(&self, device: &Device, image: &[f32], order: &[u32]) -> Result<Reconstruction> {
         self.finish(device, self.begin(device, image, order)).await

@@ -37,6 +37,11 @@ impl Teacher {
         Ok(Teacher(executor))
     }
 
+    /// Takes other positions of the patches, `[patches, width]`, than those that are computed.
+    pub fn set_positions(&self, device: &Device, table: &[f32]) {
+        self.0.write(device, inputs::POSITIONS, bytemuck::cast_slice(table));
+    }
+
     /// Submits an image `[channels, height, width]`, with the weights as they now are.
     pub fn begin(&self, device: &Device, image: &[f32]) -> BegunFeatures {
         self.0.write(device, inputs::IMAGES, bytemuck::cast_slice(image));

@@ -11,6 +11,7 @@ use crate::{
     device::{Device, DeviceOptions},
     error::{Error, Result},
     infer::network,
+    interop::{self, Asked},
     model::{Features, ModelConfig, Reconstruction, Statistics, Whose, config::Masking, masking},
     rng::{Rng, Stream},
 };
@@ -87,10 +88,9 @@ struct Image {
 
 #[wasm_bindgen]
 impl Network {
-    /// Opens weights, or a checkpoint's archive.
+    /// Opens weights, a checkpoint's archive, or a checkpoint of another program.
     pub async fn open(bytes: Vec<u8>) -> Result<Network, JsError> {
-        let model = Model::parse("the weights", &bytes)?;
-        drop(bytes);
+        let model = interop::parse("the weights", bytes, &Asked::default())?.model;
         let mut config = model.config.model.clone();
         config.feature_branch &= model.teacher.is_some();
         let device = Device::open(&DeviceOptions::default()).await?;

@@ -29,7 +29,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, Limits};
 
 use super::Picture;
-use super::told::what_it_is;
+use crate::formats::told::what_it_is;
 pub use raster::{MAX_BYTES, MAX_SIDE};
 use raster::{Raster, within_limits};
 

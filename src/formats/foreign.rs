@@ -1,6 +1,6 @@
 //! Files that are no safetensors, named for what they are. None is ever loaded: a pickle can run code.
 
-use crate::data;
+use super::told;
 
 /// What a file is that begins so; none where it may be safetensors. An answer is a whole sentence's end, with advice.
 pub fn what_it_is(start: &[u8]) -> Option<&'static str> {
@@ -32,7 +32,7 @@ pub fn what_it_is(start: &[u8]) -> Option<&'static str> {
     if start.starts_with(b"GGUF") {
         return Some("a GGUF file, for llama.cpp");
     }
-    data::what_it_is(start)
+    told::what_it_is(start)
 }
 
 #[cfg(test)]

@@ -1,0 +1,139 @@
+//! What a file of weights holds: named sets of tensors.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use super::view::{Storage, View};
+
+/// The type of a tensor's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Dtype {
+    F64,
+    F32,
+    F16,
+    Bf16,
+    I64,
+    I32,
+    I16,
+    I8,
+    U8,
+    Bool,
+    /// Of a kind that is not read: complex, quantised and others.
+    Other,
+}
+
+impl Dtype {
+    /// Bytes of a value; none for [`Dtype::Other`].
+    pub(super) fn width(self) -> Option<u64> {
+        match self {
+            Dtype::F64 | Dtype::I64 => Some(8),
+            Dtype::F32 | Dtype::I32 => Some(4),
+            Dtype::F16 | Dtype::Bf16 | Dtype::I16 => Some(2),
+            Dtype::I8 | Dtype::U8 | Dtype::Bool => Some(1),
+            Dtype::Other => None,
+        }
+    }
+}
+
+/// As safetensors has them: `F32`, `BF16`, `BOOL`.
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(match self {
+            Dtype::F64 => "F64",
+            Dtype::F32 => "F32",
+            Dtype::F16 => "F16",
+            Dtype::Bf16 => "BF16",
+            Dtype::I64 => "I64",
+            Dtype::I32 => "I32",
+            Dtype::I16 => "I16",
+            Dtype::I8 => "I8",
+            Dtype::U8 => "U8",
+            Dtype::Bool => "BOOL",
+            Dtype::Other => "another",
+        })
+    }
+}
+
+/// A tensor of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name, as the file has it.
+    pub name: String,
+    /// The type of its values in the file.
+    pub dtype: Dtype,
+    /// Extent of each axis, outermost first. The product is below 2^31, and the file holds what the tensor needs.
+    pub shape: Vec<usize>,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// One file of safetensors, or several.
+    Safetensors,
+    /// What `torch.save` writes since 1.6.
+    Torch,
+    /// What `torch.save` wrote before.
+    TorchLegacy,
+}
+
+/// `safetensors`, `torch zip`, `torch before 1.6`.
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(match self {
+            FileKind::Safetensors => "safetensors",
+            FileKind::Torch => "torch zip",
+            FileKind::TorchLegacy => "torch before 1.6",
+        })
+    }
+}
+
+/// The tensors under one key, in the file's order. A name that comes again takes the place of its first.
+#[derive(Debug, Default)]
+pub(super) struct Set {
+    pub(super) entries: Vec<Entry>,
+    views: Vec<View>,
+    places: HashMap<String, usize>,
+}
+
+impl Set {
+    pub(super) fn insert(&mut self, entry: Entry, view: View) {
+        match self.places.get(&entry.name) {
+            Some(&place) => (self.entries[place], self.views[place]) = (entry, view),
+            None => {
+                self.places.insert(entry.name.clone(), self.entries.len());
+                self.entries.push(entry);
+                self.views.push(view);
+            }
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<(&Entry, &View)> {
+        self.places.get(name).map(|&place| (&self.entries[place], &self.views[place]))
+    }
+}
+
+/// Everything that is known of a file before a tensor is read.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) kind: FileKind,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) sets: Vec<(String, Set)>,
+    pub(super) storages: Vec<Storage>,
+    pub(super) passed_over: Vec<String>,
+    pub(super) notes: BTreeMap<String, String>,
+}
+
+impl Contents {
+    /// A file of a kind, of which nothing is known yet.
+    pub(super) fn of(kind: FileKind) -> Contents {
+        Contents {
+            kind,
+            metadata: BTreeMap::new(),
+            sets: Vec::new(),
+            storages: Vec::new(),
+            passed_over: Vec::new(),
+            notes: BTreeMap::new(),
+        }
+    }
+}
