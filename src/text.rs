@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+/// Most characters of a name in a message.
+const MOST_SHOWN: usize = 100;
+
 /// The text with control characters and those that turn the direction of writing spelled out (`\n`, `\u{1b}`), so that
 /// it stays on its line and commands no terminal.
 pub fn shown(text: &str) -> Cow<'_, str> {
@@ -17,6 +20,14 @@ pub fn shown(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(fit)
+}
+
+/// [`shown`] for a name from a file in a message: no more than its first hundred characters.
+pub fn cut(name: &str) -> String {
+    match name.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", shown(&name[..end])),
+        None => shown(name).into_owned(),
+    }
 }
 
 /// A path as [`shown`] text; what is no Unicode in it becomes U+FFFD.
@@ -56,6 +67,8 @@ mod tests {
         assert_eq!(shown("photo\u{202e}gnp.exe\u{2066}\u{200f}"), r"photo\u{202e}gnp.exe\u{2066}\u{200f}");
         let plain = r"Grüße/写真 #1 a\b %20 e\u0301 👍.png";
         assert!(matches!(shown(plain), Cow::Borrowed(text) if text == plain));
+        assert_eq!(cut(&"ü\n".repeat(60)), format!("{}…", r"ü\n".repeat(50)));
+        assert_eq!(cut(&"ü".repeat(100)), "ü".repeat(100));
         assert_eq!(shown_lines("key = \u{1b}\n    ^"), "key = \\u{1b}\n    ^");
     }
 }

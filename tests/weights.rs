@@ -25,15 +25,27 @@ fn sum(file: &WeightFile, key: &str) -> Result<(usize, u32), String> {
     for entry in entries {
         crc.update(format!("{} {} {:?}\n", entry.name, entry.dtype, entry.shape).as_bytes());
         let values = file.read(key, &entry.name)?;
-        assert_eq!(values.len(), entry.shape.iter().product());
+        assert_eq!(values.len(), entry.shape.iter().product::<usize>());
         crc.update(bytemuck::cast_slice(&values));
     }
     Ok((entries.len(), crc.sum()))
 }
 
 /// File, kind, key, tensors, sum.
-const SAMPLES: &[(&str, &str, &str, usize, u32)] =
-    &[("timm_supervised_bf16.safetensors", "safetensors", "", 32, 0x7207_59d3)];
+const SAMPLES: &[(&str, &str, &str, usize, u32)] = &[
+    ("bootmae_finetune_deepspeed.pt", "torch zip", "module", 34, 0x5ad8_4bb9),
+    ("bootmae_finetune_deepspeed.pt", "torch zip", "model_ema", 34, 0x9da7_153d),
+    ("mae_extras.pth", "torch zip", "model", 30, 0xbb43_a8d2),
+    ("mae_extras.pth", "torch zip", "extras", 1, 0x4462_724b),
+    ("mae_f16.pth", "torch zip", "model", 30, 0xc58d_12a6),
+    ("mae_legacy.pth", "torch before 1.6", "model", 30, 0xbb43_a8d2),
+    ("mae_legacy_dataparallel.pth.tar", "torch before 1.6", "", 1, 0xf277_23a3),
+    ("mae_legacy_dataparallel.pth.tar", "torch before 1.6", "state_dict", 50, 0x9477_6941),
+    ("mae_parameters.pth", "torch zip", "model", 30, 0xbb43_a8d2),
+    ("mae_views.pth", "torch zip", "model", 30, 0x976f_6ec5),
+    ("mae_zip64.pth", "torch zip", "model", 30, 0xbb43_a8d2),
+    ("timm_supervised_bf16.safetensors", "safetensors", "", 32, 0x7207_59d3),
+];
 
 #[test]
 fn every_tensor_is_read_as_by_the_library_that_wrote_it() {

@@ -1,4 +1,4 @@
-//! Files that are no safetensors, named for what they are. None is ever loaded: a pickle can run code.
+//! Files that are no safetensors, named for what they are.
 
 use super::told;
 
@@ -9,25 +9,17 @@ pub fn what_it_is(start: &[u8]) -> Option<&'static str> {
         return None;
     }
     match start {
-        // Of protocols 2 to 5, and of torch before 1.6.
-        [0x80, 2..=5, ..] => {
-            return Some(
-                "a pickle, as older torch.save writes .pth, .pt, .ckpt and .bin; loading one can run code, so this program \
-                 reads its own checkpoints and model files (safetensors) and no others",
-            );
-        }
-        [b'P', b'K', 3, 4, ..] => {
-            return Some(
-                "a zip archive, as torch.save writes .pth, .pt, .ckpt and .bin; loading one can run code, so this program \
-                 reads its own checkpoints and model files (safetensors) and no others",
-            );
-        }
+        // Of protocols 2 to 5.
+        [0x80, 2..=5, ..] => return Some("a pickle, as torch.save wrote .pth, .pt, .ckpt and .bin before 1.6"),
+        [b'P', b'K', 3, 4, ..] => return Some("a zip archive, as torch.save writes .pth, .pt, .ckpt and .bin"),
         [8, 1..=32, 0x12, length, ..] if start.get(4..4 + usize::from(*length)).is_some_and(<[u8]>::is_ascii) => {
-            return Some(
-                "an ONNX model; this program reads its own checkpoints and model files (safetensors) and no others",
-            );
+            return Some("an ONNX model; weights are read from files of torch.save and safetensors");
         }
         _ => {}
+    }
+    // The archive's first file.
+    if start.starts_with(b"sys_info\0") && start.get(257..262) == Some(b"ustar") {
+        return Some("a tar archive, as torch.save wrote before 0.2; load it with an older torch and save it anew");
     }
     if start.starts_with(b"GGUF") {
         return Some("a GGUF file, for llama.cpp");
@@ -41,6 +33,7 @@ mod tests {
 
     #[test]
     fn other_formats_are_named_and_safetensors_are_not() {
+        let tar = [&b"sys_info"[..], &[0; 249], b"ustar"].concat();
         let onnx = b"\x08\x07\x12\x07pytorch\x1a\x052.1.0";
         for (start, part) in [
             (&b""[..], "empty"),
@@ -50,6 +43,7 @@ mod tests {
             (b"GGUF\x03\x00\x00\x00", "GGUF"),
             (b"\x89HDF\r\n\x1a\n", "HDF5"),
             (onnx, "ONNX"),
+            (&tar, "before 0.2"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:", "git lfs pull"),
             (b"<!DOCTYPE html>\n<html>", "web page"),
             (b"\xef\xbb\xbf\n <HTML lang=en>", "web page"),

@@ -8,6 +8,8 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 
+use crate::text::cut;
+
 /// Where the header keeps strings.
 const STRINGS: &str = "__metadata__";
 
@@ -18,7 +20,17 @@ pub(super) fn parse(text: &[u8]) -> Result<Metadata, String> {
     let mut names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     if let Some([name, _]) = names.array_windows().find(|[one, next]| one == next) {
-        return Err(format!("two tensors named `{name:.100}`"));
+        return Err(format!("two tensors named `{}`", cut(name)));
+    }
+    for (name, TensorInfo { dtype, shape, data_offsets: (from, to) }) in &tensors {
+        let count = shape.iter().try_fold(1usize, |count, extent| count.checked_mul(*extent));
+        let bits = count.and_then(|count| count.checked_mul(dtype.bitsize()));
+        if bits.is_none() || bits != to.checked_sub(*from).and_then(|bytes| bytes.checked_mul(8)) {
+            let name = cut(name);
+            return Err(format!(
+                "tensor `{name}` of {dtype} and shape {shape:?} cannot be the bytes from {from} to {to}"
+            ));
+        }
     }
     tensors.sort_by_key(|(_, tensor)| tensor.data_offsets);
     Metadata::new(metadata, tensors).map_err(|error| error.to_string())

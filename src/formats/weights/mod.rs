@@ -1,4 +1,4 @@
-//! Files of weights that others wrote, read tensor by tensor: safetensors.
+//! Files of weights that others wrote, read tensor by tensor: safetensors and what `torch.save` writes.
 //!
 //! A file is material from outside. Nothing in it is run, no length of it believed, and what is wrong comes back as a
 //! sentence that names it. Opening reads what the file says of its tensors; values are read when they are asked for.
@@ -6,6 +6,7 @@
 mod safetensors;
 mod set;
 mod source;
+mod torch;
 mod view;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,10 @@ use std::collections::BTreeMap;
 use set::Contents;
 pub use set::{Dtype, Entry, FileKind};
 pub use source::ReadAt;
+pub use torch::{write as write_torch, write_sets as write_torch_sets};
 
 use super::foreign::what_it_is;
-use crate::text::shown;
+use crate::text::cut;
 
 /// Bytes of the beginning that tell what a file is.
 const HEAD: u64 = 1024;
@@ -34,10 +36,17 @@ impl WeightFile {
     pub fn open(source: Box<dyn ReadAt>) -> Result<WeightFile, String> {
         let mut head = vec![0; source.len().min(HEAD) as usize];
         source.read_at(0, &mut head).map_err(|error| error.to_string())?;
-        if let Some(what) = what_it_is(&head) {
-            return Err(format!("no file of weights but {what}"));
-        }
-        let contents = safetensors::open(source.as_ref())?;
+        let held = source.as_ref();
+        let contents = match head.as_slice() {
+            // A header's length may be any number, also one that begins as other files do.
+            head if head.get(8) == Some(&b'{') => safetensors::open(held),
+            [b'P', b'K', 3, 4, ..] => torch::open_zip(held),
+            [0x80, 2..=5, ..] => torch::open_legacy(held),
+            head => Err(what_it_is(head).map_or_else(
+                || "neither a file of torch.save nor safetensors".into(),
+                |what| format!("no file of weights but {what}"),
+            )),
+        }?;
         Ok(WeightFile { sources: vec![source], contents })
     }
 
@@ -80,10 +89,10 @@ impl WeightFile {
     /// or a value is not finite.
     pub fn read(&self, key: &str, name: &str) -> Result<Vec<f32>, String> {
         let found = self.set(key).and_then(|set| set.get(name));
-        let (entry, view) = found.ok_or_else(|| format!("no tensor `{}`", shown(name)))?;
+        let (entry, view) = found.ok_or_else(|| format!("no tensor `{}`", cut(name)))?;
         let storage = &self.contents.storages[view.storage];
         let values = view.read(entry, storage, self.sources[storage.source].as_ref());
-        values.map_err(|reason| format!("tensor `{}`: {reason}", shown(name)))
+        values.map_err(|reason| format!("tensor `{}`: {reason}", cut(name)))
     }
 
     /// Names of the classes and functions that the file holds beside tensors, which were passed over.
@@ -97,6 +106,6 @@ impl WeightFile {
     }
 
     fn set(&self, key: &str) -> Option<&set::Set> {
-        self.contents.sets.iter().find(|(held, _)| held == key).map(|(_, set)| set)
+        self.contents.sets.iter().find(|(held, _)| held == key).map(|(_, set)| set.as_ref())
     }
 }

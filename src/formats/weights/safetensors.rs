@@ -1,19 +1,19 @@
 //! Files in safetensors, of which headers alone are read before a tensor is asked for.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 
 use ::safetensors::Dtype as Stored;
 
 use super::set::{Contents, Dtype, Entry, FileKind, Set};
 use super::source::{Forward, ReadAt};
 use super::view::{Storage, View};
-use crate::{formats::tensors::read_header, text::shown};
+use crate::{formats::tensors::read_header, text::cut};
 
 /// Reads the header of one file.
 pub(super) fn open(source: &dyn ReadAt) -> Result<Contents, String> {
     let (mut contents, mut set) = (Contents::of(FileKind::Safetensors), Set::default());
     add(&mut contents, &mut set, 0, source)?;
-    contents.sets.push((String::new(), set));
+    contents.sets.push((String::new(), Rc::new(set)));
     Ok(contents)
 }
 
@@ -21,14 +21,14 @@ pub(super) fn open(source: &dyn ReadAt) -> Result<Contents, String> {
 pub(super) fn joined(parts: &[(String, Box<dyn ReadAt>)], map: &BTreeMap<String, usize>) -> Result<Contents, String> {
     let (mut contents, mut set) = (Contents::of(FileKind::Safetensors), Set::default());
     for (number, (name, source)) in parts.iter().enumerate() {
-        let fail = |reason: String| format!("{}: {reason}", shown(name));
+        let fail = |reason: String| format!("{}: {reason}", cut(name));
         let before = set.entries.len();
         add(&mut contents, &mut set, number, source.as_ref()).map_err(fail)?;
         // A tensor that an earlier part has too is not where the index says in one of them.
         let here = map.values().filter(|&&part| part == number).count();
         let stray = set.entries[before..].iter().find(|entry| map.get(&entry.name) != Some(&number));
         match stray {
-            Some(entry) => return Err(fail(format!("the index does not name tensor `{}` here", shown(&entry.name)))),
+            Some(entry) => return Err(fail(format!("the index does not name tensor `{}` here", cut(&entry.name)))),
             None if set.entries.len() - before != here => {
                 return Err(fail(format!("not the {here} tensors that the index says are here; fetch the file again")));
             }
@@ -38,7 +38,7 @@ pub(super) fn joined(parts: &[(String, Box<dyn ReadAt>)], map: &BTreeMap<String,
     if set.entries.len() != map.len() {
         return Err("the index names tensors in files that are not there; fetch them all".into());
     }
-    contents.sets.push((String::new(), set));
+    contents.sets.push((String::new(), Rc::new(set)));
     Ok(contents)
 }
 
@@ -62,7 +62,7 @@ fn add(contents: &mut Contents, set: &mut Set, number: usize, source: &dyn ReadA
             Stored::I8 => Dtype::I8,
             Stored::U8 => Dtype::U8,
             Stored::BOOL => Dtype::Bool,
-            other => return Err(format!("tensor `{}` is {other}, which is not read", shown(&name))),
+            other => return Err(format!("tensor `{}` is {other}, which is not read", cut(&name))),
         };
         let signed = |&extent: &usize| i64::try_from(extent).map_err(|_| "an extent without end".to_owned());
         let (from, to) = tensor.data_offsets;
@@ -76,7 +76,7 @@ fn add(contents: &mut Contents, set: &mut Set, number: usize, source: &dyn ReadA
         let number = contents.storages.len();
         let view = (tensor.shape.iter().map(signed).collect::<Result<Vec<_>, _>>())
             .and_then(|shape| View::packed(number, &shape, tensor.shape.iter().product::<usize>() as u64, end));
-        let (shape, view) = view.map_err(|reason| format!("tensor `{}`: {reason}", shown(&name)))?;
+        let (shape, view) = view.map_err(|reason| format!("tensor `{}`: {reason}", cut(&name)))?;
         contents.storages.push(storage);
         set.insert(Entry { name, dtype, shape }, view);
     }

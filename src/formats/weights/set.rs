@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::rc::Rc;
 
 use super::view::{Storage, View};
 
@@ -118,7 +119,8 @@ impl Set {
 pub(super) struct Contents {
     pub(super) kind: FileKind,
     pub(super) metadata: BTreeMap<String, String>,
-    pub(super) sets: Vec<(String, Set)>,
+    /// A set may stand under several keys.
+    pub(super) sets: Vec<(String, Rc<Set>)>,
     pub(super) storages: Vec<Storage>,
     pub(super) passed_over: Vec<String>,
     pub(super) notes: BTreeMap<String, String>,

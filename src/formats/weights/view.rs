@@ -12,7 +12,7 @@ use super::source::ReadAt;
 /// A tensor has fewer values than this.
 const MOST_VALUES: u64 = 1 << 31;
 /// A tensor has at most so many values, or as many as its file has bytes: one value may stand for many (a stride of 0).
-const FEW_VALUES: u64 = 1 << 20;
+const FEW_VALUES: u64 = 1 << 18;
 /// Most axes of a tensor.
 const MOST_AXES: usize = 8;
 /// Bytes that are read at once where they are only summed up.
@@ -109,14 +109,14 @@ impl View {
             return Ok(Vec::new());
         }
         let reach = entry.shape.iter().zip(&self.strides).map(|(&extent, stride)| (extent as u64 - 1) * stride);
-        let span = (reach.sum::<u64>() + 1) as usize;
         let mut values = zeroed(count)?;
         let axes = entry.shape.iter().zip(&self.strides).zip(contiguous(&entry.shape));
         let in_order = axes.into_iter().all(|((&extent, &stride), packed)| extent == 1 || stride == packed);
         if in_order && entry.dtype == Dtype::F32 {
             storage.read(source, self.offset * width, bytemuck::cast_slice_mut(&mut values))?;
         } else {
-            let mut bytes: Vec<u8> = zeroed(span * width as usize)?;
+            let bytes = usize::try_from((reach.sum::<u64>() + 1) * width);
+            let mut bytes: Vec<u8> = zeroed(bytes.map_err(|_| "its storage is too large for this machine")?)?;
             storage.read(source, self.offset * width, &mut bytes)?;
             self.gather(entry, &bytes, &mut values);
         }
@@ -164,7 +164,7 @@ impl View {
 
 impl Storage {
     /// Fills `into` with the bytes from `from` on. The first time all its bytes are read, where there is a sum to check.
-    fn read(&self, source: &dyn ReadAt, from: u64, into: &mut [u8]) -> Result<(), String> {
+    pub(super) fn read(&self, source: &dyn ReadAt, from: u64, into: &mut [u8]) -> Result<(), String> {
         let failed = |error: io::Error| format!("{error}, at byte {} of the file", self.start + from);
         let Some(promised) = self.crc.get() else {
             return source.read_at(self.start + from, into).map_err(failed);
