@@ -7,17 +7,15 @@ use clap::{Args, ValueEnum};
 use super::{
     checkpoint::CheckpointArguments,
     numbers::{MOST, whole},
-    output::Output,
+    output::{Output, folder},
+    terminal::{errln, outln},
 };
 use crate::{
     checkpoint::{Model, weights},
     error::{Error, Result},
     formats::tensors::Precision,
-    interop::export::{
-        Source,
-        onnx::{self, Answer, Features},
-    },
-    model::{Pool, Whose},
+    interop::export::{self, Features, Source, Task, onnx},
+    model::{Pool, Whose, config::Kind},
     text::shown,
 };
 
@@ -26,8 +24,8 @@ use crate::{
 pub struct Arguments {
     #[command(flatten)]
     checkpoint: CheckpointArguments,
-    /// The file to write.
-    #[arg(long, value_name = "FILE")]
+    /// The file to write; for timm and hf a new folder.
+    #[arg(long, value_name = "PATH")]
     out: PathBuf,
     /// Who is to read it.
     #[arg(long, default_value = "own")]
@@ -38,18 +36,18 @@ pub struct Arguments {
     /// Whose weights, where the format holds one network: the trained ones, or their moving average's.
     #[arg(long, value_name = "WHOSE")]
     weights: Option<Weights>,
-    /// What the file is for: features of images, or the classes that a network was fine-tuned for. Without it classes, if
-    /// there are any.
+    /// What the file is for: features of images, the classes that a network was fine-tuned for, or pretraining, with decoders.
+    /// Without it what the checkpoint has: classes, decoders where the format has a place for them, or features.
     #[arg(long, value_name = "TASK")]
-    task: Option<Task>,
-    /// What an ONNX file makes one vector of an image's tokens, as `embed` does: the mean of the patches', or the class token
+    task: Option<Purpose>,
+    /// What onnx and timm make one vector of an image's tokens, as `embed` does: the mean of the patches', or the class token
     /// after the final norm.
     #[arg(long, value_name = "POOL")]
     pool: Option<Pooling>,
-    /// How an ONNX file normalises features, as `embed` does.
+    /// How onnx and timm normalise features, as `embed` does.
     #[arg(long, value_name = "NORM")]
     norm: Option<Norm>,
-    /// Blocks of the encoder that an ONNX file runs for features, all without it.
+    /// Blocks of the encoder that onnx and timm run for features, all without it.
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1, MOST))]
     blocks: Option<usize>,
 }
@@ -60,6 +58,14 @@ enum Format {
     Own,
     /// ONNX Runtime and others: a graph with its weights.
     Onnx,
+    /// timm: a folder as it is on the hub.
+    Timm,
+    /// Transformers: a folder for ViTModel, ViTForImageClassification or ViTMAEForPreTraining.
+    Hf,
+    /// The scripts of facebookresearch/mae: a .pth file.
+    Mae,
+    /// The scripts of LightDXY/BootMAE: a .pth file, with the momentum encoder as model_ema.
+    Bootmae,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -79,12 +85,13 @@ enum Weights {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Task {
+enum Purpose {
     Features,
     Classes,
+    Pretraining,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Pooling {
     Mean,
     Cls,
@@ -100,51 +107,78 @@ enum Norm {
 /// Reads, writes and says what was written.
 pub fn run(arguments: &Arguments) -> Result<()> {
     arguments.check()?;
-    let out = Output::new("--out", &arguments.out, &[&arguments.checkpoint.checkpoint])?;
+    let out = match arguments.is_folder() {
+        true => None,
+        false => Some(Output::new("--out", &arguments.out, &[&arguments.checkpoint.checkpoint])?),
+    };
     let model = arguments.checkpoint.open()?;
     let precision = match arguments.precision {
         Kept::F32 => Precision::F32,
         Kept::F16 => Precision::F16,
     };
-    let what = match arguments.format {
-        Format::Own => {
-            out.write(|to| weights(&model, precision, to))?;
-            if model.teacher.is_some() { "student and teacher".into() } else { "the student alone".into() }
-        }
-        Format::Onnx => {
-            let (source, answer) = (arguments.source(&model)?, arguments.answer(&model)?);
-            let file = onnx::file(&source, answer, precision)?;
-            out.write(|to| file.write(to))?;
-            let of = match answer {
-                Answer::Features(_) => format!("features of {} values", model.config.model.width),
-                Answer::Classes => "probabilities of classes".into(),
-            };
-            format!("an ONNX file of {of}, {} weights", source.weights())
-        }
+    let path = arguments.out.display().to_string();
+    let name = shown(&path);
+    let say = |line: String| match &out {
+        Some(out) => out.say(&line),
+        None => outln!("{line}"),
     };
-    out.say(&format!("{}: {what} after step {}", shown(&arguments.out.display().to_string()), model.step));
+    if let (Format::Own, Some(out)) = (arguments.format, &out) {
+        out.write(|to| weights(&model, precision, to))?;
+        let what = if model.teacher.is_some() { "student and teacher" } else { "the student alone" };
+        say(format!("{name}: {what} after step {}", model.step));
+        return Ok(());
+    }
+    let (source, task) = (arguments.source(&model)?, arguments.purpose(&model)?);
+    let of = match task {
+        Task::Features(_) => format!("an encoder of {} features", model.config.model.width),
+        Task::Classes => "a classifier".into(),
+        Task::Pretraining => "encoder and decoders".into(),
+    };
+    let said = format!("{name}: {of}, {} weights after step {}", source.weights(), model.step);
+    let package = match arguments.format {
+        Format::Own | Format::Onnx => {
+            let file = onnx::file(&source, task, precision)?;
+            out.iter().try_for_each(|out| out.write(|to| file.write(to)))?;
+            say(said);
+            return Ok(());
+        }
+        Format::Timm => export::timm(&source, task)?,
+        Format::Hf => export::hugging_face(&source, task)?,
+        Format::Mae => export::mae(&source, task)?,
+        Format::Bootmae => export::bootmae(&source, task)?,
+    };
+    match &out {
+        None => package.write_folder(precision, &folder("--out", &arguments.out)?)?,
+        Some(out) => {
+            package.check(precision)?;
+            out.write(|to| package.write_torch(precision, to))?;
+        }
+    }
+    package.notes.iter().for_each(|note| errln!("{note}"));
+    say(said);
+    say(format!("It opens with: {}", package.load.replace("{}", &name)));
     Ok(())
 }
 
 impl Arguments {
     /// Refuses settings that mean nothing beside others.
     fn check(&self) -> Result<()> {
+        let (own, graph) = (self.format == Format::Own, [Format::Onnx, Format::Timm].contains(&self.format));
         let given = [
-            ("--weights", self.weights.is_some(), self.format == Format::Own, "--format own, which holds all"),
-            ("--task", self.task.is_some(), self.format == Format::Own, "--format own, which holds all"),
-            ("--pool", self.pool.is_some(), self.format != Format::Onnx, "a file of weights; --format onnx takes it"),
-            ("--norm", self.norm.is_some(), self.format != Format::Onnx, "a file of weights; --format onnx takes it"),
-            (
-                "--blocks",
-                self.blocks.is_some(),
-                self.format != Format::Onnx,
-                "a file of weights; --format onnx takes it",
-            ),
+            ("--weights", self.weights.is_some() && own, "--format own, which holds all of them"),
+            ("--task", self.task.is_some() && own, "--format own, which holds everything"),
+            ("--pool", self.pool.is_some() && !graph, "this format; onnx and timm take it"),
+            ("--norm", self.norm.is_some() && !graph, "this format; onnx and timm take it"),
+            ("--blocks", self.blocks.is_some() && !graph, "this format; onnx and timm take it"),
         ];
-        match given.into_iter().find(|(_, given, refused, _)| *given && *refused) {
-            Some((flag, _, _, why)) => Err(Error::Config(format!("{flag} says nothing of {why}"))),
+        match given.into_iter().find(|(_, refused, _)| *refused) {
+            Some((flag, _, why)) => Err(Error::Config(format!("{flag} says nothing to {why}"))),
             None => Ok(()),
         }
+    }
+
+    fn is_folder(&self) -> bool {
+        [Format::Timm, Format::Hf].contains(&self.format)
     }
 
     fn source<'m>(&self, model: &'m Model) -> Result<Source<'m>> {
@@ -155,30 +189,50 @@ impl Arguments {
         Source::new(model, whose)
     }
 
-    fn answer(&self, model: &Model) -> Result<Answer> {
+    fn purpose(&self, model: &Model) -> Result<Task> {
         let of_features = [self.pool.is_some(), self.norm.is_some(), self.blocks.is_some()].contains(&true);
-        let classes = match self.task {
-            Some(task) => task == Task::Classes,
-            None => model.config.classifier.is_some() && !of_features,
+        let config = &model.config.model;
+        let decoder = model.tensors.iter().any(|tensor| tensor.name == "pixel_decoder.mask_token");
+        let with_decoder = match self.format {
+            Format::Hf | Format::Mae => config.kind == Kind::Mae,
+            Format::Bootmae => config.feature_branch && config.cross_attention,
+            _ => false,
         };
-        if classes && of_features {
-            return Err(Error::Config("--pool, --norm and --blocks say how features are made, not classes".into()));
+        let purpose = self.task.unwrap_or_else(|| match model.config.classifier {
+            _ if of_features => Purpose::Features,
+            Some(_) => Purpose::Classes,
+            None if decoder && with_decoder => Purpose::Pretraining,
+            None => Purpose::Features,
+        });
+        match purpose {
+            Purpose::Features => self.features(model).map(Task::Features),
+            _ if of_features => Err(Error::Config("--pool, --norm and --blocks say how features are made".into())),
+            Purpose::Classes => Ok(Task::Classes),
+            Purpose::Pretraining if decoder => Ok(Task::Pretraining),
+            Purpose::Pretraining => {
+                Err(Error::checkpoint(&self.checkpoint.checkpoint, "it has no decoders; --task features needs none"))
+            }
         }
-        if classes {
-            return Ok(Answer::Classes);
-        }
+    }
+
+    fn features(&self, model: &Model) -> Result<Features> {
         let depth = model.config.model.depth;
         let blocks = self.blocks.unwrap_or(depth);
         if blocks > depth {
             return Err(Error::Config(format!("--blocks {blocks} of an encoder that has {depth}")));
         }
-        let cls = matches!(self.pool, Some(Pooling::Cls));
-        Ok(Answer::Features(Features {
+        let cls = self.pool == Some(Pooling::Cls);
+        let normed = match self.format {
+            Format::Onnx | Format::Timm => cls || self.norm == Some(Norm::Final),
+            // Weights alone: the norm goes with them where there is one.
+            _ => model.tensors.iter().any(|tensor| tensor.name == "norm.weight"),
+        };
+        Ok(Features {
             blocks,
-            final_norm: cls || self.norm == Some(Norm::Final),
+            final_norm: normed,
             pool: if cls { Pool::Cls } else { Pool::Mean },
             plain_norm: self.norm == Some(Norm::Plain),
-        }))
+        })
     }
 }
 
@@ -202,7 +256,7 @@ mod tests {
             message.err().unwrap_or_default()
         };
         assert!(check("--weights teacher").contains("--weights says nothing"));
-        assert!(check("--pool cls").contains("--format onnx takes it"));
+        assert!(check("--format hf --pool cls").contains("onnx and timm take it"));
         assert_eq!(check("--format onnx --pool cls --norm plain --blocks 3 --weights average"), "");
     }
 }

@@ -31,7 +31,7 @@ pub fn preprocessor(model: &ModelConfig) -> Value {
 }
 
 /// The number as it is written in decimals, 0.485 and not 0.48500001430511475.
-fn short(value: f32) -> f64 {
+pub(super) fn short(value: f32) -> f64 {
     value.to_string().parse().expect("digits of a number")
 }
 

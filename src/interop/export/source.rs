@@ -68,6 +68,12 @@ impl<'m> Source<'m> {
         Ok(Cow::Owned(self.classifier.unwrap_or(&fresh).position_table(model)))
     }
 
+    /// Whether the table of positions was made for another grid.
+    pub fn positions_were_resized(&self) -> bool {
+        let (rows, cols) = self.model.grid();
+        self.classifier.and_then(|classifier| classifier.position_grid).is_some_and(|grid| grid != [rows, cols])
+    }
+
     /// The bias `[3 inner]` of a fused projection to queries, keys and values: keys have none, so zeros stand there.
     pub fn attention_bias(&self, attention: &str, inner: usize) -> Result<Vec<f32>> {
         let [q, v] = ["q_bias", "v_bias"].map(|name| self.get(&format!("{attention}.{name}"), &[inner]));

@@ -6,12 +6,11 @@
 
 mod network;
 
-use half::f16;
 use serde_json::json;
 
 use network::Network;
 
-use super::{Source, preprocessor};
+use super::{Source, Task, preprocessor, tensors::fits_half};
 use crate::{
     error::{Error, Result},
     formats::{
@@ -29,37 +28,19 @@ const OPSET: i64 = 17;
 /// The version of the format that came with it (ONNX 1.12).
 const IR_VERSION: i64 = 8;
 
-/// Which features of an image a file computes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Features {
-    /// Blocks of the encoder that are run.
-    pub blocks: usize,
-    /// Whether every token passes through the encoder's final norm before pooling.
-    pub final_norm: bool,
-    /// What is made one vector of the tokens.
-    pub pool: Pool,
-    /// Whether the pooled vector passes through a LayerNorm without gain and bias.
-    pub plain_norm: bool,
-}
-
-/// What a file computes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Answer {
-    /// Features of images.
-    Features(Features),
-    /// Probabilities of classes, by the head of a fine-tuned network.
-    Classes,
-}
-
 /// The file of a network.
 ///
 /// # Errors
 /// When the checkpoint lacks a tensor, a value is beyond half precision, or the file would be larger than the format allows.
-pub fn file<'m>(source: &Source<'m>, answer: Answer, precision: Precision) -> Result<File<'m>> {
+pub fn file<'m>(source: &Source<'m>, task: Task, precision: Precision) -> Result<File<'m>> {
     let mut network = Network::new(source, precision);
-    match answer {
-        Answer::Features(features) => network.features(features)?,
-        Answer::Classes => network.classes()?,
+    match task {
+        Task::Features(features) => network.features(features)?,
+        Task::Classes => network.classes()?,
+        Task::Pretraining => {
+            let reason = "an ONNX file has features or classes; --task features writes the encoder";
+            return Err(Error::Config(reason.into()));
+        }
     }
     let (graph, initializers) = network.graph.into_parts();
     for initializer in initializers.iter().filter(|initializer| initializer.precision == Precision::F16) {
@@ -70,7 +51,7 @@ pub fn file<'m>(source: &Source<'m>, answer: Answer, precision: Precision) -> Re
         };
         fits_half(&initializer.name, values)?;
     }
-    within(File { model: about(source, answer, precision)?, graph, initializers }, LIMIT, precision)
+    within(File { model: about(source, task, precision)?, graph, initializers }, LIMIT, precision)
 }
 
 /// The file, if it has fewer bytes than `limit`.
@@ -84,18 +65,8 @@ fn within(file: File<'_>, limit: u64, precision: Precision) -> Result<File<'_>> 
     Err(Error::Config(format!("an ONNX file holds less than {most:.0} GiB, and this one would have {held:.2}{hint}")))
 }
 
-/// Refuses values that half precision rounds to infinity, 65520 and more.
-fn fits_half(name: &str, values: &[f32]) -> Result<()> {
-    match values.iter().find(|value| !f16::from_f32(**value).is_finite()) {
-        Some(value) => Err(Error::Config(format!(
-            "--precision f16: `{name}` holds {value}, which is beyond half precision; take f32"
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// Everything of a file but its graph.
-fn about(source: &Source<'_>, answer: Answer, precision: Precision) -> Result<ModelProto> {
+fn about(source: &Source<'_>, task: Task, precision: Precision) -> Result<ModelProto> {
     let (model, config) = (source.model, &source.checkpoint.config);
     let text = |value: &serde_json::Value| value.to_string();
     let mut entries = vec![
@@ -105,8 +76,8 @@ fn about(source: &Source<'_>, answer: Answer, precision: Precision) -> Result<Mo
         ("weights", source.weights().into()),
         ("precision", if precision == Precision::F16 { "f16" } else { "f32" }.into()),
     ];
-    let what = match (answer, source.classifier) {
-        (Answer::Features(features), _) => {
+    let what = match (task, source.classifier) {
+        (Task::Features(features), _) => {
             let norm = if features.plain_norm {
                 "plain"
             } else if features.final_norm {
@@ -119,7 +90,7 @@ fn about(source: &Source<'_>, answer: Answer, precision: Precision) -> Result<Mo
             entries.push(("features", text(&json!({"pool": pool, "norm": norm, "blocks": features.blocks}))));
             format!("features of {} values", model.width)
         }
-        (Answer::Classes, classifier) => {
+        (_, classifier) => {
             let classes = classifier.map(|classifier| &classifier.classes[..]).unwrap_or_default();
             entries.push(("task", "image-classification".into()));
             entries.push(("classes", text(&json!(classes))));
@@ -152,7 +123,8 @@ mod tests {
     use crate::{
         checkpoint::Model,
         formats::onnx::messages::{GraphProto, TensorProto},
-        model::{Whose, inventory},
+        interop::export::Features,
+        model::{Pool, Whose, inventory},
         train::{config::RunConfig, snapshot::NamedTensor},
     };
 
@@ -171,7 +143,7 @@ mod tests {
     fn written(model: &Model, features: Features, precision: Precision) -> ModelProto {
         let source = Source::new(model, Whose::Student).unwrap();
         let mut bytes = Vec::new();
-        file(&source, Answer::Features(features), precision).unwrap().write(&mut bytes).unwrap();
+        file(&source, Task::Features(features), precision).unwrap().write(&mut bytes).unwrap();
         ModelProto::decode(&bytes[..]).unwrap()
     }
 
@@ -243,9 +215,9 @@ mod tests {
     fn what_a_file_cannot_hold_is_refused() {
         let mut model = drawn();
         let source = Source::new(&model, Whose::Student).unwrap();
-        let of = |source: &Source<'_>, answer, precision| file(source, answer, precision).unwrap_err().to_string();
-        assert!(of(&source, Answer::Classes, Precision::F32).contains("has no classifier"));
-        let whole = file(&source, Answer::Features(EVERYTHING), Precision::F32).unwrap();
+        let of = |source: &Source<'_>, task, precision| file(source, task, precision).unwrap_err().to_string();
+        assert!(of(&source, Task::Classes, Precision::F32).contains("has no classifier"));
+        let whole = file(&source, Task::Features(EVERYTHING), Precision::F32).unwrap();
         let (length, message) = (whole.length(), |file| within(file, 1 << 20, Precision::F32).unwrap_err().to_string());
         assert!(length > 1 << 20 && message(whole.clone()).contains("--precision f16 halves it"));
         assert!(within(whole, length + 1, Precision::F32).is_ok());
@@ -253,11 +225,10 @@ mod tests {
         model.tensors.retain(|tensor| tensor.name != "blocks.3.mlp.fc1.bias");
         model.tensors[0].data[5] = 65_520.0;
         let source = Source::new(&model, Whose::Student).unwrap();
-        let first = Answer::Features(Features { blocks: 1, ..EVERYTHING });
+        let first = Task::Features(Features { blocks: 1, ..EVERYTHING });
         assert!(of(&source, first, Precision::F16).contains("`patch_embed.proj.weight` holds 65520"));
         assert!(
-            of(&source, Answer::Features(EVERYTHING), Precision::F32)
-                .contains("`blocks.3.mlp.fc1.bias` of shape [512]")
+            of(&source, Task::Features(EVERYTHING), Precision::F32).contains("`blocks.3.mlp.fc1.bias` of shape [512]")
         );
     }
 }

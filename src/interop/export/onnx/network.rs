@@ -1,6 +1,6 @@
 //! The graph of an encoder or a classifier.
 
-use super::{super::Source, Features};
+use super::super::{Features, Source};
 use crate::{
     error::{Error, Result},
     formats::{
