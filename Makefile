@@ -23,7 +23,7 @@ ifdef CI
 export CARGO_INCREMENTAL := 0
 endif
 
-.PHONY: help demo test quick test-deps test-native test-web check fmt lint bench wasm web serve clean
+.PHONY: help demo test quick test-deps test-native test-web test-interop check fmt lint bench wasm web serve clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -55,6 +55,9 @@ test-native: ## cargo test with both software drivers loaded
 test-web: web ## browser tests in headless Chromium
 	cargo build $(LOCKED)
 	node --test --test-concurrency=2 --test-reporter=spec web/test/page.test.mjs web/test/train.test.mjs web/test/learning.test.mjs web/test/native.test.mjs web/test/browser.test.mjs web/test/serve.test.mjs web/test/modules.test.mjs
+
+test-interop: ## open exported files in ONNX Runtime, timm and Transformers; not part of `make test` (3 GB of Python packages)
+	@scripts/test-interop.sh $(LOCKED)
 
 check: ## formatting and lints
 	cargo fmt --all --check

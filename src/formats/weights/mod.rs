@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use set::Contents;
 pub use set::{Dtype, Entry, FileKind};
 pub use source::ReadAt;
-pub use torch::write as write_torch;
+pub use torch::{write as write_torch, write_sets as write_torch_sets};
 
 use super::foreign::what_it_is;
 use crate::text::cut;

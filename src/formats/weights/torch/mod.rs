@@ -16,7 +16,7 @@ mod zip;
 use contents::Object;
 use legacy::Legacy;
 use tape::{MOST_BYTES, Tape};
-pub use write::write;
+pub use write::{write, write_sets};
 use zip::Archive;
 
 use super::set::{Contents, FileKind};

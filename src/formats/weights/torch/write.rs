@@ -28,14 +28,19 @@ const DATE: u16 = 1 << 5 | 1;
 /// # Panics
 /// When a tensor's values do not fill its shape.
 pub fn write(to: impl Write, precision: Precision, tensors: &[Written<'_>]) -> io::Result<()> {
-    write_from(to, precision, tensors, LARGE)
+    write_from(to, precision, &[("model", tensors)], LARGE)
 }
 
-fn write_from(to: impl Write, precision: Precision, tensors: &[Written<'_>], large: u64) -> io::Result<()> {
+/// [`write()`] of several sets of tensors, each with its key: `{key: {name: tensor}}`.
+pub fn write_sets(to: impl Write, precision: Precision, sets: &[(&str, &[Written<'_>])]) -> io::Result<()> {
+    write_from(to, precision, sets, LARGE)
+}
+
+fn write_from(to: impl Write, precision: Precision, sets: &[(&str, &[Written<'_>])], large: u64) -> io::Result<()> {
     let mut zip = Zip { to, at: 0, central: Vec::new(), entries: 0, large };
-    let pickle = pickle(precision, tensors);
+    let pickle = pickle(precision, sets);
     zip.entry("archive/data.pkl", pickle.len() as u64, |take| take(&pickle))?;
-    for (number, tensor) in tensors.iter().enumerate() {
+    for (number, tensor) in sets.iter().flat_map(|(_, tensors)| *tensors).enumerate() {
         let size = if precision == Precision::F16 { 2 } else { 4 };
         let length = (tensor.values.len() * size) as u64;
         zip.entry(&format!("archive/data/{number}"), length, |take| pieces(precision, tensor, take))?;
@@ -63,35 +68,46 @@ fn pieces(precision: Precision, tensor: &Written<'_>, take: Take<'_>) -> io::Res
 }
 
 /// The pickle that makes the dictionary.
-fn pickle(precision: Precision, tensors: &[Written<'_>]) -> Vec<u8> {
+fn pickle(precision: Precision, sets: &[(&str, &[Written<'_>])]) -> Vec<u8> {
     let class = if precision == Precision::F16 { "HalfStorage" } else { "FloatStorage" };
-    let mut bytes = b"\x80\x02}".to_vec();
-    text(&mut bytes, "model");
-    bytes.extend(b"}(");
-    for (number, Written { name, shape, values }) in tensors.iter().enumerate() {
-        assert_eq!(shape.iter().product::<usize>(), values.len(), "values of {name} for its shape {shape:?}");
-        text(&mut bytes, name);
-        bytes.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
-        text(&mut bytes, "storage");
-        bytes.extend(format!("ctorch\n{class}\n").as_bytes());
-        text(&mut bytes, &number.to_string());
-        text(&mut bytes, "cpu");
-        integer(&mut bytes, values.len());
-        bytes.extend(b"tQK\0");
-        let mut strides = vec![1; shape.len()];
-        for axis in (1..shape.len()).rev() {
-            strides[axis - 1] = strides[axis] * shape[axis];
+    let mut bytes = b"\x80\x02}(".to_vec();
+    let mut number = 0;
+    for (key, tensors) in sets {
+        text(&mut bytes, key);
+        bytes.extend(b"}(");
+        for tensor in *tensors {
+            pickle_tensor(&mut bytes, class, number, tensor);
+            number += 1;
         }
-        for extents in [shape, strides.as_slice()] {
-            bytes.push(b'(');
-            extents.iter().for_each(|&extent| integer(&mut bytes, extent));
-            bytes.push(b't');
-        }
-        // No gradient is required, and there are no hooks.
-        bytes.extend(b"\x89ccollections\nOrderedDict\n)RtR");
+        bytes.push(b'u');
     }
-    bytes.extend(b"us.");
+    bytes.extend(b"u.");
     bytes
+}
+
+/// The part of the pickle that makes a tensor, with its name in front.
+fn pickle_tensor(bytes: &mut Vec<u8>, class: &str, number: usize, tensor: &Written<'_>) {
+    let Written { name, shape, values } = tensor;
+    assert_eq!(shape.iter().product::<usize>(), values.len(), "values of {name} for its shape {shape:?}");
+    text(bytes, name);
+    bytes.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+    text(bytes, "storage");
+    bytes.extend(format!("ctorch\n{class}\n").as_bytes());
+    text(bytes, &number.to_string());
+    text(bytes, "cpu");
+    integer(bytes, values.len());
+    bytes.extend(b"tQK\0");
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    for extents in [*shape, strides.as_slice()] {
+        bytes.push(b'(');
+        extents.iter().for_each(|&extent| integer(bytes, extent));
+        bytes.push(b't');
+    }
+    // No gradient is required, and there are no hooks.
+    bytes.extend(b"\x89ccollections\nOrderedDict\n)RtR");
 }
 
 fn text(bytes: &mut Vec<u8>, text: &str) {
@@ -250,7 +266,7 @@ mod tests {
             [(Precision::F32, LARGE), (Precision::F16, LARGE), (Precision::F32, 1), (Precision::F32, 24)]
         {
             let mut bytes = Vec::new();
-            write_from(&mut bytes, precision, &tensors, large).unwrap();
+            write_from(&mut bytes, precision, &[("model", &tensors[..])], large).unwrap();
             let path = folder.path().join("a.pth");
             std::fs::write(&path, &bytes).unwrap();
             let file = WeightFile::open(Box::new(bytes)).unwrap();
