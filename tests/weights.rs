@@ -107,7 +107,7 @@ fn several_files_are_one_when_they_hold_what_the_index_says() {
     assert_eq!((file.read("", "a").unwrap(), file.read("", "b").unwrap()), (vec![1.0], vec![2.0]));
     for (parts, map, told) in [
         (&[("a", 1.0), ("b", 2.0)][..], &[("a", 0)][..], "b.safetensors: the index does not name tensor `b` here"),
-        (&[("a", 1.0), ("a", 2.0)], &[("a", 0)], "a.safetensors: the index does not name tensor `a` here"),
+        (&[("a", 1.0), ("a", 2.0)], &[("a", 0)], "a.safetensors: tensor `a` is in an earlier file too"),
         (&[("a", 1.0)], &[("a", 0), ("b", 0)], "not the 2 tensors"),
         (&[("a", 1.0)], &[("a", 0), ("b", 1)], "in files that are not there"),
     ] {

@@ -115,7 +115,7 @@ fn what_is_made_to_do_harm_is_refused_for_what_it_is() {
         ("cut by a byte", whole[..whole.len() - 1].to_vec(), "cut short"),
         ("with a byte behind", [&whole[..], &[0]].concat(), "bytes after its end"),
         ("nested", legacy(&nested, 4, &four()), "more than 200 deep"),
-        ("JSON", [&(json.len() as u64).to_le_bytes(), &json[..]].concat(), "recursion"),
+        ("JSON", [&(json.len() as u64).to_le_bytes(), &json[..]].concat(), "the header is malformed"),
         ("sound", legacy(&control, 4, &four()), ""),
         ("negative", legacy(&control, -1, &four()), "storage `0` has -1 values"),
         ("4 TiB", legacy(&control, 1 << 40, &four()), "outside the file"),

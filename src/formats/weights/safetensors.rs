@@ -24,7 +24,6 @@ pub(super) fn joined(parts: &[(String, Box<dyn ReadAt>)], map: &BTreeMap<String,
         let fail = |reason: String| format!("{}: {reason}", cut(name));
         let before = set.entries.len();
         add(&mut contents, &mut set, number, source.as_ref()).map_err(fail)?;
-        // A tensor that an earlier part has too is not where the index says in one of them.
         let here = map.values().filter(|&&part| part == number).count();
         let stray = set.entries[before..].iter().find(|entry| map.get(&entry.name) != Some(&number));
         match stray {
@@ -51,6 +50,9 @@ fn add(contents: &mut Contents, set: &mut Set, number: usize, source: &dyn ReadA
     }
     for name in header.offset_keys() {
         let Some(tensor) = header.info(&name) else { continue };
+        if set.get(&name).is_some() {
+            return Err(format!("tensor `{}` is in an earlier file too", cut(&name)));
+        }
         let dtype = match tensor.dtype {
             Stored::F64 => Dtype::F64,
             Stored::F32 => Dtype::F32,
