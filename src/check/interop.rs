@@ -16,8 +16,8 @@ use crate::{
     model::{WEIGHTS, Weights, Whose},
 };
 
-/// What half precision may cost: three times what the samples showed on llvmpipe and SwiftShader.
-const F16_BAR: f64 = 3e-3;
+/// What half precision may cost: three times what a sample showed on llvmpipe.
+const F16_BAR: f64 = 1e-3;
 
 /// A checkpoint that a fixture is of.
 #[derive(Debug)]
