@@ -198,7 +198,7 @@ impl Arguments {
             Format::Bootmae => config.feature_branch && config.cross_attention,
             _ => false,
         };
-        let purpose = self.task.unwrap_or_else(|| match model.config.classifier {
+        let purpose = self.task.unwrap_or(match model.config.classifier {
             _ if of_features => Purpose::Features,
             Some(_) => Purpose::Classes,
             None if decoder && with_decoder => Purpose::Pretraining,

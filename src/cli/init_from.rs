@@ -106,7 +106,8 @@ mod tests {
         let mut names: Vec<&str> = fit.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         let wanted = inventory(&to.model);
         let mut all: Vec<&str> = wanted.iter().map(|param| param.name.as_str()).collect();
-        (names.sort_unstable(), all.sort_unstable());
+        names.sort_unstable();
+        all.sort_unstable();
         assert_eq!(names, all, "what a run needs and nothing else");
         let head = wanted.iter().find(|param| param.name == "pixel_decoder.head.weight").unwrap();
         assert_eq!(named(&fit, &head.name).data, head.initial(to.training.seed));

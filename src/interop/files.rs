@@ -27,7 +27,7 @@ enum Found {
     /// This program's.
     Own,
     /// Another's, with what is said beside them.
-    Foreign(WeightFile, Known),
+    Foreign(Box<(WeightFile, Known)>),
 }
 
 /// Reads the network at `path`: this program's own as [`read_model`] does, or that of another program: a file of torch or
@@ -39,8 +39,8 @@ enum Found {
 pub fn open(path: &Path, asked: &Asked) -> Result<Imported> {
     match find(path)? {
         Found::Own => Imported::own(read_model(path)?, asked),
-        Found::Foreign(file, known) => {
-            import::import(&file, &known, asked).map_err(|reason| Error::checkpoint(path, reason))
+        Found::Foreign(found) => {
+            import::import(&found.0, &found.1, asked).map_err(|reason| Error::checkpoint(path, reason))
         }
     }
 }
@@ -52,7 +52,7 @@ pub fn open(path: &Path, asked: &Asked) -> Result<Imported> {
 pub fn about(path: &Path, asked: &Asked) -> Result<About> {
     match find(path)? {
         Found::Own => Ok(About::own(&read_model(path)?)),
-        Found::Foreign(file, known) => Ok(About::foreign(&file, &known, asked)),
+        Found::Foreign(found) => Ok(About::foreign(&found.0, &found.1, asked)),
     }
 }
 
@@ -71,7 +71,7 @@ fn find(path: &Path) -> Result<Found> {
         return Ok(Found::Own);
     }
     let file = WeightFile::open(Box::new(file)).map_err(|reason| Error::checkpoint(path, reason))?;
-    Ok(if is_own(&file) { Found::Own } else { Found::Foreign(file, Known::default()) })
+    Ok(if is_own(&file) { Found::Own } else { Found::Foreign(Box::new((file, Known::default()))) })
 }
 
 /// A folder of Hugging Face.
@@ -96,7 +96,7 @@ fn folder(path: &Path) -> Result<Found> {
     } else {
         return Err(fail(format!("it holds {CONFIG} but neither {WEIGHTS} nor {TORCH}")));
     };
-    Ok(Found::Foreign(file, known))
+    Ok(Found::Foreign(Box::new((file, known))))
 }
 
 /// Reads a small file.

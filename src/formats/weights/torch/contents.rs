@@ -1,6 +1,6 @@
 //! From the object in a file to sets of tensors.
 
-use std::collections::HashMap;
+use std::collections::hash_map::{self, HashMap};
 use std::rc::Rc;
 
 use super::globals::Known;
@@ -44,10 +44,13 @@ impl Object<'_> {
             let key = self.text(pair);
             match pair.value {
                 Value::Dict(dict) if !key.is_empty() => {
-                    if !made.contains_key(&dict) {
-                        made.insert(dict, Rc::new(reader.set(&dicts.remove(&dict).unwrap_or_default())?));
-                    }
-                    reader.add(key, &made[&dict])?;
+                    let set = match made.entry(dict) {
+                        hash_map::Entry::Occupied(made) => made.into_mut(),
+                        hash_map::Entry::Vacant(place) => {
+                            place.insert(Rc::new(reader.set(&dicts.remove(&dict).unwrap_or_default())?))
+                        }
+                    };
+                    reader.add(key, set)?;
                 }
                 Value::Text(text) => reader.note(&key, cut(&String::from_utf8_lossy(self.tape.bytes(text)))),
                 Value::Int(value) => reader.note(&key, value.to_string()),

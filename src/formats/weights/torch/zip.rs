@@ -120,7 +120,7 @@ impl Directory {
         let whole = source.len();
         let tail = read(source, whole.saturating_sub(END + COMMENT), whole.min(END + COMMENT))?;
         let place = tail.array_windows().rposition(|window| window == b"PK\x05\x06");
-        let Some(end) = place.map(|at| &tail[at..]).filter(|end| end.len() as u64 >= END) else {
+        let Some(end) = place.map(|at| &tail[at..]).filter(|end| end.len() >= END) else {
             return Err("its end is missing: the file is cut short".into());
         };
         if END + u64::from(u16_at(end, 20)) != end.len() as u64 {
