@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Asked, Imported, import, known::Known, plan::Plan, worlds::World};
+use super::{
+    asked::{Asked, Imported},
+    import,
+    known::Known,
+    plan::Plan,
+    worlds::World,
+};
 use crate::{
     checkpoint::Model,
     data::Normalisation,

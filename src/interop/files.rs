@@ -2,7 +2,13 @@
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
-use super::{About, Asked, Imported, import, is_own, known::Known, may_be_foreign};
+use super::{
+    about::About,
+    asked::{Asked, Imported},
+    import, is_own,
+    known::Known,
+    may_be_foreign,
+};
 use crate::{
     checkpoint::read_model,
     error::{Error, Result},

@@ -1,7 +1,7 @@
 //! A network in a file of another program, as a model of this one.
 
 use super::{
-    Asked, Imported,
+    asked::{Asked, Imported},
     known::Known,
     listing::{AVERAGE, KEYS, Listing},
     plan::{Made, Plan},

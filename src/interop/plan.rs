@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Asked,
+    asked::Asked,
     known::Known,
     listing::Listing,
     settings::settings,

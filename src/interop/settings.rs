@@ -1,7 +1,7 @@
 //! The configuration of a network that a file holds.
 
 use super::{
-    Asked,
+    asked::Asked,
     known::Known,
     listing::Listing,
     sizes::{DecoderSizes, Sizes},

@@ -3,6 +3,7 @@
 //! A file is material from outside. Nothing in it is run, no length of it believed, and what is wrong comes back as a
 //! sentence that names it. Opening reads what the file says of its tensors; values are read when they are asked for.
 
+mod entry;
 mod safetensors;
 mod set;
 mod source;
@@ -11,8 +12,9 @@ mod view;
 
 use std::collections::BTreeMap;
 
+pub use entry::{Dtype, Entry};
 use set::Contents;
-pub use set::{Dtype, Entry, FileKind};
+pub use set::FileKind;
 pub use source::ReadAt;
 pub use torch::{write as write_torch, write_sets as write_torch_sets};
 

@@ -4,7 +4,8 @@ use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 
 use ::safetensors::Dtype as Stored;
 
-use super::set::{Contents, Dtype, Entry, FileKind, Set};
+use super::entry::{Dtype, Entry};
+use super::set::{Contents, FileKind, Set};
 use super::source::{Forward, ReadAt};
 use super::view::{Storage, View};
 use crate::{formats::tensors::read_header, text::cut};

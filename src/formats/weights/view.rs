@@ -6,7 +6,7 @@ use std::io;
 use flate2::Crc;
 use half::{bf16, f16};
 
-use super::set::{Dtype, Entry};
+use super::entry::{Dtype, Entry};
 use super::source::ReadAt;
 
 /// A tensor has fewer values than this.

@@ -121,7 +121,7 @@ fn what_a_format_cannot_say_is_refused() {
     let (boot, mean) = (drawn("nano", None), drawn("nano", Some(Pool::Mean)));
     let [boot, mean] = [&boot, &mean].map(|model| Source::new(model, Whose::Student).unwrap());
     let features = Task::Features(Features { blocks: 6, ..ENCODER });
-    assert!(refusal(timm(&boot, Task::Pretraining)).contains("no decoders"));
+    assert!(refusal(timm(&boot, Task::Pretraining)).contains("timm has no decoders"));
     assert!(refusal(hugging_face(&boot, Task::Pretraining)).contains("no BootMAE"));
     assert!(refusal(super::published::mae(&boot, Task::Pretraining)).contains("no place for BootMAE's decoders"));
     assert!(refusal(hugging_face(&mean, Task::Classes)).contains("takes the class token"));

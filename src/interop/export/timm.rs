@@ -30,12 +30,12 @@ pub fn package<'m>(source: &Source<'m>, task: Task) -> Result<Package<'m>> {
         let reason = format!("its LayerNorms have epsilon 1e-6, these {}", model.layer_norm_eps);
         return Err(Error::Config(format!("timm cannot be told this network: {reason}; --format hf or onnx can")));
     }
+    if matches!(task, Task::Pretraining) {
+        let reason = "timm has no decoders, and takes a file with a mask token for DINOv2's";
+        return Err(Error::Config(format!("{reason}; --task features writes the encoder")));
+    }
     let mut tensors = tensors(source, World::Mae, task)?;
     let (pool, depth, norms) = match (task, source.classifier) {
-        (Task::Pretraining, _) => {
-            let reason = "timm has no decoders, and takes a file with a mask token for DINOv2's";
-            return Err(Error::Config(format!("{reason}; --task features writes the encoder")));
-        }
         (Task::Features(features), _) => {
             let Features { blocks, final_norm, pool, plain_norm } = features;
             if plain_norm {
@@ -47,7 +47,7 @@ pub fn package<'m>(source: &Source<'m>, task: Task) -> Result<Package<'m>> {
             let norms = json!({"fc_norm": plain_norm, "final_norm": final_norm || plain_norm});
             (pool, blocks, norms)
         }
-        (Task::Classes, classifier) => {
+        (_, classifier) => {
             let pool = classifier.map_or(Pool::Mean, |classifier| classifier.pool);
             (pool, model.depth, json!({"fc_norm": pool == Pool::Mean, "final_norm": true}))
         }

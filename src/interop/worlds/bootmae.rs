@@ -1,6 +1,6 @@
 //! The names of LightDXY/BootMAE, whose encoder has BEiT's. `_1` is the feature branch.
 
-use super::{Qkv, Table};
+use super::table::{Qkv, Table};
 
 pub(super) const TABLE: Table = Table {
     places: &[

@@ -1,6 +1,6 @@
 //! The names of Hugging Face's `vit` and `vit_mae`: those in files that Transformers 4 writes, without `vit.` in front.
 
-use super::{Qkv, Table};
+use super::table::{Qkv, Table};
 
 pub(super) const TABLE: Table = Table {
     places: &[

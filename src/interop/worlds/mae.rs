@@ -1,6 +1,6 @@
 //! The names of facebookresearch/mae, timm and DeiT.
 
-use super::{Qkv, Table};
+use super::table::{Qkv, Table};
 
 pub(super) const TABLE: Table = Table {
     places: &[

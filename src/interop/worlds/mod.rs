@@ -3,8 +3,11 @@
 mod bootmae;
 mod hugging_face;
 mod mae;
+mod table;
 
 use serde::Serialize;
+
+use table::{Qkv, Table};
 
 /// Whose names the tensors of a file have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -48,34 +51,6 @@ pub struct Link {
     pub theirs: Part,
     /// In which order.
     pub order: Order,
-}
-
-/// The names of a world.
-pub(super) struct Table {
-    /// What a parameter's name begins with, here and there.
-    places: &'static [(&'static str, &'static str)],
-    /// The same of what follows the number of a block.
-    leaves: &'static [(&'static str, &'static str)],
-    /// How q, k and v stand.
-    qkv: Qkv,
-    /// Whether the pixel head's rows are in another order.
-    pixel_rows: bool,
-    /// The encoder's positions, with the class token's.
-    positions: &'static str,
-    /// The pixel decoder's positions, with the class token's.
-    decoder_positions: &'static str,
-    /// What the names of decoders, mask tokens and of what no feature depends on begin with.
-    optional: &'static [&'static str],
-}
-
-/// How a world keeps queries, keys and values, and their biases.
-enum Qkv {
-    /// As here: one matrix, and biases `attn.q_bias` and `attn.v_bias`.
-    Own,
-    /// One matrix and one bias, `attn.qkv.bias`.
-    Fused,
-    /// Three layers of these names.
-    Apart([&'static str; 3]),
 }
 
 impl Part {

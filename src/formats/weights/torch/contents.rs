@@ -6,7 +6,8 @@ use std::rc::Rc;
 use super::globals::Known;
 use super::heap::{Heap, Pair, Value};
 use super::tape::Tape;
-use crate::formats::weights::set::{Contents, Dtype, Entry, FileKind, Set};
+use crate::formats::weights::entry::{Dtype, Entry};
+use crate::formats::weights::set::{Contents, FileKind, Set};
 use crate::formats::weights::view::{Storage, View};
 use crate::text::cut;
 

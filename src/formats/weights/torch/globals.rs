@@ -1,6 +1,6 @@
 //! Names of classes and functions in pickles. None is ever looked up, let alone called.
 
-use crate::formats::weights::set::Dtype;
+use crate::formats::weights::entry::Dtype;
 use crate::text::cut;
 
 /// Modules whose names stand in a checkpoint only to run code.

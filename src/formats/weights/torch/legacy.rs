@@ -7,7 +7,7 @@ use super::globals::Known;
 use super::heap::{Heap, Pair, Value};
 use super::pickle;
 use super::tape::Tape;
-use crate::formats::weights::{set::Dtype, source::ReadAt, view::Storage};
+use crate::formats::weights::{entry::Dtype, source::ReadAt, view::Storage};
 use crate::text::cut;
 
 /// The number 0x1950A86A20F9469CFC6C, little-endian.
