@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{
-    error::{Error, Result},
-    formats::tensors::TensorFile,
-};
+use crate::error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::formats::tensors::TensorFile;
 
 /// The worst error of a group of tensors, and whether it is within the group's bar.
 #[derive(Clone, Debug, Serialize)]
@@ -137,6 +136,7 @@ pub(super) fn first(values: &[f64]) -> Result<f64> {
 }
 
 /// Numbers below `most`.
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) fn integers(file: &TensorFile, name: &str, most: usize) -> Result<Vec<u32>, String> {
     let values = file.i64(name)?.1.iter();
     let inside = |value: &i64| u32::try_from(*value).ok().filter(|value| (*value as usize) < most);
@@ -144,6 +144,7 @@ pub(super) fn integers(file: &TensorFile, name: &str, most: usize) -> Result<Vec
     found.ok_or_else(|| format!("{name} holds a number outside 0 to {}", most - 1))
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Groups {
     /// Notes how many of two lists' numbers differ; none may.
     pub(super) fn equal(&mut self, group: &str, tensor: &str, got: &[u32], want: &[u32]) {
