@@ -15,6 +15,9 @@ const element = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
 const fixed = (value, digits) => value.toFixed(digits).replace("-", "−");
 
+// The two ways of hiding patches. The method of Train is a field of this name too.
+const kinds = () => document.querySelectorAll('#reconstruct [type="radio"][name="kind"]');
+
 // `state` is the page's state and `saved()` writes it to the address; `setState(state, text)` tells the page what goes on.
 export class Reconstruct {
   #engine;
@@ -59,7 +62,7 @@ export class Reconstruct {
       oncapture: (frame) => this.#takePicture({ source: frame, title: "A picture from the camera" }),
     });
     element("ratio").addEventListener("input", () => this.#draws({ ratio: Number(element("ratio").value) }));
-    for (const radio of document.getElementsByName("kind")) {
+    for (const radio of kinds()) {
       radio.addEventListener("change", () => this.#draws({ kind: radio.value }));
     }
     element("seed").addEventListener("input", () => {
@@ -260,7 +263,7 @@ export class Reconstruct {
     element("ratio-text").textContent = `${ratio} %`;
     element("ratio").setAttribute("aria-valuetext", patches ? `${ratio} per cent, ${this.#drawnCount()} of ${patches} patches` : `${ratio} per cent`);
     this.#note("mask-count", patches ? `${hidden} of ${patches} hidden${this.#painted ? ", painted by hand" : ""}` : "");
-    for (const radio of document.getElementsByName("kind")) radio.checked = radio.value === kind;
+    for (const radio of kinds()) radio.checked = radio.value === kind;
     if (document.activeElement !== element("seed")) element("seed").value = seed;
     element("own").checked = own;
     element("paste").checked = paste;
