@@ -1,4 +1,4 @@
-# `make help` lists the targets. Everything is built with Cargo's dev profile, which Cargo.toml sets to opt-level 2:
+# `make help` lists the targets. Everything is built with Cargo's dev profile, which is optimised, see Cargo.toml:
 # demo, tests and web page then share one build of the dependencies.
 
 # The demo: what it trains on, for how long, and what it reconstructs afterwards. `make demo STEPS=2000` trains longer.
@@ -14,8 +14,9 @@ demo: export BOOTMAE_NO_TUNE := 1
 # Each demo starts by removing this folder, so it cannot be set from outside.
 override RUN := runs/demo
 
-# The wasm build; its profile makes it small.
-WASM = $(or $(CARGO_TARGET_DIR),target)/wasm32-unknown-unknown/web/bootmae.wasm
+# The wasm build: the profile `web` makes it small, in ten minutes; tests take the one of everything else, in two.
+WEB_PROFILE = web
+WASM = $(or $(CARGO_TARGET_DIR),target)/wasm32-unknown-unknown/$(WEB_PROFILE:dev=debug)/bootmae.wasm
 
 # In CI, Cargo.lock is used as it is and nothing is compiled incrementally.
 LOCKED  := $(if $(CI),--locked)
@@ -52,6 +53,7 @@ test-deps: ## install the software drivers, Chromium, the wasm target and the np
 test-native: ## cargo test with both software drivers loaded
 	@scripts/test-native.sh $(LOCKED)
 
+test-web: WEB_PROFILE = dev
 test-web: web ## browser tests in headless Chromium
 	cargo build $(LOCKED)
 	node --test --test-concurrency=2 --test-reporter=spec web/test/page.test.mjs web/test/train.test.mjs web/test/learning.test.mjs web/test/native.test.mjs web/test/browser.test.mjs web/test/serve.test.mjs web/test/modules.test.mjs
@@ -62,18 +64,18 @@ test-interop: ## open exported files in ONNX Runtime, timm and Transformers; not
 check: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
-	cargo clippy $(LOCKED) --target wasm32-unknown-unknown --lib -- -D warnings
 
 fmt: ## format the Rust code
 	cargo fmt --all
 
-lint: check ## the same as check
+lint: check ## formatting and lints, those of the page's part too
+	cargo clippy $(LOCKED) --target wasm32-unknown-unknown --lib -- -D warnings
 
 bench: ## time a training step side by side with burn and PyTorch, as far as these are installed
 	@benches/run.sh
 
 wasm: ## compile the library to wasm
-	cargo rustc $(LOCKED) --profile web --lib --crate-type cdylib --target wasm32-unknown-unknown
+	cargo rustc $(LOCKED) --profile $(WEB_PROFILE) --lib --crate-type cdylib --target wasm32-unknown-unknown -- -D warnings
 
 web: wasm ## assemble the web page in web/dist
 	rm -rf web/dist

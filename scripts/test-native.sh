@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Runs `cargo test` once with both software Vulkan drivers loaded in one process, so that every GPU test runs on two
+# Runs all tests once with both software Vulkan drivers loaded in one process, so that every GPU test runs on two
 # independent implementations. BOOTMAE_EXPECT_ADAPTERS makes the tests fail, not pass silently, when one is absent.
-# Arguments go to `cargo test`.
-set -eu
+# Arguments go to `cargo test`. Test programs run side by side, one for two processors: much of their time goes into a
+# driver's compiler, which has one thread.
+set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/find-tools.sh
 
@@ -19,4 +20,31 @@ export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" # Vulkan loaders complain with
 export BOOTMAE_NO_TUNE=1                          # the tests' runs are too short to measure kernels for
 echo "Drivers: $VK_DRIVER_FILES"
 echo "Adapters the tests must find: $BOOTMAE_EXPECT_ADAPTERS"
-cargo test "$@"
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+CARGO_TERM_COLOR=never cargo test --no-run "$@" 2>&1 | tee "$logs/build"
+programs=$(sed -n 's/^ *Executable .* (\(.*\))$/\1/p' "$logs/build")
+# The longest first; those that measure time come by themselves.
+order() {
+    local long='kernels cli training mutants parity data' name
+    for name in $long; do
+        grep "/$name-" <<<"$programs" || true
+    done
+    grep -vE "/(${long// /|}|hostile)-" <<<"$programs"
+}
+one() {
+    local log began=$SECONDS
+    log="$logs/$(basename "$1")"
+    if "$1" --test-threads=2 >"$log" 2>&1; then
+        echo "$(basename "$1"), $((SECONDS - began)) s: $(grep '^test result:' "$log")"
+    else
+        cat "$log"
+        echo "FAILED: $1"
+        return 1
+    fi
+}
+export -f one
+export logs
+order | xargs -P "$(((($(nproc) + 1) / 2) + 1))" -I{} bash -c 'one {}'
+one "$(grep /hostile- <<<"$programs")"

@@ -470,10 +470,10 @@ fn verify_reports_json_and_refuses_a_damaged_fixture() {
 
 #[test]
 fn doctor_and_bench_report_json() {
-    let output = bootmae(&["doctor", "--json", "--adapter", "0"]);
+    let output = bootmae(&["doctor", "--json", "--adapter", "0", "--op", "layer_norm"]);
     says(&output, 0, &[]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(report["pass"].as_bool().unwrap() && report["adapters"][0]["operations"].as_array().unwrap().len() > 20);
+    assert!(report["pass"].as_bool().unwrap() && report["adapters"][0]["operations"].as_array().unwrap().len() > 2);
     // Fine-tuning: a step of pretraining is timed in the page's check.
     let arguments = "bench --json --model nano --image-size 16 --batch-size 1 --steps 1 --adapter 0 --classes 3";
     let output = bootmae(&arguments.split(' ').collect::<Vec<_>>());

@@ -76,9 +76,7 @@ fn normalisation(text: &str) -> Result<Normalisation, String> {
     let numbers: Option<Vec<f32>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
     let wrong = "it is inception, imagenet, or three means and three deviations above 0 with commas";
     let [r, g, b, of_r, of_g, of_b] = numbers.unwrap_or_default()[..] else { return Err(wrong.into()) };
-    let found = Normalisation { mean: [r, g, b], std: [of_r, of_g, of_b] };
-    let sound = found.mean.iter().all(|v| v.is_finite()) && found.std.iter().all(|v| v.is_finite() && *v > 0.0);
-    if sound { Ok(found) } else { Err(wrong.into()) }
+    Normalisation::of([r, g, b], [of_r, of_g, of_b]).ok_or_else(|| wrong.into())
 }
 
 #[cfg(test)]

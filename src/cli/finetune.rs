@@ -92,13 +92,10 @@ impl Trains for Arguments {
         };
         let (shipped, file) = (self.preset.as_deref(), self.run.config.as_deref());
         let mut base = RunConfig::finetuning(base);
-        if let (Some(classifier), Some(tuned)) = (&mut base.classifier, tuned) {
-            // Positions that were trained are no table that could be computed again, resized ones are not those of their grid.
-            classifier.train_positions |= tuned.train_positions;
-            classifier.position_grid = tuned.position_grid;
-        }
         if let Some(classifier) = &mut base.classifier {
+            // A table of its own is none that could be computed again, a resized one is not that of its grid.
             classifier.train_positions |= positions;
+            classifier.position_grid = tuned.and_then(|tuned| tuned.position_grid);
         }
         resolve_finetuning(base, shipped, file, self.flags())
     }

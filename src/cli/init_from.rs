@@ -40,11 +40,11 @@ pub(super) fn fitted(mut from: Model, config: &RunConfig) -> (Model, Vec<String>
     if from.tensors.iter().any(|tensor| tensor.name == "pos_embed") {
         notes.push("the checkpoint's own table of positions is not used: pretraining computes them".into());
     }
-    from.tensors.retain(|tensor| {
-        of_decoder(&tensor.name)
-            || !["pos_embed", "fc_norm.", "head."].iter().any(|start| tensor.name.starts_with(start))
+    // Of the encoder all is kept, so that one of another size is refused by the names that do not fit.
+    from.tensors.retain(|NamedTensor { name, .. }| match of_decoder(name) {
+        true => wanted.iter().any(|param| param.name == *name),
+        false => !["pos_embed", "fc_norm.", "head."].iter().any(|start| name.starts_with(start)),
     });
-    from.tensors.retain(|tensor| !of_decoder(&tensor.name) || wanted.iter().any(|param| param.name == tensor.name));
     (from, notes)
 }
 

@@ -28,6 +28,12 @@ impl Normalisation {
     /// The mean and standard deviation of ImageNet's pixels, as MAE, DeiT and most of timm have them.
     pub const IMAGENET: Normalisation = Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
+    /// The normalisation by these, if pixels can be normalised by them: all finite, deviations above 0.
+    pub fn of(mean: [f32; 3], std: [f32; 3]) -> Option<Normalisation> {
+        let sound = mean.iter().all(|v| v.is_finite()) && std.iter().all(|v| v.is_finite() && *v > 0.0);
+        sound.then_some(Normalisation { mean, std })
+    }
+
     /// The normalisation of a name, `inception` or `imagenet`.
     pub fn named(name: &str) -> Option<Normalisation> {
         NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, normalisation)| normalisation)
@@ -94,13 +100,12 @@ impl<'de> de::Visitor<'de> for NameOrNumbers {
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Normalisation, A::Error> {
         let Numbers { mean, std } = Numbers::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        if !mean.iter().all(|v| v.is_finite()) || !std.iter().all(|v| v.is_finite() && *v > 0.0) {
-            return Err(de::Error::custom(format!(
+        Normalisation::of(mean, std).ok_or_else(|| {
+            de::Error::custom(format!(
                 "pixels cannot be normalised by the mean {mean:?} and the standard deviation {std:?}: they must be finite, \
                  and the latter above 0"
-            )));
-        }
-        Ok(Normalisation { mean, std })
+            ))
+        })
     }
 }
 

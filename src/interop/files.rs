@@ -6,7 +6,7 @@ use super::{
     about::About,
     asked::{Asked, Imported},
     import, is_own,
-    known::Known,
+    known::{Beside, Known},
     may_be_foreign,
 };
 use crate::{
@@ -84,7 +84,8 @@ fn find(path: &Path) -> Result<Found> {
 fn folder(path: &Path) -> Result<Found> {
     let fail = |reason: String| Error::checkpoint(path, reason);
     let optional = |name: &str| if path.join(name).is_file() { json(&path.join(name)).map(Some) } else { Ok(None) };
-    let known = Known::beside(&json(&path.join(CONFIG))?, optional(PROCESSOR)?.as_deref()).map_err(fail)?;
+    let beside = Beside { config: json(&path.join(CONFIG))?, processor: optional(PROCESSOR)? };
+    let known = Known::beside(&beside).map_err(fail)?;
     let open = |name: &str| {
         let path = path.join(name);
         let file = File::open(&path).map_err(Error::io(&path))?;

@@ -52,6 +52,17 @@ pub(super) fn import(file: &WeightFile, known: &Known, asked: &Asked) -> Result<
     read(file, plan(file, known, asked)?, asked)
 }
 
+/// The most bytes of memory that reading takes: the model's, and those of the largest tensor of the file.
+pub(super) fn bytes(file: &WeightFile, known: &Known, asked: &Asked) -> Result<u64, String> {
+    let mut plan = plan(file, known, asked)?;
+    let average = average(file, &mut plan);
+    let values = [Some(&plan), average.as_ref()].into_iter().flatten().flat_map(|plan| &plan.made);
+    let table = plan.config.model.width * (1 + plan.config.model.patches());
+    let largest = plan.listing.tensors.values().map(|listed| listed.shape.iter().product::<usize>()).max();
+    let values = values.map(|made| made.param.len()).sum::<usize>() + 2 * table + largest.unwrap_or_default();
+    Ok(values as u64 * size_of::<f32>() as u64)
+}
+
 /// Reads the values that a plan names.
 pub(super) fn read(file: &WeightFile, mut plan: Plan, asked: &Asked) -> Result<Imported, String> {
     let average = average(file, &mut plan);

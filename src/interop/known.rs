@@ -41,6 +41,15 @@ impl Description {
     pub const KEY: &'static str = "bootmae";
 }
 
+/// The files of a folder of Hugging Face that stand beside the weights, as they are.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// `config.json`.
+    pub config: Vec<u8>,
+    /// `preprocessor_config.json`.
+    pub processor: Option<Vec<u8>>,
+}
+
 /// Everything that is said beside the tensors.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
@@ -60,14 +69,13 @@ impl Known {
     }
 
     /// What a folder of Hugging Face says.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn beside(config: &[u8], processor: Option<&[u8]>) -> Result<Known, String> {
+    pub(super) fn beside(Beside { config, processor }: &Beside) -> Result<Known, String> {
         let parse = |name: &str, text: &[u8]| match serde_json::from_slice::<Value>(text) {
             Ok(value) if value.is_object() => Ok(value),
             Ok(_) => Err(format!("{name} holds no object")),
             Err(e) => Err(format!("{name}: {e}")),
         };
-        let processor = processor.map(|text| parse("preprocessor_config.json", text)).transpose()?;
+        let processor = processor.as_ref().map(|text| parse("preprocessor_config.json", text)).transpose()?;
         Ok(Known { description: None, config: Some(parse("config.json", config)?), processor })
     }
 
@@ -201,7 +209,7 @@ mod tests {
     use super::*;
 
     fn known(config: &str) -> Known {
-        Known::beside(config.as_bytes(), None).unwrap()
+        Known::beside(&Beside { config: config.into(), processor: None }).unwrap()
     }
 
     #[test]
@@ -219,7 +227,10 @@ mod tests {
         for eps in ["0", "-1", "\"x\"", "1e300"] {
             assert!(known(&format!(r#"{{"layer_norm_eps": {eps}}}"#)).eps().is_err(), "{eps}");
         }
-        assert!(Known::beside(b"[]", None).is_err() && Known::beside(b"{}", Some(b"{")).is_err());
+        let beside = |config: &str, processor: Option<&str>| {
+            Known::beside(&Beside { config: config.into(), processor: processor.map(Into::into) })
+        };
+        assert!(beside("[]", None).is_err() && beside("{}", Some("{")).is_err());
     }
 
     #[test]
@@ -233,7 +244,9 @@ mod tests {
 
     #[test]
     fn normalisation_is_what_the_processor_says() {
-        let of = |processor: &str| Known::beside(b"{}", Some(processor.as_bytes())).unwrap();
+        let of = |processor: &str| {
+            Known::beside(&Beside { config: b"{}".to_vec(), processor: Some(processor.into()) }).unwrap()
+        };
         let half = of(r#"{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2}"#);
         assert_eq!(half.normalisation().unwrap().unwrap().0, Normalisation::INCEPTION);
         assert!(half.remark().unwrap().contains("bilinear"));

@@ -1,9 +1,9 @@
 //! Networks written with the names of others and read again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
-    Asked, Description, Imported, parse,
+    Asked, Description, Imported, Opened,
     worlds::{Order, World},
 };
 use crate::{
@@ -89,7 +89,15 @@ impl Foreign {
     }
 
     fn read(&self, asked: &Asked) -> Result<Imported, String> {
-        parse("x", self.bytes(), asked).map_err(|e| e.to_string())
+        let opened = Opened::new("x", Rc::new(self.bytes()), None).map_err(|e| e.to_string())?;
+        let read = opened.read(asked).map_err(|e| e.to_string());
+        let bytes = opened.bytes(asked).ok();
+        if let Ok(read) = &read {
+            let tensors = read.model.tensors.iter().chain(read.model.teacher.iter().flatten());
+            let held = tensors.map(|tensor| tensor.data.len() as u64 * 4).sum::<u64>();
+            assert!(bytes.is_some_and(|bytes| bytes >= held), "{bytes:?} for {held} bytes of values");
+        }
+        read
     }
 
     fn refusal(&self) -> String {
@@ -255,7 +263,7 @@ fn heads_of_classifiers_are_taken() {
         crate::checkpoint::weights(&model, tensors::Precision::F32, &mut written).unwrap();
         let again = Model::parse("x", &written).unwrap();
         assert!(again.config == model.config && sorted(again.tensors) == sorted(model.tensors), "as a model file");
-        let asked = parse("x", written, &two_heads()).unwrap_err();
+        let asked = Opened::new("x", Rc::new(written), None).unwrap().read(&two_heads()).unwrap_err();
         assert!(matches!(asked, crate::error::Error::Config(_)), "{asked}");
     }
 }

@@ -1,7 +1,8 @@
 //! What a network makes of a picture.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, hint::black_box, io, rc::Rc};
 
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
 use super::json;
@@ -10,9 +11,14 @@ use crate::{
     data::{Picture, augment::resize_centre, decode_bytes},
     device::{Device, DeviceOptions},
     error::{Error, Result},
+    formats::weights::ReadAt,
     infer::network,
-    interop::{self, Asked},
-    model::{Features, ModelConfig, Reconstruction, Statistics, Whose, config::Masking, masking},
+    interop::{Asked, Beside, Imported, Opened, World},
+    model::{
+        Features, ModelConfig, Reconstruction, Statistics, Whose,
+        config::{Masking, PixelTarget},
+        masking,
+    },
     rng::{Rng, Stream},
 };
 
@@ -53,6 +59,91 @@ impl Photo {
     }
 }
 
+#[wasm_bindgen]
+extern "C" {
+    /// A file that is read in pieces, each at once.
+    pub type Source;
+
+    /// Bytes.
+    #[wasm_bindgen(method, getter)]
+    fn size(this: &Source) -> f64;
+
+    /// The bytes from `offset` on.
+    #[wasm_bindgen(method, catch)]
+    fn read(this: &Source, offset: f64, length: f64) -> std::result::Result<Uint8Array, JsValue>;
+}
+
+impl ReadAt for Source {
+    fn len(&self) -> u64 {
+        self.size() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let bytes = self.read(offset as f64, into.len() as f64).map_err(|error| {
+            let message = error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
+            io::Error::other(message.unwrap_or_else(|| "the browser does not read the file".into()))
+        })?;
+        if bytes.length() as usize != into.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.copy_to(into);
+        Ok(())
+    }
+}
+
+/// A file of weights whose tensors are listed and not read yet: this program's weights, a checkpoint's archive, or a
+/// checkpoint of another program.
+#[wasm_bindgen]
+pub struct WeightsFile {
+    opened: Opened,
+    bytes: u64,
+}
+
+#[wasm_bindgen]
+impl WeightsFile {
+    /// Opens a file. `config` and `processor` are `config.json` and `preprocessor_config.json` of its folder, where it is
+    /// one of Hugging Face.
+    pub fn open(source: Source, config: Option<Vec<u8>>, processor: Option<Vec<u8>>) -> Result<WeightsFile, JsError> {
+        let beside = config.map(|config| Beside { config, processor });
+        let opened = Opened::new("the weights", Rc::new(source), beside.as_ref())?;
+        let bytes = opened.bytes(&Asked::default())?;
+        Ok(WeightsFile { opened, bytes })
+    }
+
+    /// Bytes that reading the network takes, of the tab's memory and about as many of the GPU's.
+    #[wasm_bindgen(getter)]
+    pub fn bytes(&self) -> f64 {
+        self.bytes as f64
+    }
+}
+
+impl WeightsFile {
+    fn read(&self) -> Result<Imported> {
+        room(self.bytes)?;
+        self.opened.read(&Asked::default())
+    }
+}
+
+/// Makes sure that the tab has room for so many bytes, by taking and leaving them: what it once got it keeps.
+fn room(bytes: u64) -> Result<()> {
+    const PART: u64 = 64 << 20;
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for from in (0..bytes).step_by(PART as usize) {
+        let mut part = Vec::new();
+        part.try_reserve_exact(PART.min(bytes - from) as usize).map_err(|_| {
+            let (wanted, had) = (bytes.div_ceil(1 << 20), from >> 20);
+            let reason = format!(
+                "reading them takes {wanted} MiB of memory, and this tab gets {had}; close other tabs, or use `bootmae \
+                 reconstruct`, which has no such limit"
+            );
+            Error::checkpoint("the weights", reason)
+        })?;
+        parts.push(part);
+    }
+    black_box(&parts);
+    Ok(())
+}
+
 /// What a page needs to know of a network.
 #[derive(serde::Serialize)]
 struct Description<'c> {
@@ -67,12 +158,18 @@ struct Description<'c> {
     step: u64,
     parameters: usize,
     has_features: bool,
+    /// Whose file it is, and what was settled without it or left out.
+    world: Option<&'static str>,
+    notes: &'c [String],
 }
 
 /// A trained network. A lost GPU is opened again when it is next asked for something.
 #[wasm_bindgen]
 pub struct Network {
-    model: Model,
+    file: WeightsFile,
+    step: u64,
+    world: Option<World>,
+    notes: Vec<String>,
     config: ModelConfig,
     held: RefCell<Rc<network::Network>>,
     image: RefCell<Option<Image>>,
@@ -88,14 +185,17 @@ struct Image {
 
 #[wasm_bindgen]
 impl Network {
-    /// Opens weights, a checkpoint's archive, or a checkpoint of another program.
-    pub async fn open(bytes: Vec<u8>) -> Result<Network, JsError> {
-        let model = interop::parse("the weights", bytes, &Asked::default())?.model;
+    /// Reads the network of a file. `raw` says that its decoder predicts plain pixels, which no tensor tells.
+    pub async fn open(file: WeightsFile, raw: bool) -> Result<Network, JsError> {
+        let Imported { model, world, notes } = file.read()?;
         let mut config = model.config.model.clone();
+        if raw {
+            config.pixel_target = PixelTarget::Raw;
+        }
         config.feature_branch &= model.teacher.is_some();
         let device = Device::open(&DeviceOptions::default()).await?;
         let held = RefCell::new(Rc::new(load(device, &config, &model).await?));
-        Ok(Network { model, config, held, image: RefCell::default() })
+        Ok(Network { file, step: model.step, world, notes, config, held, image: RefCell::default() })
     }
 
     /// Shapes, steps trained and number of parameters, as JSON.
@@ -111,9 +211,11 @@ impl Network {
             patches: config.patches(),
             masked: config.masked,
             masking: &config.masking,
-            step: self.model.step,
+            step: self.step,
             parameters: self.held.borrow().parameters(),
             has_features: config.feature_branch,
+            world: self.world.map(World::title),
+            notes: &self.notes,
         })
     }
 
@@ -168,7 +270,7 @@ impl Network {
         match ask(&network).await {
             Err(_) if network.device().is_lost() => {
                 let device = network.device().reopen().await?;
-                let again = Rc::new(load(device, &self.config, &self.model).await?);
+                let again = Rc::new(load(device, &self.config, &self.file.read()?.model).await?);
                 self.held.replace(again.clone());
                 ask(&again).await
             }

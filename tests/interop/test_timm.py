@@ -6,6 +6,7 @@ import unittest
 import lab
 import timm
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForImageClassification
 
 ENCODERS = [("bootmae", []), ("mae", []), ("mae", ["--pool", "cls"]), ("mae", ["--norm", "final"]),
@@ -39,6 +40,30 @@ class Timm(unittest.TestCase):
                 wrapped = AutoModelForImageClassification.from_pretrained(folder).eval()
                 self.assertEqual(wrapped.config.id2label[3], "class 3")
                 lab.check_classes(self, wrapped(pixel_values=x).logits.softmax(-1), lab.probabilities(name))
+
+    @torch.inference_mode()
+    def test_a_network_of_random_weights_comes_back(self):
+        """From timm to `torch.save`, to `embed`, to an exported folder, and to timm again."""
+        torch.manual_seed(2)
+        for words in [{"global_pool": "token"}, {"global_pool": "avg", "fc_norm": False}]:
+            with self.subTest(**words):
+                theirs = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, num_classes=0, depth=3,
+                                           **words).eval()
+                for parameter in theirs.parameters():
+                    parameter += 0.05 * torch.randn_like(parameter)
+                file = lab.WORK / f"random-{words['global_pool']}.pth"
+                torch.save(theirs.state_dict(), file)
+                pool = ["--pool", "cls" if words["global_pool"] == "token" else "mean", "--norm", "final"]
+                out = file.with_suffix(".safetensors")
+                lab.bootmae("embed", "--checkpoint", file, "--data", lab.images(), "--split", "all", "--out", out, *pool)
+                x = torch.from_numpy(lab.pixels([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+                with safe_open(out, "numpy") as features:
+                    distance = lab.relative(features.get_tensor("features"), theirs(x))
+                print(f"timm, random weights, {words}: {distance:.1e}")
+                self.assertLess(distance, lab.FEATURES)
+                folder = file.with_suffix(".timm")
+                lab.bootmae("export", "--checkpoint", file, "--format", "timm", "--out", folder, *pool)
+                self.assertLess(lab.relative(opened(folder)[0](x), theirs(x)), lab.FEATURES)
 
     def test_what_timm_has_no_place_for_is_refused(self):
         out = lab.WORK / "refused"

@@ -1,6 +1,18 @@
 // Files that come from or go to the visitor.
 
-export const isWeights = (name) => /\.(safetensors|tar)$/i.test(name);
+// This program's weights and checkpoints, and what safetensors and `torch.save` write.
+const WEIGHTS = /\.(safetensors|tar|pth|pt|bin|ckpt)$/i;
+
+// The weights among files, as `{name, source: {file, config, processor}}`, the latter two being the files of that name
+// beside them, as Hugging Face has them, or null; null where no file has weights.
+export function weightsAmong(files) {
+  const weights = files.find(({ name }) => WEIGHTS.test(name));
+  if (!weights) return null;
+  const folder = weights.name.slice(0, weights.name.lastIndexOf("/") + 1);
+  const beside = (name) => files.find((other) => other.name === folder + name)?.file ?? null;
+  const source = { file: weights.file, config: beside("config.json"), processor: beside("preprocessor_config.json") };
+  return { name: weights.name, source };
+}
 
 // A name as it is shown: one line, not too long.
 export function shownName(name) {

@@ -68,7 +68,7 @@ function takeFiles(files) {
     return;
   }
   showPart("reconstruct");
-  reconstruct.takeFile(files[0].name, files[0].file);
+  reconstruct.takeFiles(files);
 }
 
 function listenForFiles(take) {
@@ -117,7 +117,7 @@ async function start() {
     kept: await opening,
     setState: sectionState("train"),
     use: async (blob, title) => {
-      if (!(await reconstruct.openWeights(blob, title))) throw new Error("Reconstruct could not open the weights.");
+      if (!(await reconstruct.openWeights({ file: blob }, title))) throw new Error("Reconstruct could not open the weights.");
       showPart("reconstruct");
     },
   });

@@ -4,7 +4,7 @@
 import { camera } from "./camera.js";
 import { heat, paint, sheet } from "./draw.js";
 import { FeatureMaps } from "./feature-maps.js";
-import { download, isWeights, picker, shownName } from "./files.js";
+import { chosen, download, picker, shownName, weightsAmong } from "./files.js";
 import { MaskEditor } from "./mask-editor.js";
 import { LARGEST_SEED, packMask, unpackMask } from "./url-state.js";
 import { fetchWeights } from "./weights.js";
@@ -12,6 +12,9 @@ import { fetchWeights } from "./weights.js";
 const WEIGHTS = "weights/demo.safetensors";
 
 const element = (id) => document.getElementById(id);
+// Bytes from which on the memory that a network takes is worth a word before it is read.
+const WORTH_SAYING = 64e6;
+const megabytes = (bytes) => whole.format(Math.round(bytes / 1e6));
 const whole = new Intl.NumberFormat("en");
 const fixed = (value, digits) => value.toFixed(digits).replace("-", "−");
 
@@ -54,8 +57,8 @@ export class Reconstruct {
   }
 
   #listen() {
-    picker(element("choose-photo"), element("photo-file"), ([file]) => this.takeFile(file.name, file));
-    picker(element("choose-weights"), element("weights-file"), ([file]) => this.takeFile(file.name, file));
+    picker(element("choose-photo"), element("photo-file"), (files) => this.takeFiles(chosen(files)));
+    picker(element("choose-weights"), element("weights-file"), (files) => this.takeFiles(chosen(files)));
     camera({
       button: element("camera"),
       dialog: element("camera-dialog"),
@@ -78,6 +81,10 @@ export class Reconstruct {
     for (const name of ["own", "paste"]) {
       element(name).addEventListener("change", () => this.#changed({ [name]: element(name).checked }, "pictures"));
     }
+    element("raw").addEventListener("change", () => {
+      const { source, title } = this.#weights;
+      this.openWeights({ ...source, raw: element("raw").checked }, title);
+    });
     element("download").addEventListener("click", () => this.#download());
   }
 
@@ -138,10 +145,12 @@ export class Reconstruct {
     }
   }
 
-  // Takes a picture or weights that the visitor chose, dropped or pasted.
-  async takeFile(name, file) {
-    if (isWeights(name)) await this.openWeights(file, shownName(name));
-    else await this.#takePicture({ source: file, title: shownName(name) });
+  // Takes weights, with what lies beside them, or else the first file as a picture: what the visitor chose, dropped or
+  // pasted.
+  async takeFiles(files) {
+    const weights = weightsAmong(files);
+    if (weights) await this.openWeights(weights.source, shownName(weights.name));
+    else await this.#takePicture({ source: files[0].file, title: shownName(files[0].name) });
   }
 
   async #takePicture(picture) {
@@ -168,13 +177,13 @@ export class Reconstruct {
     const progress = element("weights-progress");
     try {
       const source = await fetchWeights(WEIGHTS, (bytes, total) => {
-        const megabytes = (value) => (value / 1e6).toFixed(1);
+        const read = (value) => (value / 1e6).toFixed(1);
         progress.classList.remove("idle");
         progress.value = total ? bytes / total : 0;
-        this.#note("weights-note", `Loading the weights: ${megabytes(bytes)}${total ? ` of ${megabytes(total)}` : ""} MB`);
+        this.#note("weights-note", `Loading the weights: ${read(bytes)}${total ? ` of ${read(total)}` : ""} MB`);
       });
       // The visitor may have opened others meanwhile.
-      if (source && !this.#weights) await this.openWeights(source, "The weights that come with the page");
+      if (source && !this.#weights) await this.openWeights({ file: source }, "The weights that come with the page");
       else if (!this.#weights) this.#noWeights("This page comes without weights. Open a file of weights here, or train a network in the Train section.");
     } catch (error) {
       this.#noWeights(`The weights could not be loaded: ${error.message}. Open a file of weights here, or train a network in the Train section.`);
@@ -188,6 +197,7 @@ export class Reconstruct {
     this.#setState("ready");
   }
 
+  // Opens the weights of `source`, `{file, config, processor, raw}`, the last where the decoder predicts plain pixels.
   async openWeights(source, title) {
     this.#note("weights-error", "");
     this.#setState("running");
@@ -207,14 +217,21 @@ export class Reconstruct {
   }
 
   async #open(source, title) {
-    this.#network = await this.#engine.call("open_network", [source]);
-    const { image_width, image_height, patch_size, patches, step, parameters, has_features } = this.#network;
+    const bytes = await this.#engine.call("open_weights", [source]);
+    const memory = `about ${megabytes(bytes)} MB of this tab's memory and as much of the GPU's`;
+    if (bytes > WORTH_SAYING) this.#note("weights-note", `${title}: reading the network takes ${memory}…`);
+    this.#network = await this.#engine.call("open_network", [source.raw ?? false]);
+    const { image_width, image_height, patch_size, patches, step, parameters, has_features, world, notes } = this.#network;
     const trained = step > 0 ? `, trained for ${whole.format(step)} steps` : "";
+    const names = world ? ` A checkpoint with the names of ${world}.` : "";
     this.#note(
       "weights-note",
       `${title}: ${(parameters / 1e6).toFixed(1)} million parameters${trained}. ` +
-        `${image_width} × ${image_height} pixels in ${patches} patches of ${patch_size} × ${patch_size}.`,
+        `${image_width} × ${image_height} pixels in ${patches} patches of ${patch_size} × ${patch_size}.${names}`,
     );
+    element("weights-remarks").replaceChildren(...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
+    element("raw-line").hidden = !world;
+    element("raw").checked = source.raw ?? false;
     element("features").hidden = !has_features;
     this.#painted = unpackMask(this.#state.mask, patches);
     if (!this.#painted) this.#state.mask = null;

@@ -3,15 +3,16 @@
 // two at once. `{crash}` says that the library itself failed, after which nothing here can be trusted.
 
 import init, {
-  adapter_info, check, Checkpoint, Images, Network, Photo, self_test, Training, verify,
+  adapter_info, check, Checkpoint, Images, Network, Photo, self_test, Training, verify, WeightsFile,
 } from "../pkg/bootmae.js";
 
 const MEGABYTE = 2 ** 20;
 const LARGEST_PHOTO = 256 * MEGABYTE;
 const LARGEST_TRAINING_FILE = 512 * MEGABYTE;
+const LARGEST_JSON = 16 * MEGABYTE;
 
 let ready;
-let network, description, photo, view;
+let weights, network, description, photo, view;
 let shown = false; // whether the network has the photo
 let images, checkpoint, training, shape;
 
@@ -35,6 +36,24 @@ async function bytesOf(source, most = Infinity) {
     throw new Error(`The file has ${Math.round(source.size / MEGABYTE)} MB; at most ${most / MEGABYTE} MB are read.`);
   }
   return new Uint8Array(await source.arrayBuffer());
+}
+
+// A file that the library reads in pieces, at once, as only a worker may.
+class Source {
+  #file;
+  #reader = new FileReaderSync();
+
+  constructor(file) {
+    this.#file = file;
+  }
+
+  get size() {
+    return this.#file.size;
+  }
+
+  read(offset, length) {
+    return new Uint8Array(this.#reader.readAsArrayBuffer(this.#file.slice(offset, offset + length)));
+  }
 }
 
 function need(object, what) {
@@ -73,8 +92,20 @@ const calls = {
   verify,
   check: async () => parse(await check()),
 
-  async open_network(source) {
-    const opened = await Network.open(await bytesOf(source));
+  // Lists what is in a file of weights, and answers with the bytes of memory that its network takes.
+  async open_weights({ file, config = null, processor = null }) {
+    const text = async (beside) => (beside ? bytesOf(beside, LARGEST_JSON) : undefined);
+    const opened = WeightsFile.open(new Source(file), await text(config), await text(processor));
+    drop(weights);
+    weights = opened;
+    return weights.bytes;
+  },
+
+  // Reads the network of the file that was opened, which is used up by that. `raw`: its decoder predicts plain pixels.
+  async open_network(raw = false) {
+    const file = need(weights, "file of weights");
+    weights = null;
+    const opened = await Network.open(file, raw);
     drop(view);
     drop(network);
     view = null;

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -15,6 +15,7 @@ import { PROGRAM, serve } from "./server.mjs";
 const TIMEOUT = { timeout: 600_000 };
 const PHOTOS = fileURLToPath(new URL("../../examples/photos", import.meta.url));
 const WEIGHTS = join(DIST, "weights/demo.safetensors");
+const FOREIGN = fileURLToPath(new URL("../../tests/fixtures/interop", import.meta.url));
 const LEAST_PSNR_DB = 60;
 const LOSS_TOLERANCE = 1e-3;
 const KILLS = 10;
@@ -80,22 +81,25 @@ function psnr(a, b) {
   return 10 * Math.log10(255 ** 2 / square);
 }
 
-for (const { photo, kind, share, seed, own } of [
-  { photo: "held-out/cat.jpg", kind: "block", share: 0.75, seed: 3, own: true },
-  { photo: "train/venice.jpg", kind: "random", share: 0.5, seed: 8, own: false },
+for (const { photo, kind, share, seed, own, weights } of [
+  { photo: "held-out/cat.jpg", kind: "block", share: 0.75, seed: 3, own: true, weights: WEIGHTS },
+  { photo: "train/venice.jpg", kind: "random", share: 0.5, seed: 8, own: false, weights: WEIGHTS },
+  { photo: "held-out/cat.jpg", kind: "random", share: 0.75, seed: 2, own: false, weights: join(FOREIGN, "mae_full.pth") },
 ]) {
-  test(`${photo}, ${kind} mask: the tab shows what the program writes`, TIMEOUT, async (t) => {
+  test(`${photo}, ${kind} mask, ${basename(weights)}: the tab shows what the program writes`, TIMEOUT, async (t) => {
     const path = join(folder, "plain.png");
     const flags = ["--mask", kind, "--mask-ratio", String(share), "--seed", String(seed), "--plain", ...(own ? [] : ["--blind"])];
-    await program("reconstruct", "--checkpoint", WEIGHTS, "--image", join(PHOTOS, photo), "--out", path, ...flags);
-    const shown = await page.evaluate(async ({ photo, kind, share, seed, own }) => {
+    await program("reconstruct", "--checkpoint", weights, "--image", join(PHOTOS, photo), "--out", path, ...flags);
+    const file = (await readFile(weights)).toString("base64");
+    const shown = await page.evaluate(async ({ photo, kind, share, seed, own, file }) => {
       const { engine } = window.bootmae;
-      const { patches } = await engine.call("open_network", [await (await fetch("weights/demo.safetensors")).blob()]);
+      await engine.call("open_weights", [{ file: new Blob([Uint8Array.from(atob(file), (c) => c.charCodeAt(0))]) }]);
+      const { patches } = await engine.call("open_network");
       await engine.call("set_photo", [await (await fetch(`photos/${photo.split("/")[1]}`)).blob()]);
       const hidden = await engine.call("mask", [kind, Math.round(share * patches), seed]);
       const { reconstruction, original } = await engine.call("reconstruct", [hidden, own, true]);
       return { reconstruction: [...reconstruction], original: [...original] };
-    }, { photo, kind, share, seed, own });
+    }, { photo, kind, share, seed, own, file });
     const written = await decoded(path);
     const agreement = psnr(shown.reconstruction, written);
     t.diagnostic(`PSNR between tab and program ${agreement.toFixed(1)} dB, of the reconstruction itself ${psnr(shown.original, written).toFixed(1)} dB`);

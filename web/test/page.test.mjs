@@ -5,11 +5,13 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { deflateSync, crc32 } from "node:zlib";
 import { serve } from "./server.mjs";
 import { checkBuilt, DIST, launch, started, START_TIMEOUT_MS, watch } from "./chromium.mjs";
 
 const TIMEOUT = { timeout: 240_000 };
+const FOREIGN = fileURLToPath(new URL("../../tests/fixtures/interop", import.meta.url));
 const MARKUP = `<img src=x onerror="window.hacked=1">.png`;
 
 // Longer than this the page's thread may not work at once.
@@ -410,6 +412,45 @@ test("without weights the page says so, and training is still offered", TIMEOUT,
   await other.locator("#tab-train").click();
   await other.locator("#data-shipped").click();
   await other.locator("#start:enabled").waitFor();
+  await other.close();
+});
+
+test("checkpoints of other programs open, and what was settled without them is said", TIMEOUT, async () => {
+  const other = await browser.newPage();
+  watch(other, seen);
+  other.setDefaultTimeout(START_TIMEOUT_MS);
+  await other.goto(`${server.origin}/#photo=cat`);
+  await other.locator('#reconstruct[data-state="done"]').waitFor({ timeout: TIMEOUT.timeout });
+  const open = (...names) => other.locator("#weights-file").setInputFiles(names.map((name) => join(FOREIGN, name)));
+  const opened = async (...names) => {
+    await other.evaluate(() => (document.getElementById("psnr").textContent = ""));
+    await open(...names);
+    await other.locator("#psnr", { hasText: /: [−0-9.]+ dB/ }).waitFor({ timeout: TIMEOUT.timeout });
+    assert.equal(await other.locator("#weights-error").textContent(), "");
+    return [await other.locator("#weights-note").textContent(), await other.locator("#weights-remarks").textContent()];
+  };
+  let [note, remarks] = await opened("mae_full.pth");
+  assert.match(note, /^mae_full\.pth: .* parameters\. 32 × 32 pixels in 16 patches of 8 × 8\..*names of MAE/);
+  assert.match(remarks, /biases of keys are left out/);
+  assert.ok(await other.locator("#features").isHidden(), "MAE has no teacher");
+  const before = await other.locator("#psnr").textContent();
+  await other.locator("#raw").check();
+  await other.waitForFunction((before) => /dB/.test(document.getElementById("psnr").textContent) && document.getElementById("psnr").textContent !== before, before);
+  assert.equal(await other.locator("#weights-error").textContent(), "");
+  [note, remarks] = await opened("bootmae_pretrain.pth");
+  assert.ok(!(await other.locator("#raw").isChecked()), "a setting of the file before");
+  assert.match(note, /names of BootMAE/);
+  assert.match(remarks, /`model_ema` is taken for the teacher/);
+  assert.ok(await other.locator("#features").isVisible(), "BootMAE's teacher has features");
+  [note, remarks] = await opened("hf_vitmae_v5/model.safetensors", "hf_vitmae_v5/config.json");
+  assert.match(note, /names of Hugging Face/);
+  // What is refused leaves what was open.
+  for (const [name, words] of [["hostile/calls_system.pth", /system/], ["timm_layer_scale.safetensors", /no decoder/]]) {
+    await open(name);
+    await other.locator("#weights-error", { hasText: words }).waitFor();
+  }
+  await other.locator("#reshuffle").click();
+  await other.locator('#reconstruct[data-state="done"]').waitFor({ timeout: TIMEOUT.timeout });
   await other.close();
 });
 

@@ -1,6 +1,9 @@
 //! Bytes that can be read anywhere.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    rc::Rc,
+};
 
 /// Bytes of a known length that can be read anywhere: memory, a file, a Blob of a browser.
 pub trait ReadAt {
@@ -38,6 +41,17 @@ impl ReadAt for Vec<u8> {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.as_slice().read_at(offset, into)
+    }
+}
+
+/// Bytes with more than one reader.
+impl ReadAt for Rc<dyn ReadAt> {
+    fn len(&self) -> u64 {
+        self.as_ref().len()
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.as_ref().read_at(offset, into)
     }
 }
 
