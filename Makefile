@@ -24,7 +24,7 @@ ifdef CI
 export CARGO_INCREMENTAL := 0
 endif
 
-.PHONY: help demo test quick test-deps test-native test-web test-interop check fmt lint bench wasm web serve clean
+.PHONY: help demo test quick test-deps test-native test-web test-interop test-mpi check fmt lint bench wasm web serve clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -60,6 +60,9 @@ test-web: web ## browser tests in headless Chromium
 
 test-interop: ## open exported files in ONNX Runtime, timm and Transformers; not part of `make test` (3 GB of Python packages)
 	@scripts/test-interop.sh $(LOCKED)
+
+test-mpi: ## train over several processes under Open MPI; not part of `make test` (another build, and libclang)
+	@scripts/test-mpi.sh $(LOCKED)
 
 check: ## formatting and lints
 	cargo fmt --all --check

@@ -17,6 +17,9 @@ pub enum Error {
     /// No adapter fits, or the device was lost.
     #[error("GPU: {0}")]
     Gpu(String),
+    /// Another process of the training is lost, silent or out of step.
+    #[error("ranks: {0}")]
+    Ranks(String),
     /// The losses are no longer finite.
     #[error("training diverged: {0}")]
     Diverged(String),
@@ -45,13 +48,13 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The exit code of the command-line program for this error: 2 usage or configuration, 3 images, 4 no usable GPU,
+    /// The exit code of the command-line program for this error: 2 usage or configuration, 3 images, 4 no usable GPU or another process lost,
     /// 5 diverged, 6 checkpoint or disk, 130 stopped by a signal with its state saved.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) => 2,
             Error::Images(_) => 3,
-            Error::Gpu(_) => 4,
+            Error::Gpu(_) | Error::Ranks(_) => 4,
             Error::Diverged(_) => 5,
             Error::Stopped(_) => 130,
             Error::Checkpoint { .. } | Error::Io { .. } => 6,

@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod dist;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod durable;
 pub mod error;

@@ -13,7 +13,7 @@ use syn::{Item, UseTree, visit::Visit};
 const LAYERS: &[&[&str]] = &[
     &["text", "rng", "shape"],
     &["error"],
-    &["durable", "formats"],
+    &["dist", "durable", "formats"],
     &["kernels"],
     &["device"],
     &["graph"],

@@ -23,6 +23,7 @@ use bootmae::{
         config::{RunConfig, resolve},
         metrics::Metrics,
         snapshot::LOSS_SCALE,
+        team::Team,
         training::{self, Training},
     },
 };
@@ -58,8 +59,16 @@ fn run(folder: &Path, config: RunConfig, lose_after: Option<u64>) -> Story {
     let lose = device.destroyer();
     let tuning = Tuning::for_device(&device);
     let entered = RunFolder::enter(folder, Entry::New).unwrap();
-    let mut run =
-        pollster::block_on(Run::new(config, entered, Images::plain(source), device, tuning, Start::Seed)).unwrap();
+    let mut run = pollster::block_on(Run::new(
+        config,
+        entered,
+        Images::plain(source),
+        device,
+        tuning,
+        Start::Seed,
+        Team::alone(),
+    ))
+    .unwrap();
     let (mut steps, mut recovered) = (Vec::new(), Vec::new());
     let mut lose_after = lose_after;
     let end = pollster::block_on(run.train(&Stops::default(), |event| match event {
@@ -140,11 +149,11 @@ fn a_run_in_half_precision_goes_on_with_the_same_bits_and_over_overflows() {
     let tuning = Tuning::for_device(&device);
     let start = training::Start::State(Box::new(state), whole.clone());
     let task = half.planned_task();
-    let training = Training::new(half, task, data::open(PHOTOS).unwrap(), device, tuning, start);
+    let training = Training::new(half, task, data::open(PHOTOS).unwrap(), device, tuning, start, Team::alone());
     let mut training = pollster::block_on(training).unwrap();
     let mut steps = Vec::new();
     while steps.len() < 24 {
-        training.submit(40).unwrap();
+        pollster::block_on(training.submit(40)).unwrap();
         steps.push(pollster::block_on(training.take()).unwrap().metrics);
     }
     let skipped = steps.iter().take_while(|metrics| !metrics.gradient_norm.is_finite()).count();

@@ -7,7 +7,8 @@ use super::{
     terminal::errln,
 };
 use crate::{
-    device::{Device, DeviceOptions},
+    device::{Device, DeviceOptions, adapters, of_process},
+    dist::World,
     error::Result,
 };
 
@@ -21,7 +22,22 @@ pub(super) struct AdapterArguments {
 impl AdapterArguments {
     /// Opens the adapter and names it on standard error.
     pub(super) fn open(&self) -> Result<Device> {
-        let options = DeviceOptions { adapter: self.adapter.clone(), ..Default::default() };
+        AdapterArguments::opened(self.adapter.clone())
+    }
+
+    /// The same for one of several processes: without `--adapter` each takes a GPU of its own, or one that `shared` allows.
+    pub(super) fn open_for(&self, world: &World, shared: bool) -> Result<Device> {
+        let own = match &self.adapter {
+            None if world.size() > 1 => {
+                of_process(&pollster::block_on(adapters()), world.local(), shared)?.map(|index| index.to_string())
+            }
+            named => named.clone(),
+        };
+        AdapterArguments::opened(own)
+    }
+
+    fn opened(adapter: Option<String>) -> Result<Device> {
+        let options = DeviceOptions { adapter, ..Default::default() };
         let device = pollster::block_on(Device::open(&options))?;
         errln!("adapter: {}", device.adapter());
         Ok(device)

@@ -23,6 +23,7 @@ mod predict;
 mod pretrain;
 mod probe;
 pub mod progress;
+mod ranks;
 mod reconstruct;
 mod results;
 mod serve;

@@ -14,24 +14,26 @@ use super::{
     memory::{Memory, settle_memory},
     numbers::{MOST, positive, share, whole},
     progress::Progress,
-    signals,
+    ranks, signals,
     terminal::{self, errln},
     tuning::TuningArguments,
 };
 use crate::{
     checkpoint::read_any,
     data,
+    dist::World,
     error::{Error, Result},
     kernels::Tuning,
     lower::{Precision, Recompute},
     report::log::TrainLog,
     run::{
+        follower::Follower,
         pretrain::{Event, Images, Run, Start},
-        run_folder::{Entry, RunFolder, check_resumable},
+        run_folder::{Entry, Resumed, RunFolder, check_resumable},
         stop::{Ended, Stops, parse_time},
     },
     text::{shown, shown_lines},
-    train::{config::RunConfig, images, training::kept_tuning, work},
+    train::{config::RunConfig, images, team::Team, training::kept_tuning, work},
 };
 
 /// Flags of a run, whatever it trains.
@@ -95,6 +97,12 @@ pub(super) struct RunArguments {
     /// Say what would run, and write nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Of several processes (mpirun, srun): let those of a machine share its GPUs where it has fewer.
+    #[arg(long)]
+    pub(super) share_adapter: bool,
+    /// Of several processes: seconds to wait for another one before the job ends with its name.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = whole::<u64>(1, 86_400))]
+    pub(super) watchdog: u64,
     /// Steps between two checkpoints.
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1, MOST))]
     pub(super) save_every: Option<u64>,
@@ -134,12 +142,16 @@ pub(super) trait Trains {
 struct Told {
     early: Vec<String>,
     log: Option<TrainLog>,
+    /// Of processes that train together the first one speaks for all.
+    silent: bool,
 }
 
 impl Told {
     fn say(&mut self, line: &str) {
-        errln!("{}", shown(line));
-        self.note(&shown(line));
+        if !self.silent {
+            errln!("{}", shown(line));
+            self.note(&shown(line));
+        }
     }
 
     /// Writes a line that a person is told elsewhere.
@@ -161,8 +173,9 @@ impl Told {
 /// Trains to the end, or until something stops the run.
 pub(super) fn run<V: Trains>(verb: &V) -> Result<()> {
     let arguments = verb.run();
-    let mut told = Told::default();
-    let result = train(verb, &mut told).map_err(|error| match error {
+    let world = World::join(Duration::from_secs(arguments.watchdog))?;
+    let mut told = Told { silent: world.rank() > 0, ..Told::default() };
+    let result = train(verb, &mut told, &world).map_err(|error| match error {
         // Of the run's own files, once it has begun.
         Error::Io { path, source } if told.log.is_some() && path.starts_with(&arguments.out) => Error::checkpoint(
             path,
@@ -173,10 +186,10 @@ pub(super) fn run<V: Trains>(verb: &V) -> Result<()> {
     if let Err(error) = &result {
         told.note(&error.to_string());
     }
-    result
+    ranks::ended(&world, result)
 }
 
-fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
+fn train<V: Trains>(verb: &V, told: &mut Told, world: &World) -> Result<()> {
     let arguments = verb.run();
     let stops = Stops {
         after: arguments.stop_after,
@@ -184,7 +197,7 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
         signal: Some(signals::install()?),
     };
     let out = &arguments.out;
-    let Begun { mut config, mut start, folder } = begin(verb, told)?;
+    let Begun { mut config, mut start, folder } = begin(verb, told, world)?;
     let (images, remarks) = verb.images(&mut config)?;
     let source = images.source.clone();
     source.passed_over().lines().iter().chain(&remarks).for_each(|line| told.say(line));
@@ -199,6 +212,12 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
     if let Some(count) = arguments.micro_batches(config.training.batch_size)? {
         config.training.micro_batches = count;
     }
+    if world.size() > 1 && arguments.micro_batch.as_deref() == Some("auto") {
+        return Err(Error::Config("--micro-batch auto is for a single process; give the images of one pass".into()));
+    }
+    if let Some(remark) = ranks::deal_out(world, &mut config, &mut start)? {
+        told.say(&remark);
+    }
     if let Start::Resumed(from) = &start {
         if arguments.micro_batch.as_deref() == Some("auto") {
             // What was chosen at the start: other parts would round differently.
@@ -211,21 +230,32 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
         }
     }
     if arguments.dry_run {
-        terminal::out(format_args!("{}", shown_lines(&dry_run::describe(&config, source.len(), out)?)));
+        if world.rank() == 0 {
+            terminal::out(format_args!("{}", shown_lines(&dry_run::describe(&config, source.len(), out)?)));
+        }
         return Ok(());
     }
-    let device = arguments.adapter.open()?;
+    ranks::compare(world, &config, &*source)?;
+    let device = arguments.adapter.open_for(world, arguments.share_adapter)?;
     if let Some(line) = arguments.adapter.remark(&device) {
         told.say(&line);
     }
     let auto = arguments.micro_batch.as_deref() == Some("auto");
     let resumed = matches!(start, Start::Resumed(_));
     let memory = Memory { most_mib: arguments.gpu_memory_mib, auto, out };
-    if let Some(line) = settle_memory(&memory, &device, &mut config, resumed)? {
+    if let Some(line) = settle_memory(&memory, &device, &mut config, resumed || world.size() > 1)? {
         told.say(&line);
     }
     let (steps, batch) = (config.training.steps, config.training.batch_size);
     let name = device.adapter().to_string();
+    if world.rank() > 0 {
+        let (tuning, start) = (ranks::told_tuning(world, &device)?, verb.fitted(start, &config)?);
+        let follower = Follower::new(config, images, device, tuning, start, Team::of(world.clone()));
+        return match pollster::block_on(async { follower.await?.train(&stops).await })? {
+            Ended::Signal => Err(Error::Stopped(format!("process {} stopped with the others", world.rank()))),
+            _ => Ok(()),
+        };
+    }
     let folder = match folder {
         Some(folder) => folder,
         None => RunFolder::enter(out, if arguments.overwrite { Entry::Overwrite } else { Entry::New })?,
@@ -252,8 +282,10 @@ fn train<V: Trains>(verb: &V, told: &mut Told) -> Result<()> {
             arguments.tuning.settle(&device, work, precision, false)?
         }
     };
+    ranks::tell_tuning(world, &device, &tuning)?;
     let start = verb.fitted(start, &config)?;
-    let mut run = pollster::block_on(Run::new(config, folder, images, device, tuning, start))?;
+    let team = Team::of(world.clone());
+    let mut run = pollster::block_on(Run::new(config, folder, images, device, tuning, start, team))?;
     told.say(&format!(
         "{} parameters, {:.0} MiB of GPU memory",
         run.trainer().layout().count(),
@@ -305,7 +337,33 @@ struct Begun {
 
 /// Reads settings and, where the run goes on, its state. A resumed run takes its settings from the checkpoint; flags that
 /// disagree are refused later. Writes nothing where the run is new.
-fn begin<V: Trains>(verb: &V, told: &mut Told) -> Result<Begun> {
+fn begin<V: Trains>(verb: &V, told: &mut Told, world: &World) -> Result<Begun> {
+    if world.rank() > 0 {
+        return follow(verb, world);
+    }
+    let begun = lead(verb, told)?;
+    let from = match &begun.start {
+        Start::Resumed(from) => Some(from.path.as_path()),
+        _ => None,
+    };
+    ranks::tell(world, &from)?;
+    Ok(begun)
+}
+
+/// The same for a process that has no folder: it goes on from the checkpoint that the first one found.
+fn follow<V: Trains>(verb: &V, world: &World) -> Result<Begun> {
+    if let Some(path) = ranks::told::<Option<PathBuf>>(world)? {
+        let snapshot = read_any(&path)?;
+        let config = verb.resumed(of_verb::<V>(&snapshot.config, &path)?)?;
+        let start = Start::Resumed(Box::new(Resumed { snapshot, path, remarks: Vec::new() }));
+        return Ok(Begun { config, start, folder: None });
+    }
+    let config = verb.settings()?;
+    let start = verb.start(&config)?;
+    Ok(Begun { config, start, folder: None })
+}
+
+fn lead<V: Trains>(verb: &V, told: &mut Told) -> Result<Begun> {
     let arguments = verb.run();
     let mut folder = None;
     if let Some(from) = &arguments.resume {

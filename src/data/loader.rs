@@ -19,7 +19,7 @@ use crate::text::shown;
 /// The images of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// `[batch_size, channels, height, width]`, see [`Picture::normalise`](super::Picture::normalise).
+    /// `[images, channels, height, width]`, as many as the batch or the loader's share of it has; see [`Picture::normalise`](super::Picture::normalise).
     pub images: Vec<f32>,
     /// For each image the epoch and the sample's number in the source: what its mask depends on too.
     pub samples: Vec<(u64, usize)>,
@@ -36,6 +36,7 @@ pub struct Loader {
     allowed: usize,
     order: EpochOrder,
     next_batch: u64,
+    /// The first batch that no job was handed out for.
     requested: u64,
     waiting: HashMap<u64, Outcome>,
     bad: BTreeMap<usize, String>,
@@ -63,7 +64,7 @@ impl Loader {
             allowed,
             order,
             next_batch: first_batch,
-            requested: first_batch * options.batch_size as u64,
+            requested: first_batch,
             waiting: HashMap::new(),
             bad: BTreeMap::new(),
             failure: None,
@@ -76,8 +77,9 @@ impl Loader {
 
     /// Hands out jobs until all images of the next `batches` batches are asked for. This bounds what is in memory.
     fn request(&mut self, batches: u64) {
-        let end = (self.next_batch + batches) * self.options.batch_size as u64;
-        for position in self.requested..end {
+        let end = self.next_batch + batches;
+        let (share, size) = (self.options.share, self.options.batch_size);
+        for position in (self.requested..end).flat_map(|batch| share.positions(batch, size)) {
             let (epoch, sample) = self.order.sample(position);
             self.makers.request(Job { position, epoch, sample });
         }
@@ -102,15 +104,14 @@ impl Loader {
 
     fn collect(&mut self) -> Result<Batch, String> {
         self.request(1);
-        let size = self.options.batch_size as u64;
         let values = self.options.channels * self.options.height * self.options.width;
         let mut batch = Batch {
-            images: Vec::with_capacity(self.options.batch_size * values),
+            images: Vec::with_capacity(self.options.batch_size / self.options.share.of * values),
             samples: Vec::new(),
             shown: Vec::new(),
             bad: Vec::new(),
         };
-        for position in self.next_batch * size..(self.next_batch + 1) * size {
+        for position in self.options.share.positions(self.next_batch, self.options.batch_size) {
             let Outcome::Made { epoch, sample, view, bad } = self.outcome(position)? else { unreachable!("no panic") };
             for (index, reason) in bad {
                 let name = format!("{}: {}", shown(&self.source.name(index)), shown(&reason));
@@ -193,7 +194,7 @@ pub fn enough_for(source: &dyn Source, batch_size: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::augment::Augmentation;
-    use super::super::{Normalisation, Picture, Stored};
+    use super::super::{Normalisation, Picture, Share, Stored};
     use super::*;
     use crate::rng::{Rng, Stream};
     use std::collections::BTreeSet;
@@ -281,6 +282,21 @@ mod tests {
         for (threads, prefetch) in [(1, 3), (2, 0), (5, 2), (0, 1)] {
             assert_eq!(batches(source(), LoaderOptions { threads, prefetch, ..options(8) }, 0..12), expected);
         }
+    }
+
+    #[test]
+    fn shares_of_a_batch_are_its_slots_in_turn() {
+        let whole = batches(greys(50, &[3]), options(8), 2..9);
+        let part = |part| batches(greys(50, &[3]), LoaderOptions { share: Share { part, of: 4 }, ..options(8) }, 2..9);
+        for (index, part) in (0..4).map(part).enumerate() {
+            for (part, whole) in part.iter().zip(&whole) {
+                let slots = index * 2..index * 2 + 2;
+                assert_eq!(part.images, whole.images[slots.start * 16..slots.end * 16]);
+                assert_eq!((&part.samples[..], &part.shown[..]), (&whole.samples[slots.clone()], &whole.shown[slots]));
+            }
+        }
+        let odd = LoaderOptions { share: Share { part: 0, of: 3 }, ..options(8) };
+        assert_eq!(Loader::new(greys(50, &[]), odd, 0).err().unwrap().exit_code(), 2);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use {
     passed::PassedOver,
     picture::Picture,
     source::{Locality, Source, Stored},
-    worker::LoaderOptions,
+    worker::{LoaderOptions, Share},
 };
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -14,6 +14,8 @@ use crate::rng::{Rng, Stream};
 pub struct LoaderOptions {
     /// Images in a batch.
     pub batch_size: usize,
+    /// The part of every batch that is made.
+    pub share: Share,
     /// Rows of an image in pixels.
     pub height: usize,
     /// Columns of an image in pixels.
@@ -36,11 +38,33 @@ pub struct LoaderOptions {
     pub left_out: BTreeSet<usize>,
 }
 
+/// One of several equal parts of every batch: of slots that follow one another, as many as the batch has for each part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which part, from 0.
+    pub part: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Share {
+    /// All of a batch.
+    pub const WHOLE: Share = Share { part: 0, of: 1 };
+
+    /// The positions in the sequence of samples that are made for batch number `batch` of `size` images.
+    pub(super) fn positions(self, batch: u64, size: usize) -> std::ops::Range<u64> {
+        let (start, slots) = (batch * size as u64, (size / self.of) as u64);
+        let from = start + self.part as u64 * slots;
+        from..from + slots
+    }
+}
+
 impl Default for LoaderOptions {
     /// 64 RGB images of 224×224, cropped and mirrored as in pre-training, two batches ahead, at most 1 % unreadable, one thread per processor.
     fn default() -> LoaderOptions {
         LoaderOptions {
             batch_size: 64,
+            share: Share::WHOLE,
             height: 224,
             width: 224,
             channels: 3,
@@ -58,8 +82,11 @@ impl Default for LoaderOptions {
 impl LoaderOptions {
     /// What makes the views. Refuses options out of range.
     pub(super) fn views(&self) -> Result<Views> {
-        let &LoaderOptions { batch_size, height, width, channels, max_bad_fraction, .. } = self;
+        let &LoaderOptions { batch_size, height, width, channels, max_bad_fraction, share, .. } = self;
         let fail = |reason: String| Err(Error::Config(reason));
+        if share.part >= share.of || !batch_size.is_multiple_of(share.of) {
+            return fail(format!("a batch of {batch_size} images has no part {} of {}", share.part, share.of));
+        }
         if batch_size == 0 || height == 0 || width == 0 {
             return fail(format!("a batch of {batch_size} images of {height}×{width} pixels is empty"));
         }

@@ -17,6 +17,8 @@ pub struct AdapterSummary {
     pub backend: String,
     /// DiscreteGpu, IntegratedGpu, VirtualGpu, Cpu or Other.
     pub kind: String,
+    /// Where it sits on the PCI bus, `0000:65:00.0`; empty where the interface does not tell.
+    pub pci: String,
     /// Largest storage binding in bytes.
     pub max_storage_buffer_binding_size: u64,
     /// Largest buffer in bytes.
@@ -88,6 +90,33 @@ pub(super) async fn choose(selector: Option<&str>) -> Result<(wgpu::Adapter, Ada
     Ok((found.swap_remove(index), summary))
 }
 
+/// The index of the adapter for process number `local` of those on this machine: the GPUs by their place on the bus, one each;
+/// with `shared` one after the other again. None where there are software adapters alone, which may be shared.
+///
+/// # Errors
+/// [`Error::Config`] where there are more processes than GPUs, `of` of them.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn of_process(adapters: &[AdapterSummary], (local, of): (usize, usize), shared: bool) -> Result<Option<usize>> {
+    let Some(strongest) = adapters.iter().map(AdapterSummary::rank).min() else { return Ok(None) };
+    let mut gpus: Vec<_> =
+        adapters.iter().enumerate().filter(|(_, one)| one.rank() == strongest && !one.is_software()).collect();
+    // One card may be listed by several interfaces.
+    gpus.sort_by_key(|(index, one)| (&one.pci, *index));
+    gpus.dedup_by(|(_, a), (_, b)| !a.pci.is_empty() && a.pci == b.pci);
+    if gpus.is_empty() {
+        return Ok(None);
+    }
+    if of > gpus.len() && !shared {
+        return Err(Error::Config(format!(
+            "{of} processes on this machine and {} of its GPUs found ({}). Start one process a GPU, or let them share with \
+             --share-adapter",
+            gpus.len(),
+            gpus.iter().map(|(_, gpu)| &*gpu.name).collect::<Vec<_>>().join(", ")
+        )));
+    }
+    Ok(Some(gpus[local % gpus.len()].0))
+}
+
 /// The adapter that `selector` means, the strongest kind where there are several, and then a remark if a name was given.
 fn pick(adapters: &[AdapterSummary], selector: &str) -> Result<(usize, Option<String>)> {
     let matching: Vec<_> = adapters.iter().enumerate().filter(|(i, adapter)| adapter.matches(*i, selector)).collect();
@@ -155,6 +184,7 @@ fn summarise(adapter: &wgpu::Adapter) -> AdapterSummary {
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
         backend: format!("{:?}", info.backend),
         kind: format!("{:?}", info.device_type),
+        pci: info.device_pci_bus_id,
         max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
         max_buffer_size: limits.max_buffer_size,
         max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
@@ -213,6 +243,7 @@ mod tests {
             name: name.into(),
             driver: String::new(),
             backend: "Vulkan".into(),
+            pci: String::new(),
             kind: kind.into(),
             max_storage_buffer_binding_size: 0,
             max_buffer_size: 0,

@@ -19,6 +19,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use adapter::of_process;
 pub use adapter::{AdapterSummary, adapters};
 pub use readback::Readback;
 pub use timing::Timer;

@@ -2,6 +2,7 @@
 
 pub mod evaluation;
 pub mod events;
+pub mod follower;
 pub mod pretrain;
 pub mod run_folder;
 pub mod samples;

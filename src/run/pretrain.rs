@@ -22,6 +22,7 @@ use crate::{
         config::RunConfig,
         metrics::{self, Metrics, MetricsLog},
         snapshot::Snapshot,
+        team::Team,
         training::{self, GivenUp, Training},
     },
 };
@@ -70,6 +71,20 @@ pub enum Start {
     Resumed(Box<Resumed>),
 }
 
+impl Start {
+    /// The same as training takes it.
+    pub(super) fn of(self, config: &RunConfig) -> training::Start {
+        match self {
+            Start::Seed => training::Start::Seed,
+            Start::Weights(model) => {
+                let path = config.training.init_from.clone().unwrap_or_default();
+                training::Start::Weights(model.tensors, path.into())
+            }
+            Start::Resumed(from) => training::Start::State(Box::new(from.snapshot), from.path),
+        }
+    }
+}
+
 /// What a caller hears of while a run goes on.
 pub enum Event<'a> {
     /// A step's results arrived.
@@ -93,17 +108,11 @@ impl Run {
         device: Device,
         tuning: Tuning,
         start: Start,
+        team: Team,
     ) -> Result<Run> {
-        let start = match start {
-            Start::Seed => training::Start::Seed,
-            Start::Weights(model) => {
-                let path = config.training.init_from.clone().unwrap_or_default();
-                training::Start::Weights(model.tensors, path.into())
-            }
-            Start::Resumed(from) => training::Start::State(Box::new(from.snapshot), from.path),
-        };
+        let start = start.of(&config);
         let task = config.task(images.labels.into());
-        let training = Training::new(config, task, images.source, device, tuning, start).await?;
+        let training = Training::new(config, task, images.source, device, tuning, start, team).await?;
         let evaluator = images.evaluation.and_then(|on| Evaluator::new(training.config(), on));
         let (config, step) = (training.config(), training.step());
         let draws = config.training.sample_every_steps > 0;
@@ -150,7 +159,7 @@ impl Run {
         let mut samples = VecDeque::new();
         while self.step() < last {
             let submitted = self.training.submitted();
-            if let Some(reason) = stops.due().filter(|_| submitted < last) {
+            if let Some(reason) = stops.agreed(self.training.team()).filter(|_| submitted < last) {
                 (last, ended) = (submitted, reason);
                 if submitted == self.step() {
                     break;
@@ -159,7 +168,7 @@ impl Run {
             // An evaluation is of the weights after its step: none is submitted beyond it before.
             let until = self.evaluator.as_ref().map_or(last, |evaluator| evaluator.next(self.step()).min(last));
             while self.training.submitted() < until && self.training.may_submit(last) {
-                self.training.submit(last)?.iter().for_each(|name| on(Event::BadImage(name)));
+                self.training.submit(last).await?;
                 let submitted = self.training.submitted();
                 if let Some(sampler) = &mut self.sampler
                     && submitted.is_multiple_of(sample_every)
@@ -168,6 +177,7 @@ impl Run {
                 }
             }
             let mut step = self.training.take().await?;
+            step.bad.iter().for_each(|name| on(Event::BadImage(name)));
             if let Some(evaluator) = &mut self.evaluator
                 && evaluator.is_due(self.training.step(), steps)
             {

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::train::team::Team;
+
 /// Ends that a caller asks for. Whatever it is, the steps in flight are finished and the state is saved.
 #[derive(Clone, Debug, Default)]
 pub struct Stops {
@@ -39,6 +41,16 @@ impl Stops {
             return Some(Ended::Signal);
         }
         self.at.is_some_and(|at| Instant::now() >= at).then_some(Ended::TimeLimit)
+    }
+}
+
+impl Stops {
+    /// The same for processes that train together: they stop after one step, whichever of them was asked to.
+    pub fn agreed(&self, team: &mut Team) -> Option<Ended> {
+        const REASONS: [Ended; 2] = [Ended::TimeLimit, Ended::Signal];
+        let own = self.due().and_then(|due| REASONS.iter().position(|reason| *reason == due));
+        let agreed = team.stop(own.map_or(0, |at| at as u8 + 1));
+        agreed.checked_sub(1).map(|at| REASONS[usize::from(at).min(1)])
     }
 }
 

@@ -9,6 +9,7 @@ mod pace;
 pub mod profile;
 pub mod schedule;
 pub mod snapshot;
+pub mod team;
 mod trainer;
 pub mod training;
 pub mod tune;

@@ -16,9 +16,10 @@ use super::{
     pace::Pace,
     schedule,
     snapshot::{NamedTensor, Snapshot},
+    team::Team,
 };
 use crate::{
-    data::{Batch, Collection, Loader, LoaderOptions, Source, augment::Augmentation},
+    data::{Batch, Collection, Loader, LoaderOptions, Share, Source, augment::Augmentation},
     device::Device,
     error::{Error, Result},
     kernels::Tuning,
@@ -65,6 +66,16 @@ pub struct Step {
     pub metrics: Metrics,
     /// The state after it, where a snapshot was due.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// The images newly found unreadable, each with the reason.
+    pub bad: Vec<String>,
+}
+
+/// The images of a step in flight.
+struct InFlight {
+    /// Their numbers.
+    shown: Vec<usize>,
+    /// Those newly found unreadable, each with the reason.
+    bad: Vec<String>,
 }
 
 /// A model in training. Steps are submitted ahead of their results: at most two are in flight.
@@ -72,6 +83,7 @@ pub struct Training {
     config: RunConfig,
     source: Arc<dyn Source>,
     trainer: Trainer,
+    team: Team,
     loader: Loader,
     step: u64,
     submitted: u64,
@@ -86,7 +98,7 @@ pub struct Training {
     /// What the images are.
     collection: Collection,
     /// The images of each step in flight, the oldest first.
-    in_flight: VecDeque<Vec<usize>>,
+    in_flight: VecDeque<InFlight>,
     pace: Pace,
 }
 
@@ -108,12 +120,14 @@ impl Training {
         device: Device,
         tuning: Tuning,
         start: Start,
+        team: Team,
     ) -> Result<Training> {
         let training = &config.training;
         let options = TrainerOptions {
             recompute: training.recompute,
             precision: training.precision,
-            ..TrainerOptions::new(training.micro_batch_size(), training.micro_batches, tuning)
+            ranks: team.size(),
+            ..TrainerOptions::new(training.micro_batch_size(), team.passes(training)?, tuning)
         };
         let trainer = Trainer::new(device, task, options).await?;
         trainer.initialise(training.seed);
@@ -131,7 +145,7 @@ impl Training {
             }
         }
         let step = state.as_ref().map_or(0, |snapshot| snapshot.step);
-        let loader = Loader::new(source.clone(), loader_options(&config, &left_out), step)?;
+        let loader = Loader::new(source.clone(), loader_options(&config, &left_out, team.share()), step)?;
         let good = match state {
             Some(snapshot) => snapshot,
             None => {
@@ -143,6 +157,7 @@ impl Training {
             config,
             source,
             trainer,
+            team,
             loader,
             step,
             submitted: step,
@@ -176,6 +191,11 @@ impl Training {
         self.step
     }
 
+    /// The processes that train together.
+    pub fn team(&mut self) -> &mut Team {
+        &mut self.team
+    }
+
     /// Steps submitted, those in flight among them.
     pub fn submitted(&self) -> u64 {
         self.submitted
@@ -190,7 +210,9 @@ impl Training {
     pub fn may_submit(&self, last: u64) -> bool {
         // One copy at a time: with its snapshot still to come, the next one waits.
         let waits = self.copy.is_some() && self.due(self.submitted + 1, last);
-        self.submitted < last && self.trainer.in_flight() < 2 && !waits
+        // Processes that train together do the same in the same order, and wait for each other's gradients anyway.
+        let most = if self.team.is_alone() { 2 } else { 1 };
+        self.submitted < last && self.trainer.in_flight() < most && !waits
     }
 
     fn due(&self, step: u64, last: u64) -> bool {
@@ -198,23 +220,26 @@ impl Training {
     }
 
     /// Waits for the next images and submits the step that they are for; where a snapshot is due after it, also a copy
-    /// of the state. `last` is the last step of all. Returns the images newly found unreadable, each with the reason.
-    pub fn submit(&mut self, last: u64) -> Result<Vec<String>> {
+    /// of the state. `last` is the last step of all. Of processes that train together, each waits here for the gradients of
+    /// all.
+    pub async fn submit(&mut self, last: u64) -> Result<()> {
         let asked = Instant::now();
         let mut batch = self.loader.next()?;
         self.pace.wait(asked.elapsed().as_secs_f64());
-        self.submit_batch(self.submitted, &mut batch);
-        self.in_flight.push_back(batch.shown);
+        self.submit_batch(self.submitted, &mut batch).await?;
+        self.in_flight.push_back(InFlight { shown: batch.shown, bad: batch.bad });
         self.submitted += 1;
         if self.due(self.submitted, last) {
             self.copy = Some((self.submitted, self.trainer.copy_state()));
         }
-        Ok(batch.bad)
+        Ok(())
     }
 
     /// Waits for the results of the oldest step in flight. Fails when it made no update, or has no finite loss.
     pub async fn take(&mut self) -> Result<Step> {
-        let result = self.trainer.take().await?;
+        let mut result = self.trainer.take().await?;
+        let bad = self.in_flight.front_mut().map(|images| std::mem::take(&mut images.bad)).unwrap_or_default();
+        let bad = self.team.agree(&mut result, bad, self.trainer.task().average().map(|average| average.drift))?;
         self.check_update(&result)?;
         self.in_flight.pop_front();
         let mut metrics = self.measured(self.step, result);
@@ -224,7 +249,7 @@ impl Training {
             Some((_, copy)) => Some(self.keep(copy).await?),
             None => None,
         };
-        Ok(Step { metrics, snapshot })
+        Ok(Step { metrics, snapshot, bad })
     }
 
     /// The state after the steps taken so far, with none in flight.
@@ -263,7 +288,8 @@ impl Training {
     /// the step whose update was refused; at most [`RECOVERIES`] times to each. Says what happened.
     pub async fn recover(&mut self, error: Error) -> Result<String, GivenUp> {
         let (lost, refused) = (self.trainer.device().is_lost(), matches!(error, Error::Diverged(_)));
-        if !lost && !refused {
+        // A lost device of one process is none of the others: the job ends, and starts again from its checkpoint.
+        if !refused && (!lost || !self.team.is_alone()) {
             return Err(GivenUp { error, tried: None });
         }
         if self.recoveries == RECOVERIES {
@@ -278,7 +304,8 @@ impl Training {
             }
             told.push_str(" on the device opened again");
         } else {
-            let images: BTreeSet<usize> = self.in_flight.pop_front().into_iter().flatten().collect();
+            let own = self.in_flight.pop_front().map(|images| images.shown).unwrap_or_default();
+            let images = self.team.images(&own).map_err(|error| GivenUp { error, tried: None })?;
             let names: Vec<_> = images.iter().map(|index| shown(&self.source.name(*index)).into_owned()).collect();
             told = format!("{told}, from now on without the images of this step: {}", names.join(", "));
             self.left_out.extend(images);
@@ -305,16 +332,17 @@ impl Training {
         let restored = self.trainer.restore(&self.good.groups);
         restored.map_err(|reason| Error::checkpoint("the last good state", reason))?;
         (self.step, self.submitted) = (self.good.step, self.good.step);
-        let options = loader_options(&self.config, &self.left_out);
+        let options = loader_options(&self.config, &self.left_out, self.team.share());
         self.loader = Loader::new(self.source.clone(), options, self.step)?;
         self.pace = Pace::new();
         Ok(())
     }
 
-    fn submit_batch(&mut self, step: u64, batch: &mut Batch) {
+    async fn submit_batch(&mut self, step: u64, batch: &mut Batch) -> Result<()> {
         let training = &self.config.training;
-        let prepared = self.trainer.task().prepare(step, &mut batch.images, &batch.shown);
-        let count = training.micro_batches;
+        let task = self.trainer.task().clone();
+        let prepared = task.prepare(step, &mut batch.images, &batch.shown);
+        let count = self.trainer.options().micro_batches;
         let part = |len: usize, index: usize| len / count * index..len / count * (index + 1);
         let inputs = |index: usize| {
             let micro_batch = MicroBatch {
@@ -323,7 +351,7 @@ impl Training {
                 shown: &batch.shown[part(batch.shown.len(), index)],
                 prepared: &prepared[part(prepared.len(), index)],
             };
-            self.trainer.task().inputs(step, &micro_batch)
+            task.inputs(step, &micro_batch)
         };
         let inputs: Vec<Inputs<'_>> = (0..count).map(inputs).collect();
         let settings = Settings::new(
@@ -338,7 +366,12 @@ impl Training {
             Some(limit) => settings.with_norm_limit(limit),
             None => settings,
         };
-        self.trainer.step(&inputs, settings);
+        if self.team.is_alone() {
+            self.trainer.step(&inputs, settings);
+            return Ok(());
+        }
+        let team = &self.team;
+        self.trainer.step_with(&inputs, settings, async |trainer| team.exchange(trainer).await).await
     }
 
     fn measured(&self, step: u64, result: StepResult) -> Metrics {
@@ -361,10 +394,11 @@ impl Training {
     }
 }
 
-fn loader_options(config: &RunConfig, left_out: &BTreeSet<usize>) -> LoaderOptions {
+fn loader_options(config: &RunConfig, left_out: &BTreeSet<usize>, share: Share) -> LoaderOptions {
     let (model, training) = (&config.model, &config.training);
     LoaderOptions {
         batch_size: training.batch_size,
+        share,
         height: model.image_height,
         width: model.image_width,
         channels: model.channels,

@@ -24,6 +24,7 @@ use crate::{
         images::compare,
         metrics::Metrics,
         snapshot::Snapshot,
+        team::Team,
         training::{self, GivenUp, Start, kept_tuning},
     },
 };
@@ -225,7 +226,8 @@ impl Training {
             None => tuned(&device, &config).await?,
         };
         let task = config.planned_task();
-        let held = training::Training::new(config, task, Arc::new(images.0), device, tuning, start).await?;
+        let held =
+            training::Training::new(config, task, Arc::new(images.0), device, tuning, start, Team::alone()).await?;
         let saved = held.step();
         Ok(Training {
             held,
@@ -313,13 +315,14 @@ impl Training {
     async fn try_advance(&mut self, events: &mut Vec<String>) -> Result<Option<Metrics>, Error> {
         let last = self.held.config().training.steps;
         while self.held.may_submit(last) {
-            let unreadable = self.held.submit(last)?;
-            events.extend(unreadable.into_iter().map(|name| format!("skipped: {name}")));
+            self.held.submit(last).await?;
         }
         if self.held.step() == last {
             return Ok(None);
         }
-        Ok(Some(self.held.take().await?.metrics))
+        let step = self.held.take().await?;
+        events.extend(skipped(step.bad));
+        Ok(Some(step.metrics))
     }
 
     /// Leaves the time until the next step out of the rate: after a pause.
@@ -421,7 +424,9 @@ impl Training {
 
     async fn settle(&mut self) -> Result<(), Error> {
         while self.held.step() < self.held.submitted() {
-            self.news.metrics.push(self.held.take().await?.metrics);
+            let step = self.held.take().await?;
+            self.news.events.extend(skipped(step.bad));
+            self.news.metrics.push(step.metrics);
         }
         // A state that is kept already says nothing new of how training goes.
         if self.held.step() != self.held.good().step {
@@ -429,4 +434,9 @@ impl Training {
         }
         Ok(())
     }
+}
+
+/// Images that could not be read, as events.
+fn skipped(bad: Vec<String>) -> impl Iterator<Item = String> {
+    bad.into_iter().map(|name| format!("skipped: {name}"))
 }

@@ -77,7 +77,7 @@ impl Trainer {
                 pass.write(&device, name, bytemuck::cast_slice(&values));
             }
         }
-        pass.write(&device, "seed", bytemuck::bytes_of(&(1.0 / options.micro_batches as f32)));
+        pass.write(&device, "seed", bytemuck::bytes_of(&(1.0 / options.passes() as f32)));
         let bytes = SCALAR_BYTES + reported.iter().map(|scalar| scalar.len as u64 * 4).sum::<u64>();
         let set = || (0..options.micro_batches).map(|_| Readback::new(&device, "losses", bytes)).collect();
         let (idle, pending) = (vec![set(), set(), set()], VecDeque::new());
@@ -148,7 +148,7 @@ impl Trainer {
         let (readbacks, began) = (self.begin(batches), Instant::now());
         let submits = self.backward(batches, settings, &readbacks);
         self.finish(submits, &readbacks);
-        self.pending.push_back(InFlight { readbacks, settings, scalars: reported(batches), began });
+        self.pending.push_back(InFlight { readbacks, settings, scalars: self.reported(batches), began });
     }
 
     /// The same with an exchange of gradients between backward pass and update: `exchange` may read and write
@@ -166,8 +166,18 @@ impl Trainer {
             return Err(error);
         }
         self.finish(Submits::new(&self.device), &readbacks);
-        self.pending.push_back(InFlight { readbacks, settings, scalars: reported(batches), began });
+        self.pending.push_back(InFlight { readbacks, settings, scalars: self.reported(batches), began });
         Ok(())
+    }
+
+    /// What the task reports without the device's help, averaged over the passes of the update; of several processes, this
+    /// one's part of the average.
+    fn reported(&self, batches: &[Inputs<'_>]) -> Scalars {
+        let mut scalars = Scalars::default();
+        for (name, value) in batches.iter().flat_map(|batch| batch.scalars.iter()) {
+            scalars.add(name.to_owned(), value / self.options.passes() as f64);
+        }
+        scalars
     }
 
     fn begin(&mut self, batches: &[Inputs<'_>]) -> Vec<Readback> {
@@ -224,11 +234,12 @@ impl Trainer {
         self.pending.len()
     }
 
-    /// Waits for the oldest step in flight and returns its results. Panics when none is, a programming error.
+    /// Waits for the oldest step in flight and returns its results; of several processes, loss and scalars are this one's
+    /// part of the average, and what follows from the gradients is that of all. Panics when none is, a programming error.
     pub async fn take(&mut self) -> Result<StepResult> {
         let InFlight { readbacks, settings, scalars, began } = self.pending.pop_front().expect("a step in flight");
         let mut result = StepResult::default();
-        let count = readbacks.len() as f64;
+        let count = (readbacks.len() * self.options.ranks) as f64;
         let mut values: Vec<f32> = Vec::new();
         for readback in &readbacks {
             values = bytemuck::pod_collect_to_vec(&readback.take(&self.device).await?);
@@ -247,19 +258,10 @@ impl Trainer {
         if let Some(average) = self.average {
             result.scalars.add(average.drift, (f64::from(values[8]) / f64::from(values[9])).sqrt());
         }
-        self.idle.push(readbacks);
         // Whatever was in flight before it counts too: rather too slow than too fast.
-        let slowest = count * self.pass.seconds() + self.update.seconds();
+        let slowest = readbacks.len() as f64 * self.pass.seconds() + self.update.seconds();
         self.device.learn_speed(slowest, began.elapsed().as_secs_f64());
+        self.idle.push(readbacks);
         Ok(result)
     }
-}
-
-/// What a task reports without the device's help, averaged over the micro-batches.
-fn reported(batches: &[Inputs<'_>]) -> Scalars {
-    let mut scalars = Scalars::default();
-    for (name, value) in batches.iter().flat_map(|batch| batch.scalars.iter()) {
-        scalars.add(name.to_owned(), value / batches.len() as f64);
-    }
-    scalars
 }

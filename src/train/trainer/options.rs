@@ -10,8 +10,10 @@ use crate::{
 pub struct TrainerOptions {
     /// Images of one forward and backward pass.
     pub micro_batch: usize,
-    /// Passes whose gradients add up to one update.
+    /// Passes here whose gradients add up to one update.
     pub micro_batches: usize,
+    /// Processes with as many passes each, whose gradients add up to one update.
+    pub ranks: usize,
     /// Kernel variants.
     pub tuning: Tuning,
     /// Keep predictions and targets readable after a step, for verification.
@@ -30,12 +32,18 @@ impl TrainerOptions {
         TrainerOptions {
             micro_batch,
             micro_batches,
+            ranks: 1,
             tuning,
             inspect: false,
             no_fusion: false,
             recompute: Recompute::None,
             precision: Precision::F32,
         }
+    }
+
+    /// Passes whose gradients add up to one update, of all processes.
+    pub fn passes(&self) -> usize {
+        self.micro_batches * self.ranks
     }
 
     pub(super) fn plan(&self) -> PlanOptions {
