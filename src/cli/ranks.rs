@@ -114,3 +114,60 @@ fn agree(world: &World, what: &str, own: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dist::{Settings, threads};
+
+    /// What each of some processes gives.
+    fn each<T: Send>(size: usize, of: impl Fn(World) -> T + Sync) -> Vec<T> {
+        let members = threads::world(size, Settings::default(), None).unwrap();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = members.into_iter().map(|end| scope.spawn(|| of(World::of(end)))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn parts_are_dealt_out_evenly_or_made_more() {
+        let parts = |size: usize, batch: usize, parts: usize| {
+            let of = |world: World| {
+                let mut config = RunConfig::default();
+                (config.training.batch_size, config.training.micro_batches) = (batch, parts);
+                let dealt = deal_out(&world, &mut config, &mut Start::Seed).map_err(|error| error.to_string());
+                dealt.map(|remark| (config.training.micro_batches, remark))
+            };
+            each(size, of).remove(0)
+        };
+        assert_eq!(parts(1, 8, 3), Ok((3, None)));
+        assert_eq!(parts(2, 8, 4), Ok((4, None)));
+        assert_eq!(parts(4, 8, 1), Ok((4, None)));
+        assert_eq!(parts(4, 64, 2), Ok((8, None)));
+        let refused = parts(3, 8, 1).unwrap_err();
+        assert!(refused.contains("--batch-size 6 or 9"), "{refused}");
+    }
+
+    #[test]
+    fn what_differs_between_processes_is_named() {
+        let found = each(3, |world| {
+            let own = if world.rank() == 2 { "seed = 1\nsteps = 7" } else { "seed = 1\nsteps = 6" };
+            agree(&world, "settings", own).map_err(|error| error.to_string())
+        });
+        for refused in found {
+            let refused = refused.unwrap_err();
+            assert!(refused.contains("the settings of process 2") && refused.contains("steps = 7"), "{refused}");
+        }
+        assert!(each(2, |world| agree(&world, "settings", "a\nb")).into_iter().all(|agreed| agreed.is_ok()));
+    }
+
+    #[test]
+    fn the_first_process_is_heard() {
+        let heard = each(3, |world| match world.rank() {
+            0 => tell(&world, &Some("runs/a")).map(|()| None),
+            _ => told::<Option<String>>(&world),
+        });
+        let heard: Vec<_> = heard.into_iter().map(Result::unwrap).collect();
+        assert_eq!(heard, [None, Some("runs/a".into()), Some("runs/a".into())]);
+    }
+}

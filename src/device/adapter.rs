@@ -256,6 +256,25 @@ mod tests {
     }
 
     #[test]
+    fn each_process_takes_a_gpu_of_its_own() {
+        let card = |name: &str, pci: &str| AdapterSummary { pci: pci.into(), ..adapter(name, "DiscreteGpu") };
+        let all = [
+            adapter("llvmpipe", "Cpu"),
+            card("second", "0000:65:00.0"),
+            card("first", "0000:17:00.0"),
+            adapter("on board", "IntegratedGpu"),
+            card("first, by another interface", "0000:17:00.0"),
+        ];
+        let of = |local, shared| of_process(&all, local, shared);
+        assert_eq!([0, 1].map(|rank| of((rank, 2), false).unwrap()), [Some(2), Some(1)]);
+        let refused = of((0, 3), false).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        assert!(refused.to_string().contains("first, second") && refused.to_string().contains("--share-adapter"));
+        assert_eq!([0, 1, 2].map(|rank| of((rank, 3), true).unwrap()), [Some(2), Some(1), Some(2)]);
+        assert_eq!(of_process(&all[..1], (1, 2), false).unwrap(), None, "software adapters are shared");
+    }
+
+    #[test]
     fn digits_are_an_index_and_a_name_means_the_strongest_that_has_it() {
         let all = [
             adapter("llvmpipe (LLVM 15.0.6, 256 bits)", "Cpu"),
