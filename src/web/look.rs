@@ -96,18 +96,25 @@ impl ReadAt for Source {
 #[wasm_bindgen]
 pub struct WeightsFile {
     opened: Opened,
+    asked: Asked,
     bytes: u64,
 }
 
 #[wasm_bindgen]
 impl WeightsFile {
     /// Opens a file. `config` and `processor` are `config.json` and `preprocessor_config.json` of its folder, where it is
-    /// one of Hugging Face.
-    pub fn open(source: Source, config: Option<Vec<u8>>, processor: Option<Vec<u8>>) -> Result<WeightsFile, JsError> {
+    /// one of Hugging Face; `heads` are the encoder's attention heads, where the file does not say.
+    pub fn open(
+        source: Source,
+        config: Option<Vec<u8>>,
+        processor: Option<Vec<u8>>,
+        heads: Option<usize>,
+    ) -> Result<WeightsFile, JsError> {
         let beside = config.map(|config| Beside { config, processor });
         let opened = Opened::new("the weights", Rc::new(source), beside.as_ref())?;
-        let bytes = opened.bytes(&Asked::default())?;
-        Ok(WeightsFile { opened, bytes })
+        let asked = Asked { heads, ..Asked::default() };
+        let bytes = opened.bytes(&asked)?;
+        Ok(WeightsFile { opened, asked, bytes })
     }
 
     /// Bytes that reading the network takes, of the tab's memory and about as many of the GPU's.
@@ -120,7 +127,7 @@ impl WeightsFile {
 impl WeightsFile {
     fn read(&self) -> Result<Imported> {
         room(self.bytes)?;
-        self.opened.read(&Asked::default())
+        self.opened.read(&self.asked)
     }
 }
 

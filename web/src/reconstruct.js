@@ -31,6 +31,7 @@ export class Reconstruct {
   #network = null;
   #picture = null; // {source, title} of the picture shown
   #weights = null; // {source, title} of the network
+  #headless = null; // {source, title} of a file that does not say how many attention heads its network has
   #hasPicture = false;
   #painted = null; // the mask painted by hand, or null
   #wish = null;
@@ -81,6 +82,11 @@ export class Reconstruct {
     for (const name of ["own", "paste"]) {
       element(name).addEventListener("change", () => this.#changed({ [name]: element(name).checked }, "pictures"));
     }
+    element("weights-heads").addEventListener("change", () => {
+      const heads = element("weights-heads").valueAsNumber;
+      const { source, title } = this.#headless;
+      if (Number.isInteger(heads) && heads > 0) this.openWeights({ ...source, heads }, title);
+    });
     element("raw").addEventListener("change", () => {
       const { source, title } = this.#weights;
       this.openWeights({ ...source, raw: element("raw").checked }, title);
@@ -197,9 +203,11 @@ export class Reconstruct {
     this.#setState("ready");
   }
 
-  // Opens the weights of `source`, `{file, config, processor, raw}`, the last where the decoder predicts plain pixels.
+  // Opens the weights of `source`, `{file, config, processor, heads, raw}`: the encoder's attention heads, and whether the
+  // decoder predicts plain pixels, where the visitor says so.
   async openWeights(source, title) {
     this.#note("weights-error", "");
+    element("heads-line").hidden = true;
     this.#setState("running");
     try {
       await this.#alone(() => this.#open(source, title));
@@ -209,7 +217,11 @@ export class Reconstruct {
       if (!this.#hasPicture) this.#setState("ready");
       return true;
     } catch (error) {
-      this.#note("weights-error", `${title}: ${error.message}`);
+      this.#note("weights-error", `${title}: ${error.message.replace("give --heads N", "give their number below")}`);
+      if (/attention heads/.test(error.message)) {
+        this.#headless = { source, title };
+        element("heads-line").hidden = false;
+      }
       if (!this.#network) this.#noWeights("There is no network yet. Open a file of weights here, or train one in the Train section.");
       this.#setState("failed");
       return false;

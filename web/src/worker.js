@@ -92,10 +92,11 @@ const calls = {
   verify,
   check: async () => parse(await check()),
 
-  // Lists what is in a file of weights, and answers with the bytes of memory that its network takes.
-  async open_weights({ file, config = null, processor = null }) {
+  // Lists what is in a file of weights, and answers with the bytes of memory that its network takes. `heads` are the
+  // encoder's, where the file does not say.
+  async open_weights({ file, config = null, processor = null, heads }) {
     const text = async (beside) => (beside ? bytesOf(beside, LARGEST_JSON) : undefined);
-    const opened = WeightsFile.open(new Source(file), await text(config), await text(processor));
+    const opened = WeightsFile.open(new Source(file), await text(config), await text(processor), heads);
     drop(weights);
     weights = opened;
     return weights.bytes;

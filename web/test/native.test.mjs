@@ -81,25 +81,26 @@ function psnr(a, b) {
   return 10 * Math.log10(255 ** 2 / square);
 }
 
-for (const { photo, kind, share, seed, own, weights } of [
+for (const { photo, kind, share, seed, own, weights, heads } of [
   { photo: "held-out/cat.jpg", kind: "block", share: 0.75, seed: 3, own: true, weights: WEIGHTS },
   { photo: "train/venice.jpg", kind: "random", share: 0.5, seed: 8, own: false, weights: WEIGHTS },
-  { photo: "held-out/cat.jpg", kind: "random", share: 0.75, seed: 2, own: false, weights: join(FOREIGN, "mae_full.pth") },
+  { photo: "held-out/cat.jpg", kind: "random", share: 0.75, seed: 2, own: false, weights: join(FOREIGN, "mae_full.pth"), heads: 2 },
 ]) {
   test(`${photo}, ${kind} mask, ${basename(weights)}: the tab shows what the program writes`, TIMEOUT, async (t) => {
     const path = join(folder, "plain.png");
     const flags = ["--mask", kind, "--mask-ratio", String(share), "--seed", String(seed), "--plain", ...(own ? [] : ["--blind"])];
+    if (heads) flags.push("--heads", String(heads));
     await program("reconstruct", "--checkpoint", weights, "--image", join(PHOTOS, photo), "--out", path, ...flags);
     const file = (await readFile(weights)).toString("base64");
-    const shown = await page.evaluate(async ({ photo, kind, share, seed, own, file }) => {
+    const shown = await page.evaluate(async ({ photo, kind, share, seed, own, file, heads }) => {
       const { engine } = window.bootmae;
-      await engine.call("open_weights", [{ file: new Blob([Uint8Array.from(atob(file), (c) => c.charCodeAt(0))]) }]);
+      await engine.call("open_weights", [{ file: new Blob([Uint8Array.from(atob(file), (c) => c.charCodeAt(0))]), heads }]);
       const { patches } = await engine.call("open_network");
       await engine.call("set_photo", [await (await fetch(`photos/${photo.split("/")[1]}`)).blob()]);
       const hidden = await engine.call("mask", [kind, Math.round(share * patches), seed]);
       const { reconstruction, original } = await engine.call("reconstruct", [hidden, own, true]);
       return { reconstruction: [...reconstruction], original: [...original] };
-    }, { photo, kind, share, seed, own, file });
+    }, { photo, kind, share, seed, own, file, heads });
     const written = await decoded(path);
     const agreement = psnr(shown.reconstruction, written);
     t.diagnostic(`PSNR between tab and program ${agreement.toFixed(1)} dB, of the reconstruction itself ${psnr(shown.original, written).toFixed(1)} dB`);
