@@ -212,17 +212,20 @@ fn train<V: Trains>(verb: &V, told: &mut Told, world: &World) -> Result<()> {
     if let Some(count) = arguments.micro_batches(config.training.batch_size)? {
         config.training.micro_batches = count;
     }
-    if world.size() > 1 && arguments.micro_batch.as_deref() == Some("auto") {
+    let auto = arguments.micro_batch.as_deref() == Some("auto");
+    if let Start::Resumed(from) = &start
+        && (auto || arguments.micro_batch.is_none() && config.training.micro_batches == 1)
+    {
+        // What was chosen at the start, by whatever number of processes: other parts would round differently.
+        config.training.micro_batches = from.snapshot.config.training.micro_batches;
+    }
+    if world.size() > 1 && auto {
         return Err(Error::Config("--micro-batch auto is for a single process; give the images of one pass".into()));
     }
     if let Some(remark) = ranks::deal_out(world, &mut config, &mut start)? {
         told.say(&remark);
     }
     if let Start::Resumed(from) = &start {
-        if arguments.micro_batch.as_deref() == Some("auto") {
-            // What was chosen at the start: other parts would round differently.
-            config.training.micro_batches = from.snapshot.config.training.micro_batches;
-        }
         check_resumable(&from.snapshot, &from.path, &config).map_err(|error| longer(error, from, &config, out))?;
         let began_with = &from.snapshot.config.data.source;
         if *began_with != config.data.source {
@@ -240,7 +243,6 @@ fn train<V: Trains>(verb: &V, told: &mut Told, world: &World) -> Result<()> {
     if let Some(line) = arguments.adapter.remark(&device) {
         told.say(&line);
     }
-    let auto = arguments.micro_batch.as_deref() == Some("auto");
     let resumed = matches!(start, Start::Resumed(_));
     let memory = Memory { most_mib: arguments.gpu_memory_mib, auto, out };
     if let Some(line) = settle_memory(&memory, &device, &mut config, resumed || world.size() > 1)? {
