@@ -16,12 +16,12 @@ program=${CARGO_TARGET_DIR:-target}/debug/bootmae
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Trains in a folder of that name: NAME PROCESSES [FLAGS].
+# Trains in a folder of that name: NAME PROCESSES [FLAGS]; STEPS are those of the run, SAVE those between two checkpoints.
 train() {
     local name=$1 ranks=$2
     shift 2
     mpirun -np "$ranks" "$program" pretrain --data examples/photos/train --out "$work/$name" --model nano --image-size 16 \
-        --batch-size 8 --steps 6 --save-every 2 --seed 3 "$@" >>"$work/$name.log" 2>&1
+        --batch-size 8 --steps "${STEPS:-6}" --save-every "${SAVE:-2}" --seed 3 "$@" >>"$work/$name.log" 2>&1
 }
 fail() {
     echo "FAILED: $1"
@@ -54,7 +54,7 @@ train parts 2 --resume || fail "the last two"
 same alone-f32 parts
 
 # A process that is killed ends the job, and the same command goes on.
-train killed 2 --save-every 1 --steps 400 &
+STEPS=400 SAVE=1 train killed 2 &
 job=$!
 until [ -e "$work/killed/checkpoints/step-3" ]; do
     sleep 0.2
@@ -64,11 +64,11 @@ began=$SECONDS
 pkill -KILL -n -f "$work/killed" || fail "no process to kill"
 wait $job && fail "a job without one of its processes ended well"
 echo "ok: a killed process ended the job in $((SECONDS - began)) s"
-train killed 2 --save-every 1 --steps 400 --resume --stop-after 6 || fail "going on after a kill"
+STEPS=400 SAVE=1 train killed 2 --resume --stop-after 6 || fail "going on after a kill"
 echo "ok: it goes on"
 
 # A signal to mpirun stops all after the same step.
-train stopped 2 --steps 4000 &
+STEPS=4000 train stopped 2 &
 job=$!
 until [ -s "$work/stopped/metrics.jsonl" ]; do sleep 0.2; done
 pkill -USR1 -f "^mpirun .*$work/stopped"
