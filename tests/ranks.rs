@@ -58,10 +58,12 @@ fn worlds(size: usize) -> Vec<World> {
     threads::world(size, Settings::default(), None).unwrap().into_iter().map(World::of).collect()
 }
 
-/// What is the same for equal runs: neither times nor memory.
-fn measured(steps: &[Metrics]) -> Vec<(u64, u64, Vec<(String, u64)>, u64)> {
-    let bits = |(name, value): (&str, f64)| (name.to_owned(), value.to_bits());
-    let of = |m: &Metrics| (m.step, m.loss.to_bits(), m.scalars.iter().map(bits).collect(), m.gradient_norm.to_bits());
+/// What is the same for equal runs, to the bit: neither times nor memory.
+fn measured(steps: &[Metrics]) -> Vec<String> {
+    let of = |m: &Metrics| {
+        let scalars: Vec<_> = m.scalars.iter().map(|(name, value)| (name.to_owned(), value.to_bits())).collect();
+        format!("{} {:x} {:x} {scalars:x?}", m.step, m.loss.to_bits(), m.gradient_norm.to_bits())
+    };
     steps.iter().map(of).collect()
 }
 
