@@ -31,7 +31,7 @@ order() {
     for name in $long; do
         grep "/$name-" <<<"$programs" || true
     done
-    grep -vE "/(${long// /|}|hostile)-" <<<"$programs"
+    grep -vE "/(${long// /|}|hostile|stops)-" <<<"$programs"
 }
 one() {
     local log began=$SECONDS
@@ -47,4 +47,6 @@ one() {
 export -f one
 export logs
 order | xargs -P "$(((($(nproc) + 1) / 2) + 1))" -I{} bash -c 'one {}'
-one "$(grep /hostile- <<<"$programs")"
+for name in hostile stops; do
+    one "$(grep "/$name-" <<<"$programs")"
+done
