@@ -123,6 +123,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         None => outln!("{line}"),
     };
     if let (Format::Own, Some(out)) = (arguments.format, &out) {
+        let all = model.tensors.iter().chain(model.teacher.iter().flatten());
+        all.filter(|_| precision == Precision::F16)
+            .try_for_each(|tensor| export::fits_half(&tensor.name, &tensor.data))?;
         out.write(|to| weights(&model, precision, to))?;
         let what = if model.teacher.is_some() { "student and teacher" } else { "the student alone" };
         say(format!("{name}: {what} after step {}", model.step));

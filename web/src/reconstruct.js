@@ -241,7 +241,9 @@ export class Reconstruct {
       `${title}: ${(parameters / 1e6).toFixed(1)} million parameters${trained}. ` +
         `${image_width} × ${image_height} pixels in ${patches} patches of ${patch_size} × ${patch_size}.${names}`,
     );
-    element("weights-remarks").replaceChildren(...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
+    // Flags of the program have no meaning here.
+    const remarks = notes.map((note) => note.replace(/ \(--[a-z-]+\)|; `--.*$/g, ""));
+    element("weights-remarks").replaceChildren(...remarks.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
     element("raw-line").hidden = !world;
     element("raw").checked = source.raw ?? false;
     element("features").hidden = !has_features;

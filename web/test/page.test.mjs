@@ -436,6 +436,7 @@ test("checkpoints of other programs open, and what was settled without them is s
   let [note, remarks] = await opened("mae_full.pth", 2);
   assert.match(note, /^mae_full\.pth: .* parameters\. 32 × 32 pixels in 16 patches of 8 × 8\..*names of MAE/);
   assert.match(remarks, /biases of keys are left out/);
+  assert.doesNotMatch(remarks, /--/, "a flag of the program");
   assert.ok(await other.locator("#features").isHidden(), "MAE has no teacher");
   const before = await other.locator("#psnr").textContent();
   await other.locator("#raw").check();
@@ -453,6 +454,20 @@ test("checkpoints of other programs open, and what was settled without them is s
   }
   await other.locator("#reshuffle").click();
   await other.locator('#reconstruct[data-state="done"]').waitFor({ timeout: TIMEOUT.timeout });
+  await other.close();
+});
+
+// A large file, a published one for instance: WEIGHTS=PATH node --test --test-name-pattern=choice web/test/page.test.mjs
+test("a file of choice opens", { timeout: 10 * TIMEOUT.timeout, skip: !process.env.WEIGHTS }, async (context) => {
+  const other = await browser.newPage();
+  watch(other, seen);
+  await other.goto(`${server.origin}/#photo=cat`);
+  await other.locator('#reconstruct[data-state="done"]').waitFor({ timeout: TIMEOUT.timeout });
+  await other.evaluate(() => (document.getElementById("psnr").textContent = ""));
+  const began = Date.now();
+  await other.locator("#weights-file").setInputFiles([process.env.WEIGHTS]);
+  await other.locator("#psnr", { hasText: /: [−0-9.]+ dB/ }).waitFor({ timeout: 9 * TIMEOUT.timeout });
+  context.diagnostic(`${((Date.now() - began) / 1000).toFixed(0)} s: ${await other.locator("#weights-note").textContent()}`);
   await other.close();
 });
 

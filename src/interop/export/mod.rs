@@ -19,7 +19,7 @@ pub use preprocessing::preprocessor;
 pub use published::{bootmae, mae};
 pub use source::Source;
 pub use task::{Features, Task};
-pub use tensors::Foreign;
+pub use tensors::{Foreign, fits_half};
 pub use timm::package as timm;
 
 use crate::{

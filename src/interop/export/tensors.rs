@@ -135,7 +135,7 @@ impl Foreign<'_> {
 }
 
 /// Refuses values that half precision rounds to infinity, 65520 and more.
-pub(super) fn fits_half(name: &str, values: &[f32]) -> Result<()> {
+pub fn fits_half(name: &str, values: &[f32]) -> Result<()> {
     match values.iter().find(|value| !f16::from_f32(**value).is_finite()) {
         Some(value) => Err(Error::Config(format!(
             "--precision f16: `{name}` holds {value}, which is beyond half precision; take f32"
