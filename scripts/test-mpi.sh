@@ -28,11 +28,11 @@ fail() {
     tail -n 40 "$work"/*.log
     exit 1
 }
-# Two runs' last checkpoints, byte for byte, and their metrics but for times and memory.
+# Two runs' last checkpoints, byte for byte, and their metrics but for times and memory: NAME NAME [STEPS].
 same() {
-    local one="$work/$1" other="$work/$2" file
+    local one="$work/$1" other="$work/$2" last=checkpoints/step-${3:-6} file
     for file in model teacher optimizer; do
-        cmp "$one/checkpoints/step-6/$file.safetensors" "$other/checkpoints/step-6/$file.safetensors" || fail "$1 and $2: $file"
+        cmp "$one/$last/$file.safetensors" "$other/$last/$file.safetensors" || fail "$1 and $2: $file"
     done
     for file in "$one" "$other"; do
         grep -o '"\(step\|loss\|loss_[a-z]*\|teacher_[a-z]*\|gradient_norm\)":[^,}]*' "$file/metrics.jsonl" >"$file.metrics"
@@ -53,6 +53,27 @@ train parts 1 --stop-after 4 --resume || fail "two more on one process"
 train parts 2 --resume || fail "the last two"
 same alone-f32 parts
 
+# The same with eight passes that are added up as a tree, on two, one and four.
+train tree-alone 1 --micro-batch 1 --reduction tree || fail "eight passes"
+train tree 2 --micro-batch 1 --reduction tree --stop-after 2 || fail "a tree on two processes"
+train tree 1 --reduction tree --stop-after 4 --resume || fail "a tree on one process"
+train tree 4 --reduction tree --resume || fail "a tree on four processes"
+same tree-alone tree
+
+# Gradients that travel as halves.
+train halves 2 --wire f16 || fail "halves"
+cmp -s "$work/halves/checkpoints/step-6/model.safetensors" "$work/two-f32/checkpoints/step-6/model.safetensors" &&
+    fail "halves did not round"
+echo "ok: gradients travel as halves"
+
+# Features of three processes are those of one.
+for ranks in 1 3; do
+    mpirun -np $ranks "$program" embed --checkpoint "$work/two-f32" --data examples/photos/train --batch-size 4 \
+        --out "$work/features-$ranks.safetensors" >"$work/embed.log" 2>&1 || fail "features of $ranks processes"
+done
+cmp "$work/features-1.safetensors" "$work/features-3.safetensors" || fail "features of one and three processes"
+echo "ok: features of three processes are those of one"
+
 # A process that is killed ends the job, and the same command goes on.
 STEPS=400 SAVE=1 train killed 2 &
 job=$!
@@ -67,6 +88,18 @@ echo "ok: a killed process ended the job in $((SECONDS - began)) s"
 STEPS=400 SAVE=1 train killed 2 --resume --stop-after 6 || fail "going on after a kill"
 echo "ok: it goes on"
 
+# A run that is killed at random moments, KILLS times, ends with the bits of one that is left alone.
+STEPS=60 SAVE=1 train undisturbed 2 || fail "an undisturbed run"
+for kill in $(seq "${KILLS:-2}"); do
+    STEPS=60 SAVE=1 train disturbed 2 --resume &
+    job=$!
+    sleep "$((3 + RANDOM % 4)).$((RANDOM % 1000))"
+    pkill -KILL -n -f "bootmae pretrain .*$work/disturbed" || true
+    wait $job || true
+done
+STEPS=60 SAVE=1 train disturbed 2 --resume || fail "going on after kills"
+same undisturbed disturbed 60
+
 # A signal to mpirun stops all after the same step.
 STEPS=4000 train stopped 2 &
 job=$!
@@ -77,6 +110,15 @@ wait $job || code=$?
 [ $code = 130 ] || fail "SIGUSR1: exit code $code"
 grep -q "stopped by a signal" "$work/stopped.log" || fail "SIGUSR1 was not told"
 echo "ok: SIGUSR1 stops all with a checkpoint"
+STEPS=4000 train stopped 2 --resume &
+job=$!
+sleep 3
+until grep -q continuing "$work/stopped.log"; do sleep 0.2; done
+touch "$work/stopped/STOP"
+code=0
+wait $job || code=$?
+[ $code = 130 ] && grep -q "stopped by the file STOP" "$work/stopped.log" || fail "STOP: exit code $code"
+echo "ok: the file STOP stops all"
 
 # What differs is refused.
 code=0

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{env, sync::Arc};
 
 use bootmae::{
     data,
@@ -24,24 +24,31 @@ const STEPS: u64 = 3;
 fn config(parts: usize, more: &str) -> RunConfig {
     let text = format!(
         "[model]\nimage_size = 16\nwidth = 32\ndepth = 2\nheads = 2\npixel_decoder_width = 32\n\
-         [training]\nsteps = {STEPS}\nbatch_size = 8\nmicro_batches = {parts}\nsave_every_steps = {STEPS}\nseed = 3\n\
+         [training]\nsteps = 100\nbatch_size = 8\nmicro_batches = {parts}\nsave_every_steps = {STEPS}\nseed = 3\n\
          {more}\n[data]\nsource = \"{PHOTOS}\"\n"
     );
     resolve(Some("nano"), None, text.parse().unwrap()).unwrap()
 }
 
-/// What each of these processes measured, and the state that each ends with.
-fn trained(config: &RunConfig, worlds: Vec<World>) -> Vec<(Vec<Metrics>, Arc<Snapshot>)> {
+/// What each of these processes measured in some steps from a state or the start, and the state that each ends with.
+fn trained(
+    config: &RunConfig,
+    worlds: Vec<World>,
+    from: Option<&Snapshot>,
+    steps: u64,
+) -> Vec<(Vec<Metrics>, Arc<Snapshot>)> {
+    let start = || from.map_or(Start::Seed, |state| Start::State(Box::new(state.clone()), "a state".into()));
+    let last = from.map_or(0, |state| state.step) + steps;
     let one = |world: World| {
         let device = common::one_device(DeviceOptions::default());
         let tuning = Tuning::for_device(&device);
         pollster::block_on(async {
             let (task, source) = (config.planned_task(), data::open(PHOTOS).unwrap());
             let team = Team::of(world.clone());
-            let training = Training::new(config.clone(), task, source, device, tuning, Start::Seed, team).await;
+            let training = Training::new(config.clone(), task, source, device, tuning, start(), team).await;
             let (mut training, mut steps) = (training.unwrap(), Vec::new());
-            while training.step() < STEPS {
-                training.submit(STEPS).await.unwrap();
+            while training.step() < last {
+                training.submit(last).await.unwrap();
                 steps.push(training.take().await.unwrap().metrics);
             }
             world.leave().unwrap();
@@ -71,25 +78,45 @@ fn measured(steps: &[Metrics]) -> Vec<String> {
 fn two_processes_end_with_the_bits_of_one_with_two_passes() {
     for more in ["", "precision = \"f16\""] {
         let config = config(2, more);
-        let alone = trained(&config, vec![World::alone()]).remove(0);
+        let alone = trained(&config, vec![World::alone()], None, STEPS).remove(0);
         assert!(alone.1.groups.len() >= 3, "weights, moments and teacher");
-        for (steps, state) in trained(&config, worlds(2)) {
+        for (steps, state) in trained(&config, worlds(2), None, STEPS) {
             assert_eq!(measured(&steps), measured(&alone.0), "{more}");
             assert!(state.groups == alone.1.groups, "{more}");
+        }
+        if more.is_empty() {
+            let halves = trained(&crate::config(2, "wire = \"f16\""), worlds(2), None, STEPS);
+            assert!(halves.iter().all(|(_, state)| state.groups == halves[0].1.groups), "equal bits everywhere");
+            assert!(halves[0].1.groups != alone.1.groups, "halves round");
+            for (half, exact) in halves[0].0.iter().zip(&alone.0) {
+                assert!((half.loss - exact.loss).abs() < 1e-3, "{} {}", half.loss, exact.loss);
+            }
         }
     }
 }
 
+/// `BOOTMAE_RANKS=8,1,2` takes these numbers of processes one after another.
 #[test]
-fn four_processes_hold_equal_bits() {
-    let config = config(4, "");
-    let all = trained(&config, worlds(4));
-    let alone = trained(&config, vec![World::alone()]).remove(0);
-    for (steps, state) in &all {
-        assert_eq!(measured(steps), measured(&all[0].0));
-        assert!(state.groups == all[0].1.groups);
+fn a_run_of_changing_numbers_of_processes_ends_with_the_bits_of_one() {
+    let config = config(8, "reduction = \"tree\"");
+    let numbers = env::var("BOOTMAE_RANKS").unwrap_or_else(|_| "2,1,4".into());
+    let numbers: Vec<usize> = numbers.split(',').map(|size| size.parse().expect("a number")).collect();
+    let (mut state, mut told): (Option<Arc<Snapshot>>, _) = (None, Vec::new());
+    for size in &numbers {
+        let worlds = if *size == 1 { vec![World::alone()] } else { worlds(*size) };
+        let mut all = trained(&config, worlds, state.as_deref(), STEPS);
+        for (steps, end) in &all {
+            assert_eq!(measured(steps), measured(&all[0].0), "{size} processes");
+            assert!(end.groups == all[0].1.groups, "{size} processes");
+        }
+        let (steps, end) = all.remove(0);
+        (state, told) = (Some(end), [told, measured(&steps)].concat());
     }
-    // Sums of more than two in another order.
-    let distance = (all[0].0[0].gradient_norm / alone.0[0].gradient_norm - 1.0).abs();
-    assert!(distance < 1e-5, "{distance}");
+    let all = STEPS * numbers.len() as u64;
+    let alone = trained(&config, vec![World::alone()], None, all).remove(0);
+    assert_eq!(told, measured(&alone.0));
+    assert!(state.unwrap().groups == alone.1.groups);
+    // The order matters here, or nothing was shown.
+    let in_turn = trained(&crate::config(8, ""), vec![World::alone()], None, all).remove(0);
+    assert!(in_turn.1.groups != alone.1.groups);
 }

@@ -93,6 +93,19 @@ fn a_scheduler_or_a_terminal_stops_a_run_with_its_state_saved() {
 }
 
 #[test]
+fn a_file_in_its_folder_stops_a_run_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut command, out) = run(folder.path(), "run", 100_000);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&out, 2);
+    fs::write(out.join("STOP"), "").unwrap();
+    let output = ended(child);
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    assert!(saved(&out) && told(&output).contains("stopped by the file STOP"), "{}", told(&output));
+    assert!(!out.join("STOP").exists(), "it would stop the run again");
+}
+
+#[test]
 fn a_run_under_nohup_outlives_its_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let (command, out) = run(folder.path(), "run", 100_000);

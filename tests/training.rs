@@ -17,7 +17,7 @@ use bootmae::{
     tasks::{Inputs, Masked, Pretrain},
     train::{
         GRADIENTS, StepResult, Trainer, TrainerOptions, WEIGHTS,
-        config::Passes,
+        config::{Passes, Reduction},
         memory::{fit, footprint},
         snapshot::{LOSS_SCALE, TEACHER},
     },
@@ -293,7 +293,8 @@ fn memory_is_known_before_anything_is_allocated() {
     let trainer = trainer(&config, 2, 2);
     let device = trainer.device();
     let (recompute, precision) = (Recompute::None, Precision::F32);
-    let passes = |batch, micro_batches| Passes { batch, micro_batches, recompute, precision };
+    let passes =
+        |batch, micro_batches| Passes { batch, micro_batches, reduction: Reduction::Sequence, recompute, precision };
     assert_eq!(footprint(device, &Pretrain::of(&config), passes(2, 2)).unwrap().total(), trainer.gpu_bytes());
 
     let whole = footprint(device, &Pretrain::of(&config), passes(64, 1)).unwrap().total();

@@ -49,7 +49,7 @@ impl Sample {
         };
         let heads = fixture.metadata.contains_key("heads").then(|| fixture.json("heads").map_err(bad)).transpose()?;
         let key = Some(key).filter(|key| !key.is_empty());
-        Ok(Sample { file, asked: Asked { key, heads, normalisation: None, image_size: Some(side) } })
+        Ok(Sample { file, asked: Asked { key, heads, normalisation: None, crop_share: None, image_size: Some(side) } })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     model::ClassifierConfig,
     train::{
         Clock, TrainerOptions,
-        bench::{Bench, Workload, bench},
+        bench::{Bench, Exchange, Workload, bench},
         config::resolve,
         profile, tune, work,
     },
@@ -58,6 +58,9 @@ pub struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Add how long the gradients take from the GPU to main memory and back, as training over several processes moves them.
+    #[arg(long, conflicts_with = "candidates")]
+    exchange: bool,
     /// Add the time and rate of each kernel, beside the adapter's best.
     #[arg(long)]
     profile: bool,
@@ -89,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return pollster::block_on(compare(&device, work, &tuning, &clock));
     }
     let options = TrainerOptions { recompute, precision, ..TrainerOptions::new(batch, 1, tuning) };
-    let result = pollster::block_on(bench(device, &workload, options, steps, timed, &clock))?;
+    let result = pollster::block_on(bench(device, &workload, options, steps, (timed, arguments.exchange), &clock))?;
     if arguments.json {
         outln!("{}", serde_json::to_string_pretty(&result).expect("a result is JSON"));
     } else {
@@ -150,6 +153,12 @@ fn print(result: &Bench, profile: bool) {
         mib(result.least_bytes),
         result.recompute
     );
+    if let Some(Exchange { bytes, out_ms, back_ms, gbs }) = result.exchange {
+        let (share, bytes) = ((out_ms + back_ms) / result.step_ms * 100.0, bytes as f64 / 1e6);
+        outln!(
+            "exchange          {bytes:.1} MB of gradients: {out_ms:.2} ms out, {back_ms:.2} ms back, {gbs:.1} GB/s, {share:.1} % of a step"
+        );
+    }
     if profile {
         print_profile(result);
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{
-    numbers::{MOST, whole},
+    numbers::{MOST, between, whole},
     terminal::errln,
 };
 use crate::{
@@ -40,6 +40,10 @@ pub(super) struct AskedArguments {
     /// three means and three deviations with commas.
     #[arg(long, value_name = "inception|imagenet|NUMBERS", value_parser = normalisation)]
     normalise: Option<Normalisation>,
+    /// The share of a picture's shorter side that is seen of it, for a checkpoint of another program: timm's crop_pct, 0.9 of
+    /// most of its classifiers. What a file beside the weights says, else 0.875 from 33 to 383 pixels and 1 otherwise.
+    #[arg(long, value_name = "SHARE", value_parser = between(0.01, 1.0))]
+    crop_share: Option<f64>,
 }
 
 impl CheckpointArguments {
@@ -64,7 +68,13 @@ impl AskedArguments {
     }
 
     pub(super) fn asked(&self) -> Asked {
-        Asked { key: self.key.clone(), heads: self.heads, normalisation: self.normalise, image_size: None }
+        Asked {
+            key: self.key.clone(),
+            heads: self.heads,
+            normalisation: self.normalise,
+            crop_share: self.crop_share,
+            image_size: None,
+        }
     }
 }
 

@@ -3,18 +3,22 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
 
 use super::{
     checkpoint::CheckpointArguments,
-    features::{Embedded, EncoderArguments, features_of},
+    features::{Embedded, EncoderArguments, features_over},
+    numbers::whole,
     output::Output,
+    ranks,
     terminal::{errln, outln},
 };
 use crate::{
     data::{Part, chosen},
+    dist::World,
     error::{Error, Result},
     infer::feature_file::{Format, beside},
     text::shown,
@@ -40,6 +44,12 @@ pub struct Arguments {
     label_column: Option<String>,
     #[command(flatten)]
     encoder: EncoderArguments,
+    /// Of several processes (mpirun, srun): let those of a machine share its GPUs where it has fewer.
+    #[arg(long)]
+    share_adapter: bool,
+    /// Of several processes: seconds to wait for another one before the job ends with its name.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = whole::<u64>(1, 86_400))]
+    watchdog: u64,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -69,14 +79,20 @@ struct Written<'a> {
 
 /// Computes, writes and says what was written.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let world = World::join(Duration::from_secs(arguments.watchdog))?;
+    ranks::ended(&world, embed(arguments, &world))
+}
+
+fn embed(arguments: &Arguments, world: &World) -> Result<()> {
     let path = &arguments.out;
     let format = Format::of(path).ok_or_else(|| {
         let endings = "safetensors, npy, csv or parquet";
         Error::Config(format!("--out {}: the name is to end in .{endings}, which says the format", path.display()))
     })?;
+    let first = world.rank() == 0;
     let inputs = [arguments.checkpoint.checkpoint.as_path(), Path::new(&arguments.data)];
-    let out = Output::new("--out", path, &inputs)?;
-    let companions = if format == Format::Npy { beside(path).to_vec() } else { Vec::new() };
+    let out = first.then(|| Output::new("--out", path, &inputs)).transpose()?;
+    let companions = if first && format == Format::Npy { beside(path).to_vec() } else { Vec::new() };
     let others = companions.iter().map(|path| Output::new("--out", path, &inputs)).collect::<Result<Vec<_>>>()?;
     check_companions(path, &companions)?;
     let part = arguments.split.map(|split| match split {
@@ -86,11 +102,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     });
     let model = arguments.checkpoint.open()?;
     let chosen = chosen(&arguments.data, part, arguments.label_column.as_deref())?;
-    errln!("{}", shown(&chosen.how));
-    let encoder = arguments.encoder.encoder(&model)?;
+    if first {
+        errln!("{}", shown(&chosen.how));
+    }
+    let encoder = arguments.encoder.encoder_for(&model, world, arguments.share_adapter)?;
     let named = (arguments.data.as_str(), chosen.part.name());
-    let Embedded { features, left_out, seconds } =
-        features_of(&encoder, &chosen.sources, &chosen.labels, named, model.step)?;
+    let found = features_over(world, &encoder, &chosen.sources, &chosen.labels, named, model.step)?;
+    let (Some(Embedded { features, left_out, seconds }), Some(out)) = (found, out) else { return Ok(()) };
     if let [labels, names] = &others[..] {
         labels.write(|to| features.write_labels(to))?;
         names.write(|to| features.write_names(to))?;

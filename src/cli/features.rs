@@ -8,11 +8,13 @@ use super::{
     arguments::AdapterArguments,
     numbers::{MOST, whole},
     progress::Progress,
+    ranks,
     terminal::errln,
 };
 use crate::{
     checkpoint::Model,
-    data::{Labels, Source, augment::evaluation_view, each},
+    data::{Labels, Source, each},
+    dist::World,
     error::{Error, Result},
     infer::{
         encoder::{Encoder, FeatureOptions, Norm, Pool},
@@ -71,7 +73,12 @@ enum Normalisation {
 impl EncoderArguments {
     /// Opens the adapter and puts the encoder of a checkpoint on it.
     pub(super) fn encoder(&self, model: &Model) -> Result<Encoder> {
-        let device = self.adapter.open()?;
+        self.encoder_for(model, &World::alone(), false)
+    }
+
+    /// The same for one of several processes, which may share GPUs where they have to.
+    pub(super) fn encoder_for(&self, model: &Model, world: &World, shared: bool) -> Result<Encoder> {
+        let device = self.adapter.open_for(world, shared)?;
         self.adapter.remark(&device).iter().for_each(|line| errln!("{line}"));
         let options = FeatureOptions {
             whose: match self.weights {
@@ -112,60 +119,93 @@ pub(super) fn features_of(
     (place, split): (&str, &str),
     step: u64,
 ) -> Result<Embedded> {
+    let alone = features_over(&World::alone(), encoder, sources, labels, (place, split), step)?;
+    Ok(alone.expect("a process by itself has all features"))
+}
+
+/// The same over several processes, each of which computes a part; the first one has all features then, in the same order.
+pub(super) fn features_over(
+    world: &World,
+    encoder: &Encoder,
+    sources: &[Arc<dyn Source>],
+    labels: &Labels,
+    (place, split): (&str, &str),
+    step: u64,
+) -> Result<Option<Embedded>> {
     let (config, began) = (encoder.config(), Instant::now());
+    let own = ranks::part(world, labels.len());
     let mut about: BTreeMap<String, String> = encoder.about();
     let images = [("source", place), ("split", split), ("step", &step.to_string())];
     about.extend(images.map(|(key, value)| (key.to_owned(), value.to_owned())));
     let mut features = Features { place: place.into(), about, width: config.width, ..Features::default() };
-    let (mut kept, mut left_out, mut first) = (Vec::new(), Vec::new(), 0);
-    let progress = RefCell::new(Progress::new(labels.len() as u64, 0));
+    ranks::agree(world, "features", &format!("{:?}, {} images", features.about, labels.len()))?;
+    let (mut left_out, mut first) = (Vec::new(), 0);
+    let progress = RefCell::new((world.rank() == 0).then(|| Progress::new(own.len() as u64, 0)));
     for source in sources {
         let view = |index: usize| {
             let picture = source.load(index, config.channels)?;
-            Ok(evaluation_view(&picture, config.image_height, config.image_width).normalise(&config.normalise))
+            Ok(config.evaluation_view(&picture).normalise(&config.normalise))
         };
         let (mut images, mut ran) = (Vec::new(), Ok(()));
         let of_a_batch = encoder.batch() * config.channels * config.image_height * config.image_width;
         let mut run = |images: &mut Vec<f32>, done: usize| -> Result<()> {
             features.values.extend(pollster::block_on(encoder.run(images))?);
             images.clear();
-            progress.borrow_mut().images(done as u64);
+            progress.borrow_mut().iter_mut().for_each(|progress| progress.images(done as u64));
             Ok(())
         };
-        each(source.len(), 0, view, |index, view: Result<Vec<f32>, String>| {
-            match view {
-                Ok(view) => {
-                    images.extend(view);
-                    kept.push((first + index) as u32);
-                    features.images.push((first + index) as i64);
-                    features.names.push(source.name(index));
+        // The part of this process among this source's images.
+        let of_source = own.start.clamp(first, first + source.len())..own.end.clamp(first, first + source.len());
+        let start = of_source.start - first;
+        each(
+            of_source.len(),
+            0,
+            |index| view(start + index),
+            |index, view: Result<Vec<f32>, String>| {
+                let index = start + index;
+                match view {
+                    Ok(view) => {
+                        images.extend(view);
+                        features.images.push((first + index) as i64);
+                        features.names.push(source.name(index));
+                    }
+                    Err(reason) => {
+                        let name = source.name(index);
+                        let line = format!("left out: {name} ({reason})");
+                        progress
+                            .borrow()
+                            .as_ref()
+                            .map_or_else(|| errln!("{}", shown(&line)), |progress| progress.println(&line));
+                        left_out.push(name);
+                    }
                 }
-                Err(reason) => {
-                    let name = source.name(index);
-                    progress.borrow().println(&format!("left out: {name} ({reason})"));
-                    left_out.push(name);
+                if images.len() == of_a_batch {
+                    ran = run(&mut images, first + index + 1 - own.start);
                 }
-            }
-            if images.len() == of_a_batch {
-                ran = run(&mut images, first + index + 1);
-            }
-            ran.is_ok()
-        });
+                ran.is_ok()
+            },
+        );
         ran?;
         if !images.is_empty() {
-            run(&mut images, first + source.len())?;
+            run(&mut images, first + start + of_source.len() - own.start)?;
         }
         first += source.len();
     }
-    progress.into_inner().finish();
-    if kept.is_empty() {
-        return Err(Error::Images(format!("none of the images of {} can be read", shown(place))));
-    }
+    progress.into_inner().into_iter().for_each(Progress::finish);
     if let Some(at) = features.values.iter().position(|value| !value.is_finite()) {
         let name = &features.names[at / features.width];
         let reason = format!("its features of {} are not finite numbers", shown(name));
         return Err(Error::checkpoint("the checkpoint", reason));
     }
+    let Features { values, images, names, .. } = &mut features;
+    ranks::gathered(world, (images, names, &mut left_out), values)?;
+    if world.rank() > 0 {
+        return Ok(None);
+    }
+    if features.names.is_empty() {
+        return Err(Error::Images(format!("none of the images of {} can be read", shown(place))));
+    }
+    let kept: Vec<u32> = features.images.iter().map(|image| *image as u32).collect();
     features.labels = labels.some(&kept);
-    Ok(Embedded { features, left_out, seconds: began.elapsed().as_secs_f64() })
+    Ok(Some(Embedded { features, left_out, seconds: began.elapsed().as_secs_f64() }))
 }

@@ -7,14 +7,15 @@ use clap::Args;
 use super::{
     arguments::{ModelArguments, overlay},
     checkpoint::AskedArguments,
-    training::{self, RunArguments, Trains},
+    run_arguments::RunArguments,
+    training::{self, Trains},
 };
 use crate::{
     checkpoint::Model,
     data::{LabelOptions, labelled},
     error::{Error, Result},
     model::{ModelConfig, of_encoder},
-    nn::{Param, resize_positions},
+    nn::{Param, PositionResize, resize_positions},
     run::{
         evaluation::Evaluation,
         pretrain::{Images, Start},
@@ -172,7 +173,13 @@ fn trained_positions(from: &Model, config: &RunConfig) -> Option<Vec<f32>> {
     let (model, (rows, cols)) = (&config.model, from.config.model.grid());
     let held = from.tensors.iter().find(|tensor| tensor.name == "pos_embed")?;
     let how = config.classifier.as_ref()?.resize_positions;
-    (held.data.len() == (1 + rows * cols) * model.width)
+    if held.data.len() != (1 + rows * cols) * model.width {
+        return None;
+    }
+    if (rows, cols) == model.grid() {
+        return Some(held.data.clone());
+    }
+    (how != PositionResize::Recompute)
         .then(|| resize_positions(&held.data, model.width, (rows, cols), model.grid(), how))
 }
 

@@ -1,4 +1,5 @@
-//! `bootmae plan`: what training needs of a GPU's memory, before anything is allocated.
+//! `bootmae plan`: what training needs of a GPU's memory, before anything is allocated, and how several processes should
+//! fare.
 
 use clap::Args;
 use serde::Serialize;
@@ -8,20 +9,23 @@ use super::{
     arguments::{AdapterArguments, ModelArguments},
     bench::classifier,
     numbers::{MOST, whole},
+    prediction::{self, Prediction, RanksArguments},
 };
 use crate::{
     error::Result,
     lower::{Precision, Recompute},
     model::config::PRESETS,
+    nn::Param,
     train::{
         bench::Workload,
-        config::Passes,
         config::resolve,
+        config::{Passes, Reduction},
         memory::{Fit, Footprint, fit, footprint, mib, usable_bytes},
     },
 };
 
-/// Print the GPU memory that each preset needs, and the largest micro-batch that fits the adapter.
+/// Print the GPU memory that each preset needs, and the largest micro-batch that fits the adapter; with --ranks also how
+/// long an update of several processes should take.
 #[derive(Args, Debug)]
 pub struct Arguments {
     #[command(flatten)]
@@ -42,6 +46,8 @@ pub struct Arguments {
     #[arg(long, value_name = "MIB", value_parser = whole::<u64>(1, MOST >> 20))]
     gpu_memory_mib: Option<u64>,
     #[command(flatten)]
+    ranks: RanksArguments,
+    #[command(flatten)]
     adapter: AdapterArguments,
     /// Print one JSON object.
     #[arg(long)]
@@ -55,11 +61,14 @@ struct Report {
     usable_bytes: Option<u64>,
     batch_size: usize,
     presets: Vec<Row>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    predicted: Vec<Prediction>,
 }
 
 #[derive(Serialize)]
 struct Row {
     preset: String,
+    parameters: usize,
     /// With one micro-batch; none where the device's limits forbid it.
     whole: Option<Footprint>,
     fit: Option<Fit>,
@@ -73,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let usable = usable_bytes(&device, arguments.gpu_memory_mib.map(|mib| mib << 20));
     let Arguments { batch_size, recompute, precision, .. } = *arguments;
     let batch = batch_size as usize;
-    let passes = Passes { batch, micro_batches: 1, recompute, precision };
+    let passes = Passes { batch, micro_batches: 1, reduction: Reduction::Sequence, recompute, precision };
     let presets = match &arguments.model.model {
         Some(preset) => vec![preset.as_str()],
         None => PRESETS.to_vec(),
@@ -87,20 +96,26 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             Ok(fit) => (Some(fit), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Ok(Row { preset: preset.into(), whole, fit, reason })
+        let parameters = task.parameters().iter().map(Param::len).sum();
+        Ok(Row { preset: preset.into(), parameters, whole, fit, reason })
     };
+    let presets = presets.into_iter().map(row).collect::<Result<Vec<_>>>()?;
     let report = Report {
         adapter: device.adapter().name.clone(),
         memory_bytes: device.adapter().memory_bytes,
         usable_bytes: usable,
         batch_size: batch,
-        presets: presets.into_iter().map(row).collect::<Result<_>>()?,
+        predicted: presets.first().map_or_else(Vec::new, |row| arguments.ranks.predict(row.parameters, batch)),
+        presets,
     };
     let fits = arguments.model.model.is_none() || report.presets.iter().all(|row| row.fit.is_some());
     if arguments.json {
         outln!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
     } else {
         print(&report);
+        if !report.predicted.is_empty() {
+            prediction::print(&report.predicted);
+        }
     }
     Ok(fits)
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     checkpoint::Model,
-    data::{Classes, LabelOptions, Part, Source, augment::evaluation_view, chosen, decode, each, labelled},
+    data::{Classes, LabelOptions, Part, Source, chosen, decode, each, labelled},
     device::Device,
     error::{Error, Result},
     infer::predictor::{Network, Over, Predictor},
@@ -275,7 +275,7 @@ impl Shown {
                 source.load(at, model.channels)?
             }
         };
-        Ok(evaluation_view(&picture, model.image_height, model.image_width).normalise(&model.normalise))
+        Ok(model.evaluation_view(&picture).normalise(&model.normalise))
     }
 }
 

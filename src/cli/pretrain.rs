@@ -9,8 +9,9 @@ use super::{
     checkpoint::AskedArguments,
     init_from,
     numbers::{MOST, whole},
+    run_arguments::RunArguments,
     terminal::errln,
-    training::{self, RunArguments, Trains},
+    training::{self, Trains},
 };
 use crate::{
     data::{self, LabelOptions, labelled},

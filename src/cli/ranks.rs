@@ -1,6 +1,8 @@
 //! What processes that train together settle before they begin: the first one decides, the others hear of it, and whatever
 //! differs between them ends the job.
 
+use std::ops::Range;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -93,8 +95,55 @@ pub(super) fn told<T: DeserializeOwned>(world: &World) -> Result<T> {
         .map_err(|error| Error::Config(format!("what the first process says cannot be read: {error}")))
 }
 
+/// The part of `count` things that this process sees to.
+pub(super) fn part(world: &World, count: usize) -> Range<usize> {
+    let bound = |rank: usize| (count as u128 * rank as u128 / world.size() as u128) as usize;
+    bound(world.rank())..bound(world.rank() + 1)
+}
+
+/// Puts the parts of all processes together on the first one: numbers and names of images, those left out, and values, which
+/// travel in pieces.
+pub(super) fn gathered(
+    world: &World,
+    (images, names, left_out): (&mut Vec<i64>, &mut Vec<String>, &mut Vec<String>),
+    values: &mut Vec<f32>,
+) -> Result<()> {
+    const PIECE: usize = 4 << 20;
+    if world.size() == 1 {
+        return Ok(());
+    }
+    let own = serde_json::to_vec(&(&*images, &*names, &*left_out, values.len())).expect("plain values are JSON");
+    let read = |bytes: &Vec<u8>| {
+        serde_json::from_slice::<(Vec<i64>, Vec<String>, Vec<String>, usize)>(bytes)
+            .map_err(|error| Error::Config(format!("what a process says cannot be read: {error}")))
+    };
+    let all = world.gather(&own)?.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let longest = all.iter().map(|(.., count)| *count).max().unwrap_or_default();
+    let mut parts: Vec<Vec<f32>> = vec![Vec::new(); world.size()];
+    for start in (0..longest).step_by(PIECE) {
+        let own = &values[start.min(values.len())..(start + PIECE).min(values.len())];
+        let pieces = world.gather(bytemuck::cast_slice(own))?;
+        if world.rank() == 0 {
+            parts
+                .iter_mut()
+                .zip(pieces)
+                .for_each(|(part, piece)| part.extend(bytemuck::pod_collect_to_vec::<_, f32>(&piece)));
+        }
+    }
+    if world.rank() == 0 {
+        *values = parts.concat();
+        (*images, *names, *left_out) = Default::default();
+        for (numbers, of_images, unread, _) in all {
+            images.extend(numbers);
+            names.extend(of_images);
+            left_out.extend(unread);
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a difference between processes.
-fn agree(world: &World, what: &str, own: &str) -> Result<()> {
+pub(super) fn agree(world: &World, what: &str, own: &str) -> Result<()> {
     let all = world.gather(own.as_bytes())?;
     let texts: Vec<_> = all.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
     for (rank, text) in texts.iter().enumerate() {
@@ -159,6 +208,23 @@ mod tests {
             assert!(refused.contains("the settings of process 2") && refused.contains("steps = 7"), "{refused}");
         }
         assert!(each(2, |world| agree(&world, "settings", "a\nb")).into_iter().all(|agreed| agreed.is_ok()));
+    }
+
+    #[test]
+    fn parts_come_together_in_order() {
+        let found = each(3, |world| {
+            let part = part(&world, 8);
+            let mut images: Vec<i64> = part.clone().map(|image| image as i64).collect();
+            let mut names: Vec<String> = part.clone().map(|image| image.to_string()).collect();
+            let mut values: Vec<f32> = part.clone().flat_map(|image| [image as f32, 0.5]).collect();
+            let mut left_out = vec![world.rank().to_string()];
+            gathered(&world, (&mut images, &mut names, &mut left_out), &mut values).unwrap();
+            (images, names, left_out, values)
+        });
+        let (images, names, left_out, values) = &found[0];
+        assert_eq!(*images, (0..8).collect::<Vec<i64>>());
+        assert_eq!((names.join(""), left_out.join("")), ("01234567".into(), "012".into()));
+        assert_eq!(*values, (0..8).flat_map(|image| [image as f32, 0.5]).collect::<Vec<f32>>());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod alone;
 mod collective;
+pub mod cost;
 mod host;
 mod launcher;
 mod start;

@@ -27,10 +27,38 @@ fn merges(leaf: usize, group: usize) -> u32 {
 }
 
 /// How many times the two uppermost partial sums of the stack are added, the lower plus the upper, after leaf `leaf` of
-/// `leaves` was put on it. After the last, one sum is left. For sums that are kept elsewhere than in a [`TreeSum`].
-pub fn merges_after(leaf: usize, leaves: usize) -> u32 {
+/// `leaves` was put on it. After the last, one sum is left.
+fn merges_after(leaf: usize, leaves: usize) -> u32 {
     assert!(leaf < leaves, "leaf {leaf} of {leaves}");
     merges(leaf, leaves >> leaves.trailing_zeros())
+}
+
+/// What is done with a leaf where partial sums stand on a stack that is kept elsewhere than in a [`TreeSum`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// The place of the leaf on the stack.
+    pub place: usize,
+    /// Whether it is added to what stands there.
+    pub adds: bool,
+    /// How often the two uppermost sums are added then, the lower plus the upper.
+    pub merges: usize,
+}
+
+/// What is done with each of some leaves, in turn. After the last one the sum stands at the first place.
+pub fn pushes(leaves: usize) -> impl Iterator<Item = Push> {
+    let mut height = 0;
+    (0..leaves).map(move |leaf| {
+        let merges = merges_after(leaf, leaves) as usize;
+        height += usize::from(merges == 0);
+        let push = Push { place: height - 1, adds: merges > 0, merges: merges.saturating_sub(1) };
+        height -= push.merges;
+        push
+    })
+}
+
+/// Places that such a stack needs.
+pub fn places(leaves: usize) -> usize {
+    pushes(leaves).map(|push| push.place + 1).max().unwrap_or_default()
 }
 
 /// Adds values to others, in place.
@@ -205,6 +233,21 @@ mod tests {
             });
             assert_ne!(bits(&in_turn), bits(&alone));
         }
+    }
+
+    #[test]
+    fn a_stack_elsewhere_ends_with_the_same_sum() {
+        for leaves in 1..40 {
+            let value = |number: usize| leaf(number, 1)[0];
+            let (mut stack, mut tree) = (vec![f32::NAN; places(leaves)], TreeSum::new(leaves));
+            for (number, Push { place, adds, merges }) in pushes(leaves).enumerate() {
+                stack[place] = if adds { stack[place] } else { 0.0 } + value(number);
+                (0..merges).for_each(|done| stack[place - 1 - done] += stack[place - done]);
+                tree.push(&[value(number)]);
+            }
+            assert_eq!(stack[0].to_bits(), tree.finish()[0].to_bits(), "{leaves} leaves");
+        }
+        assert_eq!([1, 2, 4, 8, 64].map(places), [1, 1, 2, 3, 6]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     alone::Alone,
-    collective::{Collective, Settings, Ticket},
+    collective::{Collective, Settings, Ticket, Wire},
     start::start,
 };
 use crate::error::Result;
@@ -19,6 +19,7 @@ pub struct World {
     rank: usize,
     size: usize,
     local: (usize, usize),
+    watchdog: Duration,
 }
 
 impl World {
@@ -40,6 +41,7 @@ impl World {
     /// built without MPI, and what MPI says where it does not start.
     pub fn join(watchdog: Duration) -> Result<World> {
         let mut world = World::held(start(Settings { watchdog, ..Settings::default() })?);
+        world.watchdog = watchdog;
         if world.size > 1 {
             let own = world.end().host().as_bytes().to_vec();
             let hosts = world.gather(&own)?;
@@ -51,7 +53,7 @@ impl World {
     fn held(collective: Box<dyn Collective>) -> World {
         let (rank, size) = (collective.rank(), collective.size());
         let local = (collective.node_rank(), size);
-        World { held: Arc::new(Mutex::new(collective)), rank, size, local }
+        World { held: Arc::new(Mutex::new(collective)), rank, size, local, watchdog: Settings::default().watchdog }
     }
 
     fn end(&self) -> MutexGuard<'_, Box<dyn Collective>> {
@@ -71,6 +73,11 @@ impl World {
     /// This process's number among those of its machine, and how many these are.
     pub fn local(&self) -> (usize, usize) {
         self.local
+    }
+
+    /// Sets how values travel from now on; the same on all.
+    pub fn travel_as(&self, wire: Wire) {
+        self.end().configure(Settings { wire, watchdog: self.watchdog });
     }
 
     /// Begins to add up `values` of all processes.

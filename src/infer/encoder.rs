@@ -214,6 +214,10 @@ impl Encoder {
             _ if self.options.final_norm() => "final",
             _ => "none",
         };
+        let mut transform = json!({"view": "evaluation", "height": height, "width": width});
+        if let Some(share) = self.config.crop_share {
+            transform["crop_share"] = share.into();
+        }
         let pairs = [
             ("checkpoint", self.fingerprint.clone()),
             ("weights", weights.into()),
@@ -221,7 +225,7 @@ impl Encoder {
             ("norm", norm.into()),
             ("blocks", self.blocks.to_string()),
             ("precision", self.options.precision.to_string()),
-            ("transform", json!({"view": "evaluation", "height": height, "width": width}).to_string()),
+            ("transform", transform.to_string()),
             ("normalisation", json!({"mean": mean, "std": std}).to_string()),
         ];
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

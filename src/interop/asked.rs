@@ -16,6 +16,8 @@ pub struct Asked {
     pub heads: Option<usize>,
     /// What pixels are normalised by.
     pub normalisation: Option<Normalisation>,
+    /// The share of a picture's shorter side that evaluation shows.
+    pub crop_share: Option<f64>,
     /// The side of square images, for which positions are resized; that of the table of positions without it.
     pub image_size: Option<usize>,
 }
@@ -38,6 +40,7 @@ impl Imported {
             ("a key", asked.key.is_some()),
             ("heads", asked.heads.is_some()),
             ("a normalisation", asked.normalisation.is_some()),
+            ("a crop share", asked.crop_share.is_some()),
             ("an image size", asked.image_size.is_some()),
         ];
         match flags.iter().find(|(_, given)| *given) {

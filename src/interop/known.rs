@@ -25,6 +25,9 @@ pub struct Description {
     pub layer_norm_eps: f32,
     /// What pixels are normalised by.
     pub normalise: Normalisation,
+    /// The share of a picture's shorter side that evaluation shows, where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop_share: Option<f64>,
     /// Rows and columns of the grid that the table of positions is for; square without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grid: Option<[usize; 2]>,
@@ -158,6 +161,20 @@ impl Known {
         names.ok_or_else(|| "config.json: id2label does not name every class from 0 on".into())
     }
 
+    /// The share of a picture's shorter side that evaluation shows, if anything says so: the processor, where it cuts out the
+    /// middle, the description, or timm's `config.json`.
+    pub(super) fn crop_share(&self) -> Option<f64> {
+        let of_processor = self.processor.as_ref().and_then(|processor| {
+            let side = |key: &str, part: &str| processor.get(key)?.get(part)?.as_f64();
+            let cuts = processor.get("do_center_crop").and_then(Value::as_bool) == Some(true);
+            let (crop, shorter) = (side("crop_size", "height")?, side("size", "shortest_edge")?);
+            cuts.then_some(crop / shorter)
+        });
+        let described = self.description.as_ref().and_then(|description| description.crop_share);
+        let timm = || self.field("pretrained_cfg")?.get("crop_pct")?.as_f64();
+        of_processor.or(described).or_else(timm).filter(|share| *share > 0.0 && *share <= 1.0)
+    }
+
     /// What pixels are normalised by, and who says so: `preprocessor_config.json`, the description, or timm's
     /// `config.json`.
     pub(super) fn normalisation(&self) -> Result<Option<(Normalisation, &'static str)>, String> {
@@ -254,5 +271,18 @@ mod tests {
         assert_eq!(of("{}").normalisation(), Ok(None));
         let timm = r#"{"pretrained_cfg": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}}"#;
         assert_eq!(known(timm).normalisation().unwrap().unwrap().0, Normalisation::IMAGENET);
+    }
+
+    #[test]
+    fn the_view_is_what_the_processor_or_timm_says() {
+        let of = |processor: &str| {
+            let beside = Beside { config: b"{}".to_vec(), processor: Some(processor.into()) };
+            Known::beside(&beside).unwrap().crop_share()
+        };
+        let sizes = r#""size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}"#;
+        assert_eq!(of(&format!(r#"{{"do_center_crop": true, {sizes}}}"#)), Some(0.875));
+        assert_eq!(of(&format!(r#"{{"do_center_crop": false, {sizes}}}"#)), None);
+        assert_eq!(known(r#"{"pretrained_cfg": {"crop_pct": 0.9}}"#).crop_share(), Some(0.9));
+        assert_eq!(known(r#"{"pretrained_cfg": {"crop_pct": -1}}"#).crop_share(), None);
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn settings(
         feature_tap: sizes.depth - 1,
         layer_norm_eps: eps(listing.world, known, notes)?,
         normalise: normalisation(kind, known, asked, notes)?,
+        crop_share: asked.crop_share.or(known.crop_share()),
         ..base.model
     };
     match decoder {

@@ -146,6 +146,7 @@ fn heads_are_asked_for_or_said() {
         decoder_heads: None,
         layer_norm_eps: 1e-5,
         normalise: Normalisation::INCEPTION,
+        crop_share: Some(0.9),
         grid: None,
         pixel_target: Some(PixelTarget::Raw),
         classes: vec![],
@@ -153,7 +154,7 @@ fn heads_are_asked_for_or_said() {
     foreign.metadata.insert(Description::KEY, serde_json::to_string(&description).unwrap());
     let config = foreign.read(&Asked::default()).unwrap().model.config.model;
     assert_eq!((config.heads, config.kind, config.layer_norm_eps), (4, Kind::Bootmae, 1e-5));
-    assert_eq!(config.normalise, Normalisation::INCEPTION);
+    assert_eq!((config.normalise, config.crop_share), (Normalisation::INCEPTION, Some(0.9)));
     foreign.metadata.insert(Description::KEY, "{".into());
     assert!(foreign.refusal().contains("the metadata `bootmae`"));
 }

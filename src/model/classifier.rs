@@ -81,9 +81,15 @@ impl ClassifierConfig {
 
     /// The table of positions `[1 + patches, width]`, class token first.
     pub fn position_table(&self, model: &ModelConfig) -> Vec<f32> {
-        let (rows, cols) = self.position_grid.map_or(model.grid(), |[rows, cols]| (rows, cols));
+        let (rows, cols) = match (self.position_grid, self.resize_positions) {
+            (Some([rows, cols]), PositionResize::Bicubic | PositionResize::Antialiased) => (rows, cols),
+            _ => model.grid(),
+        };
         let mut table = vec![0.0; model.width];
         table.extend(sincos(rows, cols, model.width, model.positions));
+        if (rows, cols) == model.grid() {
+            return table;
+        }
         resize_positions(&table, model.width, (rows, cols), model.grid(), self.resize_positions)
     }
 

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::Normalisation,
+    data::{
+        Normalisation, Picture,
+        augment::{crop_share, evaluation_crop},
+    },
     error::{Error, Result},
     nn::PositionOrder,
 };
@@ -113,6 +116,10 @@ pub struct ModelConfig {
     /// What is subtracted from pixels, and what they are divided by then.
     #[serde(default)]
     pub normalise: Normalisation,
+    /// The share of a picture's shorter side that evaluation shows, above 0 to 1 (timm's `crop_pct`); [`crop_share`] decides
+    /// without it.
+    #[serde(default)]
+    pub crop_share: Option<f64>,
     /// Whether weight decay applies to the class token. It always applies to mask tokens.
     #[serde(default)]
     pub weight_decay_tokens: bool,
@@ -169,6 +176,7 @@ impl ModelConfig {
             pixel_target: PixelTarget::PatchChannel,
             positions: PositionOrder::Rows,
             normalise: Normalisation::INCEPTION,
+            crop_share: None,
             weight_decay_tokens: false,
             cross_attention: true,
             feature_branch: true,
@@ -254,6 +262,19 @@ impl ModelConfig {
         self.channels * self.patch_size * self.patch_size
     }
 
+    /// The share of a picture's shorter side that evaluation shows.
+    pub fn shown_share(&self) -> f64 {
+        self.crop_share.unwrap_or_else(|| crop_share(self.image_height.max(self.image_width)))
+    }
+
+    /// The view of a picture that evaluation takes, see [`evaluation_crop`].
+    ///
+    /// # Panics
+    /// When the picture does not pass [`Picture::check`].
+    pub fn evaluation_view(&self, picture: &Picture) -> Picture {
+        evaluation_crop(picture, self.image_height, self.image_width, self.shown_share())
+    }
+
     /// Attention heads of the pixel decoder.
     pub fn pixel_decoder_heads(&self) -> usize {
         self.decoder_heads.unwrap_or(self.heads)
@@ -296,6 +317,9 @@ impl ModelConfig {
     /// Refuses sizes that the network cannot have, naming the setting.
     pub fn check(&self) -> Result<()> {
         let fail = |reason: String| Err(Error::Config(reason));
+        if let Some(share) = self.crop_share.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
+            return fail(format!("crop_share must be above 0 to 1, not {share}"));
+        }
         let (h, w, p) = (self.image_height, self.image_width, self.patch_size);
         // First of all, since everything else is computed from these.
         for (name, size, most) in [

@@ -24,6 +24,8 @@ pub enum PositionResize {
     /// Cubic convolution with a = −0.5, stretched where the grid shrinks, over what lies inside: the same with
     /// `antialias=True`, which timm 1.x uses.
     Antialiased,
+    /// Not at all: the sine-cosine table is computed for the new grid. No published code does so.
+    Recompute,
 }
 
 /// Sine-cosine positions of a `rows × cols` grid, `[rows * cols, width]` in raster order, with the frequencies
@@ -52,7 +54,7 @@ pub fn sincos(rows: usize, cols: usize, width: usize, order: PositionOrder) -> V
 /// is.
 ///
 /// # Panics
-/// When the table has another size.
+/// When the table has another size, or is to be computed anew.
 pub fn resize_positions(
     table: &[f32],
     width: usize,
@@ -102,6 +104,7 @@ fn weights(old: usize, new: usize, how: PositionResize) -> Vec<Vec<f64>> {
                 let sum: f64 = weights.iter().sum();
                 weights.iter_mut().for_each(|weight| *weight /= sum);
             }
+            PositionResize::Recompute => panic!("a table that is computed anew is not resized"),
         }
         weights
     };

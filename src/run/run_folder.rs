@@ -118,6 +118,7 @@ pub fn check_resumable(snapshot: &Snapshot, path: &Path, config: &RunConfig) -> 
     wanted.data = held.data.clone();
     wanted.evaluation.clone_from(&held.evaluation);
     wanted.training.init_from.clone_from(&held.training.init_from);
+    wanted.training.wire = held.training.wire;
     // The same bits either way.
     wanted.training.recompute = held.training.recompute;
     wanted.training.save_every_steps = held.training.save_every_steps;
@@ -272,6 +273,7 @@ mod tests {
         let differing = [
             ("model.kind = \"mae\"", "model.kind: \"bootmae\" against \"mae\""),
             ("model.positions = \"columns\"", "model.positions: \"rows\" against \"columns\""),
+            ("model.crop_share = 0.9", "model.crop_share: unset against 0.9"),
             ("model.normalise = \"imagenet\"", "model.normalise: \"inception\" against \"imagenet\""),
             ("model.weight_decay_tokens = true", "model.weight_decay_tokens: false against true"),
             ("training.schedule = \"mae\"", "training.schedule: \"bootmae\" against \"mae\""),
@@ -316,6 +318,7 @@ mod tests {
             ("training.adam_eps = 1e-6", "training.adam_eps: 1e-8 against 1e-6"),
             ("training.gradient_norm_limit = 9", "training.gradient_norm_limit: unset against 9"),
             ("training.feature_weight = 0.5", "training.feature_weight: 1 against 0.5"),
+            ("training.reduction = \"tree\"", "training.reduction: \"sequence\" against \"tree\""),
             ("training.precision = \"f16\"", "training.precision: \"f32\" against \"f16\""),
             ("training.ema = \"scaled_constant\"", "training.ema: \"scaled\" against \"scaled_constant\""),
         ];
@@ -326,7 +329,8 @@ mod tests {
             assert!(message.contains("step-3") && message.contains("--out"), "{message}");
         }
         let settings = fields_of(&snapshot.config);
-        let free = ["init_from", "recompute", "save_every_steps", "keep_checkpoints", "sample_every_steps", "epochs"];
+        let free =
+            ["wire", "init_from", "recompute", "save_every_steps", "keep_checkpoints", "sample_every_steps", "epochs"];
         for key in settings.iter().filter(|key| !free.contains(&key.as_str())) {
             assert!(
                 differing.iter().any(|(_, named)| named.contains(&format!(".{key}:"))),
@@ -338,6 +342,7 @@ mod tests {
             "data.loader_threads = 3",
             "data.max_bad_fraction = 0.5",
             "training.recompute = \"blocks\"",
+            "training.wire = \"f16\"",
             "training.save_every_steps = 3",
             "training.keep_checkpoints = 9",
             "training.sample_every_steps = 0",

@@ -1,6 +1,7 @@
 //! What ends a run before its last step.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +20,8 @@ pub struct Stops {
     pub at: Option<Instant>,
     /// As soon as this is set.
     pub signal: Option<Arc<AtomicBool>>,
+    /// As soon as this file is there.
+    pub file: Option<PathBuf>,
 }
 
 /// How a run ended.
@@ -32,6 +35,8 @@ pub enum Ended {
     TimeLimit,
     /// By a signal.
     Signal,
+    /// By the file that asks for it.
+    File,
 }
 
 impl Stops {
@@ -40,17 +45,18 @@ impl Stops {
         if self.signal.as_ref().is_some_and(|signal| signal.load(Ordering::Relaxed)) {
             return Some(Ended::Signal);
         }
+        if self.file.as_ref().is_some_and(|file| file.is_file()) {
+            return Some(Ended::File);
+        }
         self.at.is_some_and(|at| Instant::now() >= at).then_some(Ended::TimeLimit)
     }
-}
 
-impl Stops {
     /// The same for processes that train together: they stop after one step, whichever of them was asked to.
     pub fn agreed(&self, team: &mut Team) -> Option<Ended> {
-        const REASONS: [Ended; 2] = [Ended::TimeLimit, Ended::Signal];
+        const REASONS: [Ended; 3] = [Ended::TimeLimit, Ended::File, Ended::Signal];
         let own = self.due().and_then(|due| REASONS.iter().position(|reason| *reason == due));
         let agreed = team.stop(own.map_or(0, |at| at as u8 + 1));
-        agreed.checked_sub(1).map(|at| REASONS[usize::from(at).min(1)])
+        agreed.checked_sub(1).map(|at| REASONS[usize::from(at).min(REASONS.len() - 1)])
     }
 }
 
@@ -95,11 +101,16 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_comes_before_the_time_limit() {
+    fn a_signal_comes_before_the_file_and_the_time_limit() {
         assert_eq!(Stops::default().due(), None);
         let signal = Arc::new(AtomicBool::new(false));
-        let stops = Stops { after: None, at: Some(Instant::now()), signal: Some(signal.clone()) };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("STOP");
+        let (at, file) = (Some(Instant::now()), Some(file));
+        let stops = Stops { after: None, at, signal: Some(signal.clone()), file };
         assert_eq!(stops.due(), Some(Ended::TimeLimit));
+        std::fs::write(stops.file.as_ref().unwrap(), "").unwrap();
+        assert_eq!(stops.due(), Some(Ended::File));
         signal.store(true, Ordering::Relaxed);
         assert_eq!(stops.due(), Some(Ended::Signal));
     }

@@ -21,6 +21,20 @@ impl Scalars {
         }
     }
 
+    /// The sums of some, name by name: neighbours first, so that they do not depend on how many processes hold 2, 4, 8 … of
+    /// them.
+    pub fn added_up(mut parts: Vec<Scalars>) -> Scalars {
+        while parts.len() > 1 {
+            let pair = |pair: &[Scalars]| {
+                let mut sum = pair[0].clone();
+                pair[1..].iter().flat_map(Scalars::iter).for_each(|(name, value)| sum.add(name.to_owned(), value));
+                sum
+            };
+            parts = parts.chunks(2).map(pair).collect();
+        }
+        parts.pop().unwrap_or_default()
+    }
+
     /// The number of a name.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)

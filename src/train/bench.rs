@@ -10,7 +10,7 @@ use super::{
     tune, work,
 };
 use crate::{
-    device::Device,
+    device::{Device, Readback},
     error::Result,
     kernels::{Tuning, Work},
     lower::{Precision, Recompute},
@@ -53,6 +53,9 @@ pub struct Bench {
     pub recompute: Recompute,
     /// In what precision matmuls read their operands.
     pub precision: Precision,
+    /// What an exchange of gradients with other processes costs here, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Exchange>,
     /// Dispatches of a step.
     pub dispatches: usize,
     /// The kernel variants of the step.
@@ -62,6 +65,19 @@ pub struct Bench {
     /// The dispatches that `profile` adds up, in order.
     #[serde(skip)]
     pub timed: Vec<Timed>,
+}
+
+/// The copies that an exchange of gradients needs.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Exchange {
+    /// Bytes of the gradient.
+    pub bytes: u64,
+    /// Median time in milliseconds until all of it is in main memory.
+    pub out_ms: f64,
+    /// Median time in milliseconds until all of it is back.
+    pub back_ms: f64,
+    /// Bytes a second of both together, GB/s.
+    pub gbs: f64,
 }
 
 /// A training step to time.
@@ -88,13 +104,14 @@ impl Workload {
     }
 }
 
-/// Times `steps` steps, of one micro-batch each, on random images after one that compiles and warms up.
+/// Times `steps` steps, of one micro-batch each, on random images after one that compiles and warms up; where it is asked for,
+/// also each kernel (`profile`) and the copies of an exchange (`exchanges`).
 pub async fn bench(
     device: Device,
     workload: &Workload,
     options: TrainerOptions,
     steps: usize,
-    profile: bool,
+    (profile, exchanges): (bool, bool),
     clock: Clock<'_>,
 ) -> Result<Bench> {
     let TrainerOptions { micro_batch: batch, tuning, recompute, precision, .. } = options.clone();
@@ -132,6 +149,7 @@ pub async fn bench(
     }
     let seconds = median(times);
     let gflops = workload.flops() * batch as f64 / seconds / 1e9;
+    let exchange = if exchanges { Some(exchange(&trainer, clock).await?) } else { None };
     let plans = [trainer.pass(), trainer.update()];
     let timed = if profile { profile::time_dispatches(trainer.device(), &plans).await? } else { None };
     let timed = timed.unwrap_or_default();
@@ -153,11 +171,39 @@ pub async fn bench(
         least_bytes: trainer.least_bytes(),
         recompute,
         precision,
+        exchange,
         dispatches: plans.iter().map(|e| e.plan().dispatches.len()).sum(),
         tuning,
         profile: profile::by_kernel(&timed, profile::Best { matmul_gflops: best, copy_gbs: copy }),
         timed,
     })
+}
+
+/// Times copies of the gradients out of the GPU and back.
+async fn exchange(trainer: &Trainer, clock: Clock<'_>) -> Result<Exchange> {
+    const TIMES: usize = 7;
+    let (device, arenas, arena) = (trainer.device(), trainer.arenas(), trainer.gradients());
+    let shards = 0..trainer.layout().shards.len();
+    let (mut out, mut back, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..TIMES {
+        let began = clock();
+        let copies: Vec<_> = shards.clone().map(|shard| arenas.copy(device, arena, shard)).collect();
+        let mut values = Vec::new();
+        for copy in copies {
+            values.push(copy.take(device).await?);
+        }
+        let there = clock();
+        values.iter().enumerate().for_each(|(shard, values)| arenas.write(device, arena, shard, 0, values));
+        // Behind everything that was submitted.
+        let end = Readback::new(device, "end", 4);
+        end.submit(device, device.raw.create_command_encoder(&Default::default()));
+        end.take(device).await?;
+        out.push(there - began);
+        back.push(clock() - there);
+        bytes = values.iter().map(|values| values.len() as u64).sum();
+    }
+    let (out, back) = (median(out), median(back));
+    Ok(Exchange { bytes, out_ms: out * 1e3, back_ms: back * 1e3, gbs: 2.0 * bytes as f64 / (out + back) / 1e9 })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

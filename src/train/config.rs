@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    dist::Wire,
     error::{Error, Result},
     lower::{Precision, Recompute},
     model::{
@@ -64,6 +65,10 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// Equal parts of a batch that pass through the network one after another, their gradients summed.
     pub micro_batches: usize,
+    /// In what order the gradients of these parts are added up.
+    pub reduction: Reduction,
+    /// How gradients travel between processes.
+    pub wire: Wire,
     /// What the backward pass computes again instead of holding it; changes no result.
     pub recompute: Recompute,
     /// In what precision matmuls read weights and activations.
@@ -114,6 +119,17 @@ pub enum Schedule {
     Mae,
 }
 
+/// The order in which gradients of passes are added up. Between processes it is always a tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reduction {
+    /// One after another: the least memory.
+    #[default]
+    Sequence,
+    /// As a binary tree, so that 1, 2, 4 or 8 processes end with equal bits. Holds log₂ of the passes as many sums.
+    Tree,
+}
+
 /// How a batch passes through the network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Passes {
@@ -121,6 +137,8 @@ pub struct Passes {
     pub batch: usize,
     /// Passes that they are divided into.
     pub micro_batches: usize,
+    /// In what order their gradients are added up.
+    pub reduction: Reduction,
     /// What the backward passes compute again.
     pub recompute: Recompute,
     /// In what precision matmuls read their operands.
@@ -191,6 +209,8 @@ impl Default for TrainingConfig {
             epochs: None,
             batch_size: 64,
             micro_batches: 1,
+            reduction: Reduction::Sequence,
+            wire: Wire::F32,
             recompute: Recompute::None,
             precision: Precision::F32,
             peak_learning_rate: None,
@@ -300,6 +320,7 @@ impl TrainingConfig {
         Passes {
             batch: self.batch_size,
             micro_batches: self.micro_batches,
+            reduction: self.reduction,
             recompute: self.recompute,
             precision: self.precision,
         }

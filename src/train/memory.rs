@@ -64,8 +64,13 @@ pub fn usable_bytes(device: &Device, limit: Option<u64>) -> Option<u64> {
 
 impl Passes {
     fn options(&self, tuning: Tuning) -> TrainerOptions {
-        let Passes { batch, micro_batches, recompute, precision } = *self;
-        TrainerOptions { recompute, precision, ..TrainerOptions::new(batch / micro_batches, micro_batches, tuning) }
+        let Passes { batch, micro_batches, reduction, recompute, precision } = *self;
+        TrainerOptions {
+            reduction,
+            recompute,
+            precision,
+            ..TrainerOptions::new(batch / micro_batches, micro_batches, tuning)
+        }
     }
 }
 
@@ -126,13 +131,20 @@ mod tests {
         lower::{Precision, Recompute},
         model::{ModelConfig, config::PRESETS},
         tasks::Pretrain,
+        train::config::Reduction,
     };
 
     #[test]
     fn one_image_of_any_preset_keeps_every_dispatch_short() {
         for preset in PRESETS {
             let task = Pretrain::of(&ModelConfig::preset(preset).unwrap());
-            let passes = |batch, recompute| Passes { batch, micro_batches: 1, recompute, precision: Precision::F32 };
+            let passes = |batch, recompute| Passes {
+                batch,
+                micro_batches: 1,
+                reduction: Reduction::Sequence,
+                recompute,
+                precision: Precision::F32,
+            };
             let [one, eight] = [1, 8].map(|batch| estimate(&task, passes(batch, Recompute::None)));
             assert!(one.longest_dispatch_s < DISPATCH_S / 2.0, "{preset}: {one:?}");
             assert!(eight.longest_dispatch_s >= one.longest_dispatch_s && eight.state == one.state, "{preset}");

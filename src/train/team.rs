@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{StepResult, Trainer, config::TrainingConfig};
 use crate::{
     data::Share,
-    dist::World,
+    dist::{Wire, World},
     error::{Error, Result},
     tasks::Scalars,
 };
@@ -59,6 +59,11 @@ impl Team {
     /// The part of every batch that this process trains on.
     pub(super) fn share(&self) -> Share {
         Share { part: self.world.rank(), of: self.size() }
+    }
+
+    /// Sets how gradients travel.
+    pub(super) fn travel_as(&self, wire: Wire) {
+        self.world.travel_as(wire);
     }
 
     /// Passes of each process for an update.
@@ -119,10 +124,7 @@ impl Team {
         scalars.add(LOSS, result.loss);
         result.scalars.iter().for_each(|(name, value)| scalars.add(name.to_owned(), value));
         let words: Vec<Word> = self.gathered(&Word { scalars, bad, stop: self.stop[0] })?;
-        let mut all = Scalars::default();
-        for (name, value) in words.iter().flat_map(|word| word.scalars.iter()) {
-            all.add(name.to_owned(), value);
-        }
+        let all = Scalars::added_up(words.iter().map(|word| word.scalars.clone()).collect());
         result.loss = all[LOSS];
         let held = std::mem::take(&mut result.scalars);
         for (name, value) in held.iter() {

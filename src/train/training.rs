@@ -127,8 +127,10 @@ impl Training {
             recompute: training.recompute,
             precision: training.precision,
             ranks: team.size(),
+            reduction: training.reduction,
             ..TrainerOptions::new(training.micro_batch_size(), team.passes(training)?, tuning)
         };
+        team.travel_as(training.wire);
         let trainer = Trainer::new(device, task, options).await?;
         trainer.initialise(training.seed);
         let (mut left_out, mut state) = (BTreeSet::new(), None);

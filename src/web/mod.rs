@@ -129,7 +129,7 @@ pub async fn bench(preset: &str, batch: usize, steps: usize, profile: bool) -> R
     let (device, tuning) = open().await?;
     let options = TrainerOptions::new(batch, 1, tuning);
     let workload = bench::Workload { model: ModelConfig::preset(preset)?, classifier: None };
-    json(&bench::bench(device, &workload, options, steps, profile, &clock).await?)
+    json(&bench::bench(device, &workload, options, steps, (profile, false), &clock).await?)
 }
 
 /// Seconds since the page began.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use web_time::Instant;
 
 use crate::{
-    data::{Division, Labels, Picture, Source, augment::evaluation_view},
+    data::{Division, Labels, Picture, Source},
     error::{Error, Result},
     infer::{
         accuracy::Outcome,
@@ -117,7 +117,7 @@ impl Neighbours {
         let read = |images: &[u32]| {
             let view = |image: &u32| {
                 let picture = source.load(*image as usize, model.channels).ok()?;
-                Some((evaluation_view(&picture, height, width), labels.of(*image as usize)?))
+                Some((model.evaluation_view(&picture), labels.of(*image as usize)?))
             };
             images.iter().filter_map(view).unzip::<_, _, Vec<_>, Vec<_>>()
         };

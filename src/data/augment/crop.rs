@@ -68,14 +68,6 @@ pub fn crop_share(side: usize) -> f64 {
     if (33..384).contains(&side) { 0.875 } else { 1.0 }
 }
 
-/// The view of a picture that evaluation takes: [`evaluation_crop`] of the usual [`crop_share`].
-///
-/// # Panics
-/// When the picture does not pass [`Picture::check`] or a size is 0.
-pub fn evaluation_view(picture: &Picture, height: usize, width: usize) -> Picture {
-    evaluation_crop(picture, height, width, crop_share(height.max(width)))
-}
-
 /// The middle of a picture: the shorter side is scaled to the view's longer one divided by `share` (rounded down), the
 /// other in proportion, and what is beyond the view cut off at the sides.
 ///
@@ -120,7 +112,7 @@ mod tests {
             assert_eq!(got, expected, "{picture}");
         }
         let picture = Picture { height: 40, width: 50, channels: 1, pixels: vec![7; 2000] };
-        let view = evaluation_view(&picture, 32, 32);
+        let view = evaluation_crop(&picture, 32, 32, crop_share(32));
         assert_eq!(view, resize_centre(&picture, 32, 32), "small views are not cut at the sides");
         assert_eq!([32, 33, 224, 383, 384].map(crop_share), [1.0, 0.875, 0.875, 0.875, 1.0]);
     }

@@ -16,7 +16,7 @@ mod scale;
 mod view;
 
 pub use {
-    crop::{crop_share, evaluation_crop, evaluation_view, pad_crop, random_crop, resize_centre},
+    crop::{crop_share, evaluation_crop, pad_crop, random_crop, resize_centre},
     mix::{Mix, Mixing, mix, soft_targets},
     operation::Operation,
     randaugment::RandAugment,

@@ -107,6 +107,7 @@ fn description(source: &Source<'_>, task: Task) -> Description {
         decoder_heads: model.decoder_heads.filter(|_| pretraining && model.kind == Kind::Mae),
         layer_norm_eps: model.layer_norm_eps,
         normalise: model.normalise,
+        crop_share: model.crop_share,
         grid: (rows != cols).then_some([rows, cols]),
         pixel_target: pretraining.then_some(model.pixel_target),
         classes: match (task, source.classifier) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{data::augment::crop_share, model::ModelConfig};
+use crate::model::ModelConfig;
 
 /// Pillow's number of bicubic resampling.
 const BICUBIC: u32 = 3;
@@ -18,7 +18,7 @@ pub fn preprocessor(model: &ModelConfig) -> Value {
         "image_processor_type": "BitImageProcessor",
         "do_convert_rgb": model.channels == 3,
         "do_resize": true,
-        "size": {"shortest_edge": (longer as f64 / crop_share(longer)) as usize},
+        "size": {"shortest_edge": (longer as f64 / model.shown_share()) as usize},
         "resample": BICUBIC,
         "do_center_crop": true,
         "crop_size": {"height": height, "width": width},

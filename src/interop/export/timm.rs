@@ -7,7 +7,6 @@ use super::{
     tensors::{Foreign, tensors},
 };
 use crate::{
-    data::augment::crop_share,
     error::{Error, Result},
     interop::World,
     model::Pool,
@@ -92,7 +91,7 @@ fn config(source: &Source<'_>, task: Task, (pool, depth, norms): (&str, usize, V
             "input_size": [model.channels, height, width],
             "fixed_input_size": true,
             "interpolation": "bicubic",
-            "crop_pct": crop_share(height.max(width)),
+            "crop_pct": model.shown_share(),
             "crop_mode": "center",
             "mean": prepared["image_mean"],
             "std": prepared["image_std"],

@@ -1,7 +1,7 @@
 //! Images as evaluation sees them.
 
 use crate::{
-    data::{Side, augment::evaluation_view, each},
+    data::{Side, each},
     model::ModelConfig,
     text::shown,
 };
@@ -15,7 +15,7 @@ pub(super) fn views(side: &Side, first: usize, model: &ModelConfig) -> (Vec<f32>
     let (mut images, mut classes) = (Vec::new(), Vec::new());
     let view = |at: usize| {
         let picture = side.source.load(first + at, model.channels)?;
-        Ok(evaluation_view(&picture, model.image_height, model.image_width).normalise(&model.normalise))
+        Ok(model.evaluation_view(&picture).normalise(&model.normalise))
     };
     each(BATCH.min(side.source.len() - first), 0, view, |at, view: Result<Vec<f32>, String>| {
         match view {

@@ -119,8 +119,9 @@ const WORDS: &[Word] = &[
     word("workers num_workers dataloader_num_workers num_threads n_workers data_workers nworkers", "data.loader_threads", "",
         "threads; 0 is one per processor"),
     word("pin_mem pin_memory no_pin_mem prefetch_factor persistent_workers", "", "", "nothing of the kind is needed"),
+    word("crop_pct", "model.crop_share", "", "of evaluation"),
     word("remode recount transform scale crop_scale ratio \
-          hflip train_interpolation interpolation crop_pct", "", "",
+          hflip train_interpolation interpolation", "", "",
         "views are random crops of 20 to 100 % of the area, mirrored half of the time, scaled bicubically, and no others"),
     // Where a run is, and how it is saved.
     word("output_dir out_dir output outdir save_dir save_path log_dir logdir logging_dir exp_dir work_dir checkpoint_dir \
@@ -139,7 +140,7 @@ const WORDS: &[Word] = &[
     word("device gpu gpus cuda device_id gpu_id gpu_ids accelerator", "", "--adapter", "an index of `bootmae doctor`, or \
         part of a name"),
     word("world_size local_rank local-rank rank dist_url dist_backend dist_on_itp nproc_per_node num_gpus ddp devices \
-          num_nodes", "", "", "a run has one process and one GPU"),
+          num_nodes", "", "", "`mpirun -np N bootmae …` trains on N GPUs, one process each; see docs/scale.md"),
 ];
 
 /// Names of sections elsewhere.

@@ -4,6 +4,7 @@ mod options;
 mod plans;
 mod result;
 mod state;
+mod sums;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,6 +13,7 @@ use web_time::Instant;
 use super::snapshot::LOSS_SCALE;
 use crate::{
     device::{Device, Readback},
+    dist::tree::Push,
     error::Result,
     exec::{Arenas, Executor, Submits},
     kernels::Tuning,
@@ -21,6 +23,7 @@ use crate::{
     tasks::{Average, Inputs, Scalars, Task},
 };
 use plans::{LOSS_SCALE_BYTES, Reported, SUMS, arena_names, layout, plan_pass, plan_update};
+use sums::TreeSums;
 
 pub use options::TrainerOptions;
 pub use plans::{GRADIENTS, PlannedStep, WEIGHTS, planned, work};
@@ -39,6 +42,8 @@ pub struct Trainer {
     layout: Layout,
     arenas: Arenas,
     pass: Executor,
+    /// Where passes are added up as a tree.
+    tree: Option<TreeSums>,
     update: Executor,
     reported: Vec<Reported>,
     idle: Vec<Vec<Readback>>,
@@ -71,6 +76,10 @@ impl Trainer {
         }
         let (pass, reported) = plan_pass(&*task, &layout, &options);
         let pass = Executor::new(&device, pass, &arenas).await?;
+        let tree = match options.adds_as_tree() {
+            true => Some(TreeSums::new(&device, &layout, &options, &arenas).await?),
+            false => None,
+        };
         let update = Executor::new(&device, plan_update(&*task, &layout, &options), &arenas).await?;
         for (name, values) in task.constants() {
             if pass.has_input(name) {
@@ -82,7 +91,7 @@ impl Trainer {
         let set = || (0..options.micro_batches).map(|_| Readback::new(&device, "losses", bytes)).collect();
         let (idle, pending) = (vec![set(), set(), set()], VecDeque::new());
         let average = task.average();
-        Ok(Trainer { device, task, average, options, layout, arenas, pass, update, reported, idle, pending })
+        Ok(Trainer { device, task, average, options, layout, arenas, pass, tree, update, reported, idle, pending })
     }
 
     /// The device.
@@ -173,11 +182,11 @@ impl Trainer {
     /// What the task reports without the device's help, averaged over the passes of the update; of several processes, this
     /// one's part of the average.
     fn reported(&self, batches: &[Inputs<'_>]) -> Scalars {
-        let mut scalars = Scalars::default();
-        for (name, value) in batches.iter().flat_map(|batch| batch.scalars.iter()) {
-            scalars.add(name.to_owned(), value / self.options.passes() as f64);
-        }
-        scalars
+        let passes = self.options.passes() as f64;
+        let part = |batch: &Inputs<'_>| {
+            batch.scalars.iter().map(|(name, value)| (name.to_owned(), value / passes)).collect::<Scalars>()
+        };
+        Scalars::added_up(batches.iter().map(part).collect())
     }
 
     fn begin(&mut self, batches: &[Inputs<'_>]) -> Vec<Readback> {
@@ -188,14 +197,17 @@ impl Trainer {
     /// Every micro-batch's forward and backward pass; the last one's submit is still open.
     fn backward(&self, batches: &[Inputs<'_>], settings: Settings, readbacks: &[Readback]) -> Submits<'_> {
         let mut open = None;
-        for (index, (batch, readback)) in batches.iter().zip(readbacks).enumerate() {
-            let keep = index.min(1) as f32;
+        let pushes = self.tree.iter().flat_map(TreeSums::pushes).map(Some).chain(std::iter::repeat(None));
+        for (index, ((batch, readback), push)) in batches.iter().zip(readbacks).zip(pushes).enumerate() {
+            let follows: Option<(&TreeSums, Push)> = self.tree.as_ref().zip(push);
+            let (adder, keep) = follows.map_or((&self.pass, index.min(1) as f32), |(tree, push)| tree.take(push));
             let mut submits = Submits::new(&self.device);
             let mut values: Vec<_> = batch.values.iter().map(|(name, bytes)| (&self.pass, *name, &**bytes)).collect();
-            values.push((&self.pass, "keep_sum", bytemuck::bytes_of(&keep)));
+            values.push((adder, "keep_sum", bytemuck::bytes_of(&keep)));
             values.push((&self.update, "settings", bytemuck::bytes_of(&settings)));
             submits.write(&values);
             submits.record(&self.pass);
+            follows.into_iter().for_each(|(tree, push)| tree.record(&mut submits, push));
             if index + 1 < batches.len() {
                 let mut encoder = submits.finish();
                 self.copy_reported(&mut encoder, readback);
@@ -247,7 +259,8 @@ impl Trainer {
             let mut rest = &values[(SCALAR_BYTES / 4) as usize..];
             for scalar in &self.reported {
                 let own = rest.split_off(..scalar.len).expect("every scalar was copied");
-                result.scalars.add(scalar.name, (scalar.read)(own) / count);
+                // As f32: sums of some are exact then, and the same in any order.
+                result.scalars.add(scalar.name, f64::from((scalar.read)(own) as f32) / count);
             }
         }
         result.gradient_norm = f64::from(values[4]).sqrt();

@@ -1,5 +1,6 @@
 //! How a trainer is made.
 
+use super::super::config::Reduction;
 use crate::{
     kernels::Tuning,
     lower::{PlanOptions, Precision, Recompute},
@@ -14,6 +15,8 @@ pub struct TrainerOptions {
     pub micro_batches: usize,
     /// Processes with as many passes each, whose gradients add up to one update.
     pub ranks: usize,
+    /// In what order these gradients are added up.
+    pub reduction: Reduction,
     /// Kernel variants.
     pub tuning: Tuning,
     /// Keep predictions and targets readable after a step, for verification.
@@ -33,6 +36,7 @@ impl TrainerOptions {
             micro_batch,
             micro_batches,
             ranks: 1,
+            reduction: Reduction::Sequence,
             tuning,
             inspect: false,
             no_fusion: false,
@@ -44,6 +48,11 @@ impl TrainerOptions {
     /// Passes whose gradients add up to one update, of all processes.
     pub fn passes(&self) -> usize {
         self.micro_batches * self.ranks
+    }
+
+    /// Whether the passes here are added up as a tree. Of two there is one order only.
+    pub(super) fn adds_as_tree(&self) -> bool {
+        self.reduction == Reduction::Tree && self.micro_batches > 2
     }
 
     pub(super) fn plan(&self) -> PlanOptions {

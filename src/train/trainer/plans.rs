@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     device::{Device, EIGHT_VALUES},
+    dist::tree::places,
     graph::{Graph, Place, Tensor, gradients},
     kernels::{Tuning, Work},
     lower::{Fetch, Plan, Precision},
@@ -21,6 +22,11 @@ pub const WEIGHTS: &str = "weights";
 pub const GRADIENTS: &str = "gradients";
 /// Sums of micro-batches' gradients, where there are several.
 pub const SUMS: &str = "sums";
+/// The same and, where they are added up as a tree, the partial sums above: enough for 2²⁰ passes.
+const PARTIAL_SUMS: [&str; 21] = [
+    SUMS, "sums.1", "sums.2", "sums.3", "sums.4", "sums.5", "sums.6", "sums.7", "sums.8", "sums.9", "sums.10",
+    "sums.11", "sums.12", "sums.13", "sums.14", "sums.15", "sums.16", "sums.17", "sums.18", "sums.19", "sums.20",
+];
 
 /// No shard is larger than WebGPU's default storage binding.
 const SHARD_BYTES: u64 = 128 << 20;
@@ -45,8 +51,17 @@ pub(super) fn layout(device: Option<&Device>, task: &dyn Task) -> Layout {
 /// The arenas of a training step.
 pub(super) fn arena_names(task: &dyn Task, options: &TrainerOptions) -> Vec<&'static str> {
     let average = task.average().map(|average| average.name);
-    let sums = (options.micro_batches > 1).then_some(SUMS);
+    let sums = sum_arenas(options).iter().copied();
     [WEIGHTS, GRADIENTS, MOMENT1, MOMENT2].into_iter().chain(average).chain(sums).collect()
+}
+
+/// The arenas of sums of gradients.
+pub(super) fn sum_arenas(options: &TrainerOptions) -> &'static [&'static str] {
+    match options.micro_batches {
+        1 => &[],
+        passes if options.adds_as_tree() => &PARTIAL_SUMS[..places(passes)],
+        _ => &[SUMS],
+    }
 }
 
 /// A step that is planned but holds nothing yet.
@@ -99,14 +114,25 @@ pub(super) fn plan_pass(task: &dyn Task, layout: &Layout, options: &TrainerOptio
     for (param, gradient) in trained().zip(gradients(objective.loss, seed, &wrt)) {
         fetch.push(Fetch::into(&param.name, gradient, layout.place(GRADIENTS, &param.name)));
     }
-    if options.micro_batches > 1 {
-        let keep = graph.input("keep_sum", TensorType::f32(&[1]));
-        for (index, sum) in shards(&graph, layout, SUMS).into_iter().enumerate() {
-            let gradient = shard(&graph, layout, GRADIENTS, index);
-            fetch.push(Fetch::new(format!("sum {index}"), sum.then(Accumulate, &[gradient, keep])));
-        }
+    if options.micro_batches > 1 && !options.adds_as_tree() {
+        fetch.extend(sums(&graph, layout, SUMS, GRADIENTS));
     }
     (Plan::new(&graph, &fetch, &options.plan()), reported)
+}
+
+/// An arena added to another, on top of what is there or anew.
+pub(super) fn plan_add(layout: &Layout, into: &'static str, from: &'static str, options: &TrainerOptions) -> Plan {
+    let graph = Graph::new();
+    Plan::new(&graph, &sums(&graph, layout, into, from), &options.plan())
+}
+
+fn sums<'g>(graph: &'g Graph, layout: &Layout, into: &'static str, from: &'static str) -> Vec<Fetch<'g>> {
+    let keep = graph.input("keep_sum", TensorType::f32(&[1]));
+    let values = shards(graph, layout, into).into_iter().zip(shards(graph, layout, from));
+    let sum = |(index, (sum, added)): (usize, (Tensor<'g>, Tensor<'g>))| {
+        Fetch::new(format!("sum {index}"), sum.then(Accumulate, &[added, keep]))
+    };
+    values.enumerate().map(sum).collect()
 }
 
 /// Gradient norm and health, AdamW and the moving average, each one dispatch a shard; the sums of the drift are the
