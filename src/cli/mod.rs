@@ -26,6 +26,7 @@ mod probe;
 pub mod progress;
 mod ranks;
 mod reconstruct;
+mod report;
 mod results;
 mod run_arguments;
 mod serve;
@@ -65,6 +66,7 @@ enum Verb {
     Embed(embed::Arguments),
     Knn(knn::Arguments),
     Probe(probe::Arguments),
+    Report(report::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
     Data(data::Arguments),
@@ -125,6 +127,7 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Embed(arguments) => embed::run(&arguments).map(|()| true),
         Verb::Knn(arguments) => knn::run(&arguments).map(|()| true),
         Verb::Probe(arguments) => probe::run(&arguments).map(|()| true),
+        Verb::Report(arguments) => report::run(&arguments).map(|()| true),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Verb::Data(arguments) => data::run(&arguments),

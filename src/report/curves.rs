@@ -64,16 +64,26 @@ fn curves(steps: &[Metrics]) -> Vec<String> {
     whole.into_iter().chain(names).collect()
 }
 
+/// A curve: its name and its points, steps and values.
+pub type Curve = (String, Vec<(f64, f64)>);
+
+/// The points of a scalar, or of the `loss`, where it is a number.
+pub fn points(steps: &[Metrics], name: &str) -> Vec<(f64, f64)> {
+    let value = |m: &Metrics| if name == "loss" { Some(m.loss) } else { m.scalars.get(name) };
+    steps.iter().filter_map(|m| Some((m.step as f64, value(m)?))).filter(|(_, y)| y.is_finite()).collect()
+}
+
 /// Losses, accuracies and teacher spread over the steps, as SVG.
 pub fn svg(steps: &[Metrics]) -> Result<String, String> {
-    let curves = curves(steps);
-    let value = |m: &Metrics, name: &str| if name == "loss" { Some(m.loss) } else { m.scalars.get(name) };
-    let points = |name: &str| {
-        let points = steps.iter().filter_map(|m| Some((m.step as f64, value(m, name)?)));
-        points.filter(|(_, y)| y.is_finite()).collect::<Vec<_>>()
-    };
-    let last = steps.last().map_or(1.0, |m| m.step as f64).max(1.0);
-    let highest = curves.iter().flat_map(|name| points(name)).map(|(_, y)| y).fold(0.1, f64::max);
+    let curve = |name: &String| (name.replace('_', " "), points(steps, name));
+    lines(&curves(steps).iter().map(curve).collect::<Vec<_>>())
+}
+
+/// Curves over the steps, as SVG.
+pub fn lines(curves: &[Curve]) -> Result<String, String> {
+    let all = || curves.iter().flat_map(|(_, points)| points);
+    let last = all().map(|(x, _)| *x).fold(1.0, f64::max);
+    let highest = all().map(|(_, y)| *y).fold(0.1, f64::max);
     let mut picture = String::new();
     {
         let area = SVGBackend::with_string(&mut picture, (760, 400)).into_drawing_area();
@@ -85,11 +95,9 @@ pub fn svg(steps: &[Metrics]) -> Result<String, String> {
                 .y_label_area_size(44)
                 .build_cartesian_2d(0.0..last, 0.0..highest * 1.05)?;
             chart.configure_mesh().x_desc("step").light_line_style(WHITE).draw()?;
-            for (name, colour) in curves.iter().zip(COLOURS.into_iter().cycle()) {
-                let series = chart.draw_series(LineSeries::new(points(name), colour.stroke_width(1)))?;
-                series
-                    .label(name.replace('_', " "))
-                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
+            for ((name, points), colour) in curves.iter().zip(COLOURS.into_iter().cycle()) {
+                let series = chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(1)))?;
+                series.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
             }
             chart
                 .configure_series_labels()

@@ -1,0 +1,46 @@
+//! `bootmae report`: what runs came to, in one page.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::output::Output;
+use crate::{
+    error::{Error, Result},
+    report::{
+        page::page,
+        told::{Evaluated, Told},
+    },
+    text::shown,
+};
+
+/// Write an HTML page of one or more runs: curves, samples, accuracies, faults and settings, side by side where there are
+/// several. It is one file that loads nothing else.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Run folders, and folders of results of `knn` and `probe`.
+    #[arg(value_name = "FOLDER", required = true)]
+    folders: Vec<PathBuf>,
+    /// The file to write; FOLDER/report.html of the first folder without it.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Reads, writes and says where.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let path = arguments.out.clone().unwrap_or_else(|| arguments.folders[0].join("report.html"));
+    let out = Output::new("--out", &path, &[])?;
+    let (mut runs, mut evaluated) = (Vec::new(), Vec::new());
+    for folder in &arguments.folders {
+        if !folder.is_dir() {
+            return Err(Error::Config(format!("{}: no folder of a run or of results", folder.display())));
+        }
+        match Evaluated::read(folder)? {
+            Some(results) => evaluated.push(results),
+            None => runs.push(Told::read(folder)?),
+        }
+    }
+    out.write(|to| to.write_all(page(&runs, &evaluated).as_bytes()))?;
+    out.say(&shown(&path.display().to_string()));
+    Ok(())
+}
