@@ -40,8 +40,8 @@ pub(super) struct AskedArguments {
     /// three means and three deviations with commas.
     #[arg(long, value_name = "inception|imagenet|NUMBERS", value_parser = normalisation)]
     normalise: Option<Normalisation>,
-    /// The share of a picture's shorter side that is seen of it, for a checkpoint of another program: timm's crop_pct, 0.9 of
-    /// most of its classifiers. What a file beside the weights says, else 0.875 from 33 to 383 pixels and 1 otherwise.
+    /// How much of a picture's shorter side evaluation keeps, 0.01 to 1, for a checkpoint of another program: timm's crop_pct,
+    /// 0.9 of most of its classifiers. What a file beside the weights says, else 0.875 from 33 to 383 pixels and 1 otherwise.
     #[arg(long, value_name = "SHARE", value_parser = between(0.01, 1.0))]
     crop_share: Option<f64>,
 }

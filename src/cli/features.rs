@@ -8,7 +8,7 @@ use super::{
     arguments::AdapterArguments,
     numbers::{MOST, whole},
     progress::Progress,
-    ranks,
+    ranks::{self, Abreast},
     terminal::errln,
 };
 use crate::{
@@ -79,6 +79,7 @@ impl EncoderArguments {
     /// The same for one of several processes, which may share GPUs where they have to.
     pub(super) fn encoder_for(&self, model: &Model, world: &World, shared: bool) -> Result<Encoder> {
         let device = self.adapter.open_for(world, shared)?;
+        ranks::agree(world, "adapter", &device.adapter().name)?;
         self.adapter.remark(&device).iter().for_each(|line| errln!("{line}"));
         let options = FeatureOptions {
             whose: match self.weights {
@@ -138,7 +139,9 @@ pub(super) fn features_over(
     let images = [("source", place), ("split", split), ("step", &step.to_string())];
     about.extend(images.map(|(key, value)| (key.to_owned(), value.to_owned())));
     let mut features = Features { place: place.into(), about, width: config.width, ..Features::default() };
-    ranks::agree(world, "features", &format!("{:?}, {} images", features.about, labels.len()))?;
+    ranks::alike(world, sources)?;
+    ranks::agree(world, "features", &format!("{:?}", features.about))?;
+    let mut abreast = Abreast::new(world, own.len());
     let (mut left_out, mut first) = (Vec::new(), 0);
     let progress = RefCell::new((world.rank() == 0).then(|| Progress::new(own.len() as u64, 0)));
     for source in sources {
@@ -179,7 +182,10 @@ pub(super) fn features_over(
                         left_out.push(name);
                     }
                 }
-                if images.len() == of_a_batch {
+                if ran.is_ok() {
+                    ran = abreast.done(first + index + 1 - own.start);
+                }
+                if ran.is_ok() && images.len() == of_a_batch {
                     ran = run(&mut images, first + index + 1 - own.start);
                 }
                 ran.is_ok()
@@ -197,6 +203,7 @@ pub(super) fn features_over(
         let reason = format!("its features of {} are not finite numbers", shown(name));
         return Err(Error::checkpoint("the checkpoint", reason));
     }
+    abreast.end()?;
     let Features { values, images, names, .. } = &mut features;
     ranks::gathered(world, (images, names, &mut left_out), values)?;
     if world.rank() > 0 {

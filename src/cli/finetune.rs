@@ -14,7 +14,7 @@ use crate::{
     checkpoint::Model,
     data::{LabelOptions, labelled},
     error::{Error, Result},
-    model::{ModelConfig, of_encoder},
+    model::{ClassifierConfig, ModelConfig, of_encoder},
     nn::{Param, PositionResize, resize_positions},
     run::{
         evaluation::Evaluation,
@@ -96,7 +96,8 @@ impl Trains for Arguments {
         if let Some(classifier) = &mut base.classifier {
             // A table of its own is none that could be computed again, a resized one is not that of its grid.
             classifier.train_positions |= positions;
-            classifier.position_grid = tuned.and_then(|tuned| tuned.position_grid);
+            classifier.position_grid =
+                table_grid(self.checkpoint.as_deref().and(classifier.position_grid), tuned.as_ref());
         }
         resolve_finetuning(base, shipped, file, self.flags())
     }
@@ -160,6 +161,13 @@ impl Trains for Arguments {
         let (step, config) = (0, config.clone());
         Ok(Start::Weights(Box::new(Model { step, config, tensors, teacher: None })))
     }
+}
+
+/// The grid that the table of positions of a checkpoint was computed for; `own` is that of its network, none without a
+/// checkpoint.
+fn table_grid(own: Option<[usize; 2]>, tuned: Option<&ClassifierConfig>) -> Option<[usize; 2]> {
+    let resized = tuned.filter(|tuned| tuned.resize_positions != PositionResize::Recompute);
+    own.and_then(|own| resized.and_then(|tuned| tuned.position_grid).or(Some(own)))
 }
 
 /// The first classes by name.
@@ -265,6 +273,22 @@ mod tests {
         assert!(!tensors.iter().any(|tensor| tensor.name.contains("decoder") || tensor.name.starts_with("norm.")));
         let scratch = begun(&of(&from.config.model), None).unwrap();
         assert_ne!(named(&scratch, "cls_token"), named(&from.tensors, "cls_token"));
+    }
+
+    #[test]
+    fn positions_of_another_size_are_resized_or_computed_anew() {
+        let resized = ClassifierConfig { position_grid: Some([8, 8]), ..ClassifierConfig::default() };
+        let anew = ClassifierConfig { resize_positions: PositionResize::Recompute, ..resized.clone() };
+        assert_eq!(table_grid(None, None), None, "from scratch");
+        assert_eq!(table_grid(Some([12, 12]), None), Some([12, 12]), "after pretraining");
+        assert_eq!(table_grid(Some([12, 12]), Some(&resized)), Some([8, 8]), "after fine-tuning at another size");
+        assert_eq!(table_grid(Some([12, 12]), Some(&anew)), Some([12, 12]));
+        let mut model = ModelConfig::preset("nano").unwrap();
+        let own = ClassifierConfig::default();
+        assert_eq!(resized.position_table(&model), own.position_table(&model), "the grid is the same");
+        (model.image_height, model.image_width) = (48, 48);
+        assert_eq!(anew.position_table(&model), own.position_table(&model));
+        assert_ne!(resized.position_table(&model), own.position_table(&model));
     }
 
     #[test]

@@ -69,6 +69,7 @@ fn differences(from: &ModelConfig, to: &ModelConfig) -> Vec<String> {
     differ("model.positions", positions(from), positions(to));
     let normalise = |of: &ModelConfig| text(serde_json::to_string(&of.normalise));
     differ("model.normalise", normalise(from), normalise(to));
+    differ("model.crop_share", from.shown_share().to_string(), to.shown_share().to_string());
     differ("model.layer_norm_eps", format!("{:e}", from.layer_norm_eps), format!("{:e}", to.layer_norm_eps));
     notes
 }

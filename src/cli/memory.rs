@@ -19,6 +19,8 @@ pub(super) struct Memory<'a> {
     pub(super) most_mib: Option<u64>,
     /// Whether the micro-batch is left to the program.
     pub(super) auto: bool,
+    /// Processes that the passes of an update are dealt out to.
+    pub(super) ranks: usize,
     /// The run's folder, for messages.
     pub(super) out: &'a Path,
 }
@@ -39,7 +41,10 @@ pub(super) fn settle_memory(
         let needs = mib(found.footprint.total());
         return Ok(Some(format!("micro-batch {} ({} an update): {needs}", found.micro_batch, found.micro_batches)));
     }
-    let footprint = footprint(device, &*config.planned_task(), passes)?;
+    // What this process holds.
+    let (batch_here, micro_batches) = (batch / arguments.ranks, (passes.micro_batches / arguments.ranks).max(1));
+    let here = Passes { batch: batch_here, micro_batches, ..passes };
+    let footprint = footprint(device, &*config.planned_task(), here)?;
     let needs = footprint.total();
     match usable {
         Some(usable) if needs > usable && resumed => {

@@ -18,8 +18,7 @@ use crate::{
     nn::Param,
     train::{
         bench::Workload,
-        config::resolve,
-        config::{Passes, Reduction},
+        config::{Passes, Reduction, resolve},
         memory::{Fit, Footprint, fit, footprint, mib, usable_bytes},
     },
 };
@@ -105,7 +104,9 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         memory_bytes: device.adapter().memory_bytes,
         usable_bytes: usable,
         batch_size: batch,
-        predicted: presets.first().map_or_else(Vec::new, |row| arguments.ranks.predict(row.parameters, batch)),
+        predicted: presets
+            .first()
+            .map_or_else(|| Ok(Vec::new()), |row| arguments.ranks.predict(row.parameters, batch))?,
         presets,
     };
     let fits = arguments.model.model.is_none() || report.presets.iter().all(|row| row.fit.is_some());

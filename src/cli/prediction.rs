@@ -7,10 +7,11 @@ use super::{
     numbers::{MOST, positive, whole},
     terminal::outln,
 };
-use crate::dist::{Wire, cost::Update};
-
-/// Bytes of one sum at most: a shard of the parameters.
-const SHARD: f64 = (128 << 20) as f64;
+use crate::{
+    dist::{Wire, cost::Update},
+    error::{Error, Result},
+    train::BUCKET,
+};
 
 /// What several processes are given.
 #[derive(Args, Debug)]
@@ -19,7 +20,7 @@ pub(super) struct RanksArguments {
     #[arg(long, value_name = "P,…", value_delimiter = ',', requires_all = ["model", "pass_ms"],
         value_parser = whole::<usize>(1, 1 << 16))]
     pub(super) ranks: Vec<usize>,
-    /// The time of a forward and backward pass, as `bootmae bench --batch-size` with --micro-batch's images says it.
+    /// The time of a forward and backward pass, as `bootmae bench --batch-size N` prints it, N being --micro-batch.
     #[arg(long, value_name = "MS", requires = "ranks", value_parser = positive)]
     pass_ms: Option<f64>,
     /// Images of a pass.
@@ -52,21 +53,31 @@ pub(super) struct Prediction {
 
 impl RanksArguments {
     /// Predictions for a network of so many values and updates of `batch` images.
-    pub(super) fn predict(&self, values: usize, batch: usize) -> Vec<Prediction> {
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the batch cannot be dealt out.
+    pub(super) fn predict(&self, values: usize, batch: usize) -> Result<Vec<Prediction>> {
         let bytes = values as f64 * 4.0;
         let of = |ranks: usize| {
+            let images = ranks.checked_mul(self.micro_batch).filter(|images| batch.is_multiple_of(*images));
+            let images = images.ok_or_else(|| {
+                Error::Config(format!(
+                    "--batch-size {batch} is no multiple of {ranks} processes × --micro-batch {}",
+                    self.micro_batch
+                ))
+            })?;
             let update = Update {
                 ranks,
-                passes: batch.div_ceil(ranks * self.micro_batch),
+                passes: batch / images,
                 pass_s: self.pass_ms.unwrap_or_default() / 1e3,
                 bytes,
-                sums: (bytes / SHARD).ceil() as usize,
+                sums: (bytes / BUCKET as f64).ceil() as usize,
                 wire: if self.wire == "f16" { Wire::F16 } else { Wire::F32 },
                 line_bits_s: self.network * 1e9,
                 copy_bytes_s: self.copy_gbs * 1e9,
             };
             let predicted = update.predict();
-            Prediction {
+            Ok(Prediction {
                 ranks,
                 passes: update.passes,
                 compute_ms: predicted.compute_s * 1e3,
@@ -75,8 +86,8 @@ impl RanksArguments {
                 sum_ms: predicted.sum_s * 1e3,
                 update_ms: predicted.total_s() * 1e3,
                 efficiency: predicted.efficiency(),
-                images_per_s: (ranks * update.passes * self.micro_batch) as f64 / predicted.total_s(),
-            }
+                images_per_s: batch as f64 / predicted.total_s(),
+            })
         };
         self.ranks.iter().copied().map(of).collect()
     }

@@ -1,7 +1,7 @@
 //! What processes that train together settle before they begin: the first one decides, the others hear of it, and whatever
 //! differs between them ends the job.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -61,11 +61,28 @@ pub(super) fn compare(world: &World, config: &RunConfig, source: &dyn Source) ->
     if world.size() == 1 {
         return Ok(());
     }
-    let collection = serde_json::to_string(&Collection::of(source)).expect("plain values are JSON");
-    let program = format!("bootmae {}, kernels {:016x}", env!("CARGO_PKG_VERSION"), kernels::fingerprint());
-    agree(world, "program", &program)?;
     agree(world, "settings", &config.to_toml()?)?;
-    agree(world, "images", &collection)
+    same_program(world)?;
+    same_images(world, source)
+}
+
+/// The same where there are no settings of a run.
+pub(super) fn alike(world: &World, sources: &[Arc<dyn Source>]) -> Result<()> {
+    if world.size() == 1 {
+        return Ok(());
+    }
+    same_program(world)?;
+    agree(world, "sources", &sources.len().to_string())?;
+    sources.iter().try_for_each(|source| same_images(world, &**source))
+}
+
+fn same_program(world: &World) -> Result<()> {
+    let program = format!("bootmae {}, kernels {:016x}", env!("CARGO_PKG_VERSION"), kernels::fingerprint());
+    agree(world, "program", &program)
+}
+
+fn same_images(world: &World, source: &dyn Source) -> Result<()> {
+    agree(world, "images", &serde_json::to_string(&Collection::of(source)).expect("plain values are JSON"))
 }
 
 /// Tells the others which kernel variants to compute with.
@@ -93,6 +110,43 @@ pub(super) fn tell(world: &World, what: &impl Serialize) -> Result<()> {
 pub(super) fn told<T: DeserializeOwned>(world: &World) -> Result<T> {
     serde_json::from_slice(&world.broadcast(Vec::new())?)
         .map_err(|error| Error::Config(format!("what the first process says cannot be read: {error}")))
+}
+
+/// Keeps processes abreast that otherwise exchange nothing for long: each waits for the others at every thousandth of its
+/// part, so that none is taken for lost.
+pub(super) struct Abreast<'w> {
+    world: &'w World,
+    parts: usize,
+    passed: usize,
+}
+
+impl<'w> Abreast<'w> {
+    const MARKS: usize = 1000;
+
+    /// At the beginning of a part of so many things.
+    pub(super) fn new(world: &'w World, parts: usize) -> Abreast<'w> {
+        Abreast { world, parts, passed: 0 }
+    }
+
+    /// After so many of them.
+    pub(super) fn done(&mut self, count: usize) -> Result<()> {
+        self.pass((count as u128 * Self::MARKS as u128 / self.parts.max(1) as u128) as usize)
+    }
+
+    /// After all.
+    pub(super) fn end(&mut self) -> Result<()> {
+        self.pass(Self::MARKS)
+    }
+
+    fn pass(&mut self, marks: usize) -> Result<()> {
+        while self.passed < marks.min(Self::MARKS) {
+            self.passed += 1;
+            if self.world.size() > 1 {
+                self.world.leave()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The part of `count` things that this process sees to.
@@ -225,6 +279,16 @@ mod tests {
         assert_eq!(*images, (0..8).collect::<Vec<i64>>());
         assert_eq!((names.join(""), left_out.join("")), ("01234567".into(), "012".into()));
         assert_eq!(*values, (0..8).flat_map(|image| [image as f32, 0.5]).collect::<Vec<f32>>());
+    }
+
+    #[test]
+    fn processes_with_parts_of_unequal_length_stay_abreast() {
+        let ended = each(3, |world| {
+            let parts = [3, 0, 5000][world.rank()];
+            let mut abreast = Abreast::new(&world, parts);
+            (1..=parts).try_for_each(|done| abreast.done(done)).and_then(|()| abreast.end())
+        });
+        assert!(ended.into_iter().all(|end| end.is_ok()));
     }
 
     #[test]

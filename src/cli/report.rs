@@ -33,7 +33,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (mut runs, mut evaluated) = (Vec::new(), Vec::new());
     for folder in &arguments.folders {
         if !folder.is_dir() {
-            return Err(Error::Config(format!("{}: no folder of a run or of results", folder.display())));
+            return Err(Error::Config(format!(
+                "{}: not a folder; give those of runs, or of results of knn and probe",
+                folder.display()
+            )));
         }
         match Evaluated::read(folder)? {
             Some(results) => evaluated.push(results),

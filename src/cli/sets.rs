@@ -43,7 +43,7 @@ pub(super) struct SetsArguments {
     label_column: Option<String>,
     /// Instead of a checkpoint and images: features to train on, a file NAME.safetensors of `embed`. Without
     /// `--test-features` a tenth of them is held out.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["checkpoint", "key", "heads", "normalise", "data", "test", "label_column", "weights", "pool", "norm", "blocks", "batch_size", "precision", "adapter"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["checkpoint", "key", "heads", "normalise", "crop_share", "data", "test", "label_column", "weights", "pool", "norm", "blocks", "batch_size", "precision", "adapter"])]
     features: Option<PathBuf>,
     /// Features to test on, of the same checkpoint and made in the same way.
     #[arg(long, value_name = "FILE", requires = "features")]

@@ -171,7 +171,7 @@ fn train<V: Trains>(verb: &V, told: &mut Told, world: &World) -> Result<()> {
         told.say(&line);
     }
     let resumed = matches!(start, Start::Resumed(_));
-    let memory = Memory { most_mib: arguments.gpu_memory_mib, auto, out };
+    let memory = Memory { most_mib: arguments.gpu_memory_mib, auto, ranks: world.size(), out };
     if let Some(line) = settle_memory(&memory, &device, &mut config, resumed || world.size() > 1)? {
         told.say(&line);
     }
@@ -192,8 +192,6 @@ fn train<V: Trains>(verb: &V, told: &mut Told, world: &World) -> Result<()> {
         None => RunFolder::enter(out, if arguments.overwrite { Entry::Overwrite } else { Entry::New })?,
     };
     told.open(&folder)?;
-    // Left by an end that came before it was seen.
-    forget_stop(out)?;
     told.note(&format!("bootmae {} on {name}", env!("CARGO_PKG_VERSION")));
     told.say(&format!("{} images, {steps} steps of {batch} images", source.len()));
     let kept = match &start {
@@ -314,6 +312,8 @@ fn lead<V: Trains>(verb: &V, told: &mut Told) -> Result<Begun> {
         // From elsewhere a run goes on in a folder of its own.
         let elsewhere = from.as_ref().is_some_and(|path| !inside(path, &arguments.out));
         let entered = RunFolder::enter(&arguments.out, if elsewhere { Entry::New } else { Entry::Resume })?;
+        // Left by an end that came before it was seen.
+        forget_stop(&arguments.out)?;
         if let Some(resumed) = entered.resume(from.as_deref())? {
             resumed.remarks.iter().for_each(|remark| told.say(remark));
             told.say(&format!("continuing after step {}: {}", resumed.snapshot.step, resumed.path.display()));

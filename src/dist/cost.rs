@@ -24,7 +24,7 @@ pub struct Update {
     pub pass_s: f64,
     /// Bytes of the gradient in f32.
     pub bytes: f64,
-    /// Separate sums, one a shard of the parameters.
+    /// Separate sums, one a bucket of the gradient.
     pub sums: usize,
     /// How gradients travel.
     pub wire: Wire,

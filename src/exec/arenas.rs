@@ -38,6 +38,17 @@ impl Arenas {
         copy_range(device, buffer, 0, buffer.size())
     }
 
+    /// Records the copy of a range of a shard to `to` in a readback.
+    pub(crate) fn record_copy(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        (arena, shard): (&'static str, usize),
+        (offset, bytes): (u64, u64),
+        (readback, to): (&Readback, u64),
+    ) {
+        readback.copy(encoder, &self.shards[&(arena, shard)], offset, bytes, to);
+    }
+
     /// A shard's buffer.
     pub(super) fn shard(&self, arena: &'static str, shard: usize) -> &wgpu::Buffer {
         &self.shards[&(arena, shard)]

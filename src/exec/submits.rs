@@ -1,5 +1,7 @@
 //! How the dispatches of plans are divided among submits.
 
+use std::ops::Range;
+
 use super::Executor;
 use crate::device::Device;
 
@@ -45,7 +47,12 @@ impl<'a> Submits<'a> {
 
     /// Records every dispatch of a plan.
     pub(crate) fn record(&mut self, executor: &Executor) {
-        let mut rest = &executor.steps[..];
+        self.record_part(executor, 0..executor.steps.len());
+    }
+
+    /// Records some dispatches of a plan.
+    pub(crate) fn record_part(&mut self, executor: &Executor, part: Range<usize>) {
+        let mut rest = &executor.steps[part];
         while !rest.is_empty() {
             let bound = self.device.submit_s();
             let now = fitting(bound, &mut self.seconds, rest.iter().map(|step| step.seconds));

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{
     checkpoint::Model,
+    data::augment::crop_share,
     device::Device,
     error::{Error, Result},
     exec::{Arenas, Executor},
@@ -215,8 +216,8 @@ impl Encoder {
             _ => "none",
         };
         let mut transform = json!({"view": "evaluation", "height": height, "width": width});
-        if let Some(share) = self.config.crop_share {
-            transform["crop_share"] = share.into();
+        if self.config.shown_share() != crop_share(height.max(width)) {
+            transform["crop_share"] = self.config.shown_share().into();
         }
         let pairs = [
             ("checkpoint", self.fingerprint.clone()),

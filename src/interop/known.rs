@@ -161,9 +161,9 @@ impl Known {
         names.ok_or_else(|| "config.json: id2label does not name every class from 0 on".into())
     }
 
-    /// The share of a picture's shorter side that evaluation shows, if anything says so: the processor, where it cuts out the
-    /// middle, the description, or timm's `config.json`.
-    pub(super) fn crop_share(&self) -> Option<f64> {
+    /// The share of a picture's shorter side that evaluation shows, if anything says so, and what does: the description, the
+    /// processor, where it cuts out the middle, or timm's `config.json`.
+    pub(super) fn crop_share(&self) -> Option<(f64, &'static str)> {
         let of_processor = self.processor.as_ref().and_then(|processor| {
             let side = |key: &str, part: &str| processor.get(key)?.get(part)?.as_f64();
             let cuts = processor.get("do_center_crop").and_then(Value::as_bool) == Some(true);
@@ -172,7 +172,8 @@ impl Known {
         });
         let described = self.description.as_ref().and_then(|description| description.crop_share);
         let timm = || self.field("pretrained_cfg")?.get("crop_pct")?.as_f64();
-        of_processor.or(described).or_else(timm).filter(|share| *share > 0.0 && *share <= 1.0)
+        let said = [(described, "the metadata"), (of_processor, "preprocessor_config.json"), (timm(), "config.json")];
+        said.into_iter().find_map(|(share, place)| Some((share.filter(|share| (0.01..=1.0).contains(share))?, place)))
     }
 
     /// What pixels are normalised by, and who says so: `preprocessor_config.json`, the description, or timm's
@@ -277,12 +278,12 @@ mod tests {
     fn the_view_is_what_the_processor_or_timm_says() {
         let of = |processor: &str| {
             let beside = Beside { config: b"{}".to_vec(), processor: Some(processor.into()) };
-            Known::beside(&beside).unwrap().crop_share()
+            Known::beside(&beside).unwrap().crop_share().map(|(share, _)| share)
         };
         let sizes = r#""size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}"#;
         assert_eq!(of(&format!(r#"{{"do_center_crop": true, {sizes}}}"#)), Some(0.875));
         assert_eq!(of(&format!(r#"{{"do_center_crop": false, {sizes}}}"#)), None);
-        assert_eq!(known(r#"{"pretrained_cfg": {"crop_pct": 0.9}}"#).crop_share(), Some(0.9));
+        assert_eq!(known(r#"{"pretrained_cfg": {"crop_pct": 0.9}}"#).crop_share(), Some((0.9, "config.json")));
         assert_eq!(known(r#"{"pretrained_cfg": {"crop_pct": -1}}"#).crop_share(), None);
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn settings(
         feature_tap: sizes.depth - 1,
         layer_norm_eps: eps(listing.world, known, notes)?,
         normalise: normalisation(kind, known, asked, notes)?,
-        crop_share: asked.crop_share.or(known.crop_share()),
+        crop_share: shown(known, asked, notes),
         ..base.model
     };
     match decoder {
@@ -171,6 +171,17 @@ fn eps(world: World, known: &Known, notes: &mut Vec<String>) -> Result<f32, Stri
         }
         (None, World::Bootmae | World::Mae) => Ok(EPS),
     }
+}
+
+/// The share of a picture's shorter side that evaluation shows.
+fn shown(known: &Known, asked: &Asked, notes: &mut Vec<String>) -> Option<f64> {
+    let (share, whence) = match (asked.crop_share, known.crop_share()) {
+        (Some(share), _) => (share, "as asked for".to_owned()),
+        (None, Some((share, place))) => (share, format!("as {place} says")),
+        (None, None) => return None,
+    };
+    notes.push(format!("{:.1} % of a picture's shorter side are seen, {whence}", share * 100.0));
+    Some(share)
 }
 
 fn normalisation(kind: Kind, known: &Known, asked: &Asked, notes: &mut Vec<String>) -> Result<Normalisation, String> {

@@ -116,7 +116,7 @@ pub struct ModelConfig {
     /// What is subtracted from pixels, and what they are divided by then.
     #[serde(default)]
     pub normalise: Normalisation,
-    /// The share of a picture's shorter side that evaluation shows, above 0 to 1 (timm's `crop_pct`); [`crop_share`] decides
+    /// The share of a picture's shorter side that evaluation shows, 0.01 to 1 (timm's `crop_pct`); [`crop_share`] decides
     /// without it.
     #[serde(default)]
     pub crop_share: Option<f64>,
@@ -317,8 +317,8 @@ impl ModelConfig {
     /// Refuses sizes that the network cannot have, naming the setting.
     pub fn check(&self) -> Result<()> {
         let fail = |reason: String| Err(Error::Config(reason));
-        if let Some(share) = self.crop_share.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
-            return fail(format!("crop_share must be above 0 to 1, not {share}"));
+        if let Some(share) = self.crop_share.filter(|share| !(0.01..=1.0).contains(share)) {
+            return fail(format!("crop_share must be 0.01 to 1, not {share}"));
         }
         let (h, w, p) = (self.image_height, self.image_width, self.patch_size);
         // First of all, since everything else is computed from these.

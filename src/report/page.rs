@@ -40,7 +40,8 @@ pub fn page(runs: &[Told], evaluated: &[Evaluated]) -> String {
     let title = match (runs, evaluated) {
         ([run], _) => format!("Report of {}", run.name),
         ([], [one]) => format!("Report of {}", one.name),
-        _ => format!("Report of {} runs", runs.len().max(evaluated.len())),
+        ([], _) => format!("Report of {} results", evaluated.len()),
+        _ => format!("Report of {} runs", runs.len()),
     };
     let markup = html! {
         (DOCTYPE)
@@ -176,7 +177,9 @@ fn evaluations(evaluated: &[Evaluated]) -> Markup {
 
 /// Whether a line of the log tells of something that went wrong.
 fn is_fault(line: &str) -> bool {
-    ["back to step", "skipped: ", "passed over", "set aside"].iter().any(|part| line.contains(part))
+    ["back to step", "after going back", "skipped: ", "  passed over ", "set aside"]
+        .iter()
+        .any(|part| line.contains(part))
 }
 
 /// A chart as a picture: what its text holds cannot run.

@@ -32,7 +32,7 @@ pub struct Told {
     /// `config.toml`.
     pub settings: String,
     config: Option<RunConfig>,
-    /// Some of its steps, evenly, those of evaluations among them.
+    /// Some of its steps, evenly, those of evaluations and the last among them.
     pub steps: Vec<Metrics>,
     seconds: f64,
     /// The lines of `train.log`.
@@ -69,16 +69,20 @@ impl Told {
     pub fn read(folder: &Path) -> Result<Told> {
         let settings = text(&folder.join("config.toml"))?;
         let lines = text(&folder.join(metrics::FILE_NAME))?;
-        let steps = thinned(&lines);
-        if steps.is_empty() {
+        let all: Vec<Metrics> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let Some(last) = all.last() else {
             return Err(Error::checkpoint(folder.join(metrics::FILE_NAME), "no step is in it yet"));
+        };
+        let mut steps = thinned(&lines);
+        if steps.last().is_none_or(|step| step.step < last.step) {
+            steps.push(last.clone());
         }
         let log = text(&folder.join(log::FILE_NAME)).map(|log| log.lines().map(str::to_owned).collect());
         Ok(Told {
             name: folder.display().to_string(),
             config: toml::from_str(&settings).ok(),
             settings,
-            seconds: seconds(&steps),
+            seconds: seconds(&all),
             steps,
             log: log.unwrap_or_default(),
             samples: samples(&folder.join("samples")),

@@ -14,7 +14,7 @@ mod trainer;
 pub mod training;
 pub mod tune;
 
-pub use trainer::{GRADIENTS, StateCopy, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
+pub use trainer::{BUCKET, GRADIENTS, StateCopy, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
 
 /// A clock in seconds; the browser's and the system's differ.
 pub type Clock<'a> = &'a dyn Fn() -> f64;

@@ -92,19 +92,15 @@ impl Team {
         self.stop[1]
     }
 
-    /// Adds up the gradients of all processes, which come with the factor of an average already.
+    /// Adds up the gradients of all processes, which come with the factor of an average already: a bucket leaves while the
+    /// backward pass works on the next ones.
     pub(super) async fn exchange(&self, trainer: &Trainer) -> Result<()> {
-        let (device, arenas, arena) = (trainer.device(), trainer.arenas(), trainer.gradients());
-        let shards = 0..trainer.layout().shards.len();
-        // All copies are under way before the first is waited for, and each leaves as it arrives.
-        let copies: Vec<_> = shards.clone().map(|shard| arenas.copy(device, arena, shard)).collect();
         let mut sums = Vec::new();
-        for copy in copies {
-            let values = bytemuck::pod_collect_to_vec(&copy.take(device).await?);
-            sums.push(self.world.start_sum(values)?);
+        for bucket in trainer.buckets() {
+            sums.push((bucket, self.world.start_sum(bucket.take(trainer.device()).await?)?));
         }
-        for (shard, sum) in shards.zip(sums) {
-            arenas.write(device, arena, shard, 0, bytemuck::cast_slice(&self.world.finish_sum(sum)?));
+        for (bucket, sum) in sums {
+            trainer.bring_back(bucket, &self.world.finish_sum(sum)?);
         }
         Ok(())
     }

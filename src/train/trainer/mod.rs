@@ -1,5 +1,6 @@
 //! A task on a device: its arenas, the two plans of a training step and what comes back from them.
 
+mod buckets;
 mod options;
 mod plans;
 mod result;
@@ -23,8 +24,9 @@ use crate::{
     tasks::{Average, Inputs, Scalars, Task},
 };
 use plans::{LOSS_SCALE_BYTES, Reported, SUMS, arena_names, layout, plan_pass, plan_update};
-use sums::TreeSums;
+use sums::Sums;
 
+pub use buckets::{BUCKET, Bucket};
 pub use options::TrainerOptions;
 pub use plans::{GRADIENTS, PlannedStep, WEIGHTS, planned, work};
 pub use result::StepResult;
@@ -42,8 +44,10 @@ pub struct Trainer {
     layout: Layout,
     arenas: Arenas,
     pass: Executor,
-    /// Where passes are added up as a tree.
-    tree: Option<TreeSums>,
+    /// Where passes are not added up by the pass's plan.
+    sums: Option<Sums>,
+    /// How the gradient leaves for other processes, where there are any.
+    buckets: Vec<Bucket>,
     update: Executor,
     reported: Vec<Reported>,
     idle: Vec<Vec<Readback>>,
@@ -76,9 +80,14 @@ impl Trainer {
         }
         let (pass, reported) = plan_pass(&*task, &layout, &options);
         let pass = Executor::new(&device, pass, &arenas).await?;
-        let tree = match options.adds_as_tree() {
-            true => Some(TreeSums::new(&device, &layout, &options, &arenas).await?),
+        let sums = match options.adds_apart() {
+            true => Some(Sums::new(&device, &layout, &options, &arenas).await?),
             false => None,
+        };
+        let buckets = match (options.ranks, options.adds_as_tree()) {
+            (1, _) => Vec::new(),
+            (_, true) => buckets::whole(&device, &layout, pass.plan()),
+            (_, false) => buckets::buckets(&device, &layout, &options, (pass.plan(), &arenas)).await?,
         };
         let update = Executor::new(&device, plan_update(&*task, &layout, &options), &arenas).await?;
         for (name, values) in task.constants() {
@@ -91,7 +100,21 @@ impl Trainer {
         let set = || (0..options.micro_batches).map(|_| Readback::new(&device, "losses", bytes)).collect();
         let (idle, pending) = (vec![set(), set(), set()], VecDeque::new());
         let average = task.average();
-        Ok(Trainer { device, task, average, options, layout, arenas, pass, tree, update, reported, idle, pending })
+        Ok(Trainer {
+            device,
+            task,
+            average,
+            options,
+            layout,
+            arenas,
+            pass,
+            sums,
+            buckets,
+            update,
+            reported,
+            idle,
+            pending,
+        })
     }
 
     /// The device.
@@ -197,17 +220,21 @@ impl Trainer {
     /// Every micro-batch's forward and backward pass; the last one's submit is still open.
     fn backward(&self, batches: &[Inputs<'_>], settings: Settings, readbacks: &[Readback]) -> Submits<'_> {
         let mut open = None;
-        let pushes = self.tree.iter().flat_map(TreeSums::pushes).map(Some).chain(std::iter::repeat(None));
+        let pushes = self.sums.iter().flat_map(Sums::pushes).map(Some).chain(std::iter::repeat(None));
         for (index, ((batch, readback), push)) in batches.iter().zip(readbacks).zip(pushes).enumerate() {
-            let follows: Option<(&TreeSums, Push)> = self.tree.as_ref().zip(push);
+            let follows: Option<(&Sums, Push)> = self.sums.as_ref().zip(push);
             let (adder, keep) = follows.map_or((&self.pass, index.min(1) as f32), |(tree, push)| tree.take(push));
             let mut submits = Submits::new(&self.device);
             let mut values: Vec<_> = batch.values.iter().map(|(name, bytes)| (&self.pass, *name, &**bytes)).collect();
             values.push((adder, "keep_sum", bytemuck::bytes_of(&keep)));
             values.push((&self.update, "settings", bytemuck::bytes_of(&settings)));
             submits.write(&values);
+            if index + 1 == batches.len() && !self.buckets.is_empty() {
+                open = Some(self.in_buckets(submits, follows));
+                continue;
+            }
             submits.record(&self.pass);
-            follows.into_iter().for_each(|(tree, push)| tree.record(&mut submits, push));
+            follows.into_iter().for_each(|(sums, push)| sums.record(&mut submits, push));
             if index + 1 < batches.len() {
                 let mut encoder = submits.finish();
                 self.copy_reported(&mut encoder, readback);
@@ -217,6 +244,46 @@ impl Trainer {
             }
         }
         open.expect("at least one micro-batch")
+    }
+
+    /// The last pass of an update over several processes: each bucket is copied to main memory as soon as it is complete, and
+    /// the pass goes on meanwhile.
+    fn in_buckets<'a>(&'a self, mut submits: Submits<'a>, follows: Option<(&Sums, Push)>) -> Submits<'a> {
+        let (mut from, all) = (0, self.pass.plan().dispatches.len());
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            let until = bucket.dispatches.max(from);
+            submits.record_part(&self.pass, from..until);
+            from = until;
+            if let Some((sums, push)) = follows.filter(|_| index == 0 && self.options.adds_as_tree()) {
+                sums.record(&mut submits, push);
+            }
+            bucket.adds.iter().for_each(|add| submits.record(add));
+            let (mut encoder, mut to) = (submits.finish(), 0);
+            for run in &bucket.runs {
+                let place = (self.gradients(), run.shard);
+                self.arenas.record_copy(&mut encoder, place, (run.offset, run.bytes), (&bucket.readback, to));
+                to += run.bytes;
+            }
+            bucket.readback.submit(&self.device, encoder);
+            submits = Submits::new(&self.device);
+        }
+        submits.record_part(&self.pass, from..all);
+        submits
+    }
+
+    /// The parts in which the gradient leaves for other processes, in the order in which they are complete.
+    pub(crate) fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// Puts the values of a bucket in the gradient's place.
+    pub(crate) fn bring_back(&self, bucket: &Bucket, values: &[f32]) {
+        let mut bytes: &[u8] = bytemuck::cast_slice(values);
+        for run in &bucket.runs {
+            let (own, rest) = bytes.split_at(run.bytes as usize);
+            self.arenas.write(&self.device, self.gradients(), run.shard, run.offset, own);
+            bytes = rest;
+        }
     }
 
     /// The update, and what the last micro-batch and the update report.

@@ -55,6 +55,11 @@ impl TrainerOptions {
         self.reduction == Reduction::Tree && self.micro_batches > 2
     }
 
+    /// Whether passes are added up by plans of their own, not by the pass's.
+    pub(super) fn adds_apart(&self) -> bool {
+        self.micro_batches > 1 && (self.ranks > 1 || self.adds_as_tree())
+    }
+
     pub(super) fn plan(&self) -> PlanOptions {
         let TrainerOptions { no_fusion, recompute, precision, .. } = *self;
         PlanOptions { tuning: self.tuning.clone(), no_fusion, recompute, precision, ..Default::default() }

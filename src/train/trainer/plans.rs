@@ -114,7 +114,7 @@ pub(super) fn plan_pass(task: &dyn Task, layout: &Layout, options: &TrainerOptio
     for (param, gradient) in trained().zip(gradients(objective.loss, seed, &wrt)) {
         fetch.push(Fetch::into(&param.name, gradient, layout.place(GRADIENTS, &param.name)));
     }
-    if options.micro_batches > 1 && !options.adds_as_tree() {
+    if options.micro_batches > 1 && !options.adds_apart() {
         fetch.extend(sums(&graph, layout, SUMS, GRADIENTS));
     }
     (Plan::new(&graph, &fetch, &options.plan()), reported)
@@ -124,6 +124,22 @@ pub(super) fn plan_pass(task: &dyn Task, layout: &Layout, options: &TrainerOptio
 pub(super) fn plan_add(layout: &Layout, into: &'static str, from: &'static str, options: &TrainerOptions) -> Plan {
     let graph = Graph::new();
     Plan::new(&graph, &sums(&graph, layout, into, from), &options.plan())
+}
+
+/// The same for a run of bytes.
+pub(super) fn plan_add_run(
+    (shard, offset, bytes): (usize, u64, u64),
+    into: &'static str,
+    from: &'static str,
+    options: &TrainerOptions,
+) -> Plan {
+    let graph = Graph::new();
+    let run = |arena: &'static str| {
+        graph.external(arena, TensorType::f32(&[bytes as usize / 4]), Place { arena, shard, offset })
+    };
+    let keep = graph.input("keep_sum", TensorType::f32(&[1]));
+    let sum = run(into).then(Accumulate, &[run(from), keep]);
+    Plan::new(&graph, &[Fetch::new("sum", sum)], &options.plan())
 }
 
 fn sums<'g>(graph: &'g Graph, layout: &Layout, into: &'static str, from: &'static str) -> Vec<Fetch<'g>> {

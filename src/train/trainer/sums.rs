@@ -1,4 +1,5 @@
-//! Gradients of many passes added up as a binary tree, whose bits do not depend on how passes are dealt out to processes.
+//! Gradients of several passes added up by plans of their own: in turn, or as a binary tree, whose bits do not depend on how
+//! passes are dealt out to processes.
 
 use super::{
     options::TrainerOptions,
@@ -14,22 +15,23 @@ use crate::{
 
 /// The plans that put the gradient of a pass on a stack of partial sums, each in an arena of its own, and add up the
 /// uppermost two.
-pub(super) struct TreeSums {
-    passes: usize,
+pub(super) struct Sums {
+    /// What follows each pass of an update.
+    pushes: Vec<Push>,
     /// By place on the stack: the last pass's gradient goes there, or is added to what is there.
     take: Vec<Executor>,
     /// By place: what stands above it is added to it.
     merge: Vec<Executor>,
 }
 
-impl TreeSums {
+impl Sums {
     /// Compiles them over the arenas of a trainer.
     pub(super) async fn new(
         device: &Device,
         layout: &Layout,
         options: &TrainerOptions,
         arenas: &Arenas,
-    ) -> Result<TreeSums> {
+    ) -> Result<Sums> {
         let (places, mut take, mut merge) = (sum_arenas(options), Vec::new(), Vec::new());
         for (place, arena) in places.iter().enumerate() {
             take.push(Executor::new(device, plan_add(layout, arena, GRADIENTS, options), arenas).await?);
@@ -39,12 +41,16 @@ impl TreeSums {
                 merge.push(plan);
             }
         }
-        Ok(TreeSums { passes: options.micro_batches, take, merge })
+        let pushes = match options.adds_as_tree() {
+            true => pushes(options.micro_batches).collect(),
+            false => (0..options.micro_batches).map(|pass| Push { place: 0, adds: pass > 0, merges: 0 }).collect(),
+        };
+        Ok(Sums { pushes, take, merge })
     }
 
     /// What follows each pass of an update.
     pub(super) fn pushes(&self) -> impl Iterator<Item = Push> {
-        pushes(self.passes)
+        self.pushes.iter().copied()
     }
 
     /// The plan that takes a pass's gradient; its input `keep_sum` is to be 1 where it is added, else 0.
