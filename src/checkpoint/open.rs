@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     bundle::{self, Bundle},
-    files::MODEL_FILE,
+    files::{MODEL_FILE, TEACHER_FILE, named_tensors},
     folder::read,
     manifest::{self, Manifest},
     single,
@@ -44,7 +44,13 @@ pub fn read_model(path: &Path) -> Result<Model> {
     }
     if path.join(manifest::FILE).is_file() {
         let manifest = Manifest::read(&path)?;
-        return Model::of_file(&path.join(MODEL_FILE), checked(&path, MODEL_FILE, &manifest)?);
+        let mut model = Model::of_file(&path.join(MODEL_FILE), checked(&path, MODEL_FILE, &manifest)?)?;
+        // A folder that was thinned out to the student's weights is good for those.
+        if path.join(TEACHER_FILE).exists() {
+            let tensors = named_tensors(checked(&path, TEACHER_FILE, &manifest)?);
+            model.teacher = Some(tensors.map_err(|reason| Error::checkpoint(path.join(TEACHER_FILE), reason))?);
+        }
+        return Ok(model);
     }
     let found = Checkpoints::of(path).newest()?;
     found.map(|found| Model::of(found.snapshot)).ok_or_else(|| {
@@ -100,4 +106,22 @@ fn read_tensors(path: &Path) -> Result<TensorFile> {
         return Err(Error::checkpoint(path, format!("no safetensors but {what}")));
     }
     tensors::read(file, found.len()).map_err(|reason| Error::checkpoint(path, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{checkpoint::folder::write, train::snapshot::sample};
+
+    #[test]
+    fn a_checkpoint_folder_brings_its_teacher_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = sample(7);
+        write(&snapshot, folder.path()).unwrap();
+        let model = read_model(folder.path()).unwrap();
+        assert!(model.teacher.is_some());
+        assert_eq!(model, Model::of(snapshot));
+        fs::remove_file(folder.path().join(TEACHER_FILE)).unwrap();
+        assert_eq!(read_model(folder.path()).unwrap(), Model { teacher: None, ..model });
+    }
 }

@@ -127,7 +127,7 @@ fn pick(adapters: &[AdapterSummary], selector: &str) -> Result<(usize, Option<St
         let all: Vec<_> = adapters.iter().enumerate().collect();
         let digits = selector.bytes().all(|byte| byte.is_ascii_digit());
         let hint = if digits { ". Digits alone are an index; of a name give more than its number" } else { "" };
-        return Err(Error::Gpu(format!("no adapter matches `{selector}`; there are {}{hint}", listed(&all))));
+        return Err(Error::Gpu(format!("no adapter matches `{selector}`; the adapters are {}{hint}", listed(&all))));
     };
     let several = !selector.is_empty() && matching.len() > 1;
     let remark = || format!("`{selector}` is in several adapters' names ({}); taking {index}", listed(&matching));

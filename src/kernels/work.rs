@@ -70,7 +70,7 @@ impl Work {
             Work::Attention { first_query, inputs, .. } => {
                 let (queries, keys) = (&inputs[0], &inputs[inputs.len() - 1]);
                 let asked = queries.shape[0] * (queries.shape[1] - first_query);
-                3.0 * 4.0 * (asked * keys.shape[1] * inner(inputs)) as f64
+                3.0 * 4.0 * asked as f64 * keys.shape[1] as f64 * inner(inputs) as f64
             }
             Work::LayerNorm { input } => NORM_FLOPS * input.len() as f64,
         }

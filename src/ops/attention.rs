@@ -183,7 +183,7 @@ impl Op for Attention {
 
     fn flops(&self, x: &[TensorType], _: &[TensorType]) -> f64 {
         let at = self.layout(x).expect("checked when recorded");
-        4.0 * (at.batch * at.lq * at.lk * at.inner) as f64
+        4.0 * [at.batch, at.lq, at.lk, at.inner].iter().map(|size| *size as f64).product::<f64>()
     }
 
     fn work(&self, x: &[TensorType]) -> Option<Work> {
