@@ -24,7 +24,7 @@ ifdef CI
 export CARGO_INCREMENTAL := 0
 endif
 
-.PHONY: help demo test quick test-deps test-native test-web test-interop test-mpi check fmt lint bench wasm web serve clean
+.PHONY: help demo test quick test-deps test-native test-web test-interop test-mpi check fmt lint bench wasm web serve site check-docs package-wheel clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -56,7 +56,7 @@ test-native: ## cargo test with both software drivers loaded
 test-web: WEB_PROFILE = dev
 test-web: web ## browser tests in headless Chromium
 	cargo build $(LOCKED)
-	node --test --test-concurrency=2 --test-reporter=spec web/test/page.test.mjs web/test/train.test.mjs web/test/learning.test.mjs web/test/native.test.mjs web/test/browser.test.mjs web/test/serve.test.mjs web/test/modules.test.mjs
+	node --test --test-concurrency=2 --test-reporter=spec web/test/page.test.mjs web/test/train.test.mjs web/test/learning.test.mjs web/test/explore.test.mjs web/test/surroundings.test.mjs web/test/native.test.mjs web/test/browser.test.mjs web/test/serve.test.mjs web/test/modules.test.mjs
 
 test-interop: ## open exported files in ONNX Runtime, timm and Transformers; not part of `make test` (3 GB of Python packages)
 	@scripts/test-interop.sh $(LOCKED)
@@ -83,16 +83,30 @@ wasm: ## compile the library to wasm
 web: wasm ## assemble the web page in web/dist
 	rm -rf web/dist
 	mkdir -p web/dist/fixtures web/dist/photos
-	cp -r web/index.html web/style.css web/icon.svg web/src web/dist/
+	cp -r web/index.html web/help.html web/style.css web/noscript.css web/sw.js web/icon.svg web/src web/dist/
 	cp examples/photos/train/*.jpg examples/photos/held-out/*.jpg web/dist/photos/
 	cp web/photos.json web/dist/photos/index.json
 	cp docs/reconstruction.png web/dist/still.png
 	if [ -d web/weights ]; then cp -r web/weights web/dist/; fi
 	cp $(addprefix tests/fixtures/,step_tiny.safetensors mae_step.safetensors finetune_step.safetensors) web/dist/fixtures/
 	cargo run --quiet $(LOCKED) --package glue -- $(WASM) web/dist/pkg
+	gzip -9 -n <web/dist/pkg/bootmae_bg.wasm >web/dist/pkg/bootmae.wasm.gzip
+	scripts/web-vendor.sh
+	cd web/dist && find . -type f ! -path './fixtures/*' ! -name '*.safetensors' ! -name bootmae_bg.wasm | sed 's/^..//' | sort | awk 'BEGIN { printf "[" } { printf "%s\"%s\"", (NR > 1 ? "," : ""), $$0 } END { print "]" }' >../files.tmp && mv ../files.tmp files.json
 
 serve: web ## build the web page and serve it on 127.0.0.1:8080
 	cargo run --quiet $(LOCKED) -- serve --folder web/dist
+
+site: ## build the documentation as a site in target/site (installs MkDocs there)
+	@scripts/build-site.sh
+
+check-docs: ## run the commands of the documentation; not part of `make test` (four to eight minutes)
+	@scripts/install-driver.sh
+	cargo build $(LOCKED)
+	scripts/check-docs.py
+
+package-wheel: ## build the Python wheel in target/packages and try it in a clean environment
+	@scripts/package-wheel.sh
 
 clean: ## remove everything that was built, and the demo's run
 	cargo clean

@@ -16,7 +16,7 @@ use crate::{
     data::{Classes, LabelOptions, Part, Source, chosen, decode, each, labelled},
     device::Device,
     error::{Error, Result},
-    infer::predictor::{Network, Over, Predictor},
+    infer::predictor::{Network, Over, Predictor, probabilities},
     kernels::Tuning,
     model::{ModelConfig, WEIGHTS, Weights},
     text::shown,
@@ -167,10 +167,8 @@ fn written(predictions: &[Prediction], json: bool) -> std::io::Result<Vec<u8>> {
 
 /// Classes and their probabilities, the most probable first, of equal ones the lower class.
 fn ranked(logits: &[f32]) -> Vec<(usize, f64)> {
-    let most = logits.iter().fold(f32::NEG_INFINITY, |most, z| most.max(*z));
-    let weights: Vec<f64> = logits.iter().map(|z| f64::from(z - most).exp()).collect();
-    let sum: f64 = weights.iter().sum();
-    let mut ranked: Vec<(usize, f64)> = weights.iter().map(|weight| weight / sum).enumerate().collect();
+    let wide: Vec<f64> = logits.iter().map(|z| f64::from(*z)).collect();
+    let mut ranked: Vec<(usize, f64)> = probabilities(&wide).into_iter().enumerate().collect();
     ranked.sort_by(|(a, _), (b, _)| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
     ranked
 }

@@ -110,7 +110,7 @@ fn media_type(path: &str) -> &'static str {
         "json" => "application/json",
         "png" => "image/png",
         "svg" => "image/svg+xml",
-        "txt" => "text/plain; charset=utf-8",
+        "md" | "txt" => "text/plain; charset=utf-8",
         "wasm" => "application/wasm",
         "webp" => "image/webp",
         _ => "application/octet-stream",

@@ -41,8 +41,9 @@ pub use {
     worker::{LoaderOptions, Share},
 };
 
+pub(crate) use hold_out::hold_out;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use {each::each, hold_out::hold_out, labelled::matched};
+pub(crate) use {each::each, labelled::matched};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod allocator;

@@ -136,8 +136,10 @@ pub struct Encoder {
     blocks: usize,
     fingerprint: String,
     embedder: Embedder,
-    /// What the embedder reads.
-    _weights: Weights,
+    /// Positions of the patches that no table computes.
+    positions: Option<Vec<f32>>,
+    /// What embedders read.
+    weights: Weights,
 }
 
 impl Encoder {
@@ -175,17 +177,33 @@ impl Encoder {
             }
             weights.write(&device, &param.name, &values);
         }
-        let over = (weights.layout(), weights.arenas(), WEIGHTS);
-        let embedder = Embedder::over(&device, &config, over, options, batch).await?;
         // Fine-tuning trained the positions, or resized them.
         let resized = model.config.classifier.as_ref().map(|classifier| classifier.position_table(&config));
-        if let Some(table) = trained.or(resized.as_deref()).and_then(|table| table.get(config.width..))
-            && table.len() == config.patches() * config.width
-        {
-            embedder.executor.write(&device, inputs::POSITIONS, bytemuck::cast_slice(table));
-        }
+        let table = trained.or(resized.as_deref()).and_then(|table| table.get(config.width..));
+        let positions = table.filter(|table| table.len() == config.patches() * config.width).map(<[f32]>::to_vec);
+        let over = (&device, &config, &weights, positions.as_deref());
+        let embedder = embedder(over, options, batch).await?;
         let fingerprint = fingerprint(tensors);
-        Ok(Encoder { device, config, options, blocks, fingerprint, embedder, _weights: weights })
+        Ok(Encoder { device, config, options, blocks, fingerprint, embedder, positions, weights })
+    }
+
+    /// The same for another number of images at a time, over the same weights.
+    ///
+    /// # Errors
+    /// When the GPU has no room for it.
+    pub async fn for_batch(&self, batch: usize) -> Result<Embedder> {
+        let over = (&self.device, &self.config, &self.weights, self.positions.as_deref());
+        embedder(over, self.options, batch).await
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Values of its parameters.
+    pub fn parameters(&self) -> usize {
+        self.weights.layout().count()
     }
 
     /// The network.
@@ -241,6 +259,20 @@ impl Encoder {
     pub fn into_device(self) -> Device {
         self.device
     }
+}
+
+/// The encoder over weights, with positions of its own where it has any.
+async fn embedder(
+    (device, config, weights, positions): (&Device, &ModelConfig, &Weights, Option<&[f32]>),
+    options: FeatureOptions,
+    batch: usize,
+) -> Result<Embedder> {
+    let over = (weights.layout(), weights.arenas(), WEIGHTS);
+    let embedder = Embedder::over(device, config, over, options, batch).await?;
+    if let Some(table) = positions {
+        embedder.executor.write(device, inputs::POSITIONS, bytemuck::cast_slice(table));
+    }
+    Ok(embedder)
 }
 
 /// A hash of the weights that features depend on, decoders left out: in hexadecimal.

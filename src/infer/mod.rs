@@ -11,7 +11,7 @@ pub mod linear_probe;
 pub mod neighbours;
 pub mod network;
 pub mod predictor;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod probe;
 pub mod products;
 pub mod sets;
+pub mod taught;

@@ -11,6 +11,14 @@ use crate::{
     nn::{Layout, Params},
 };
 
+/// The probabilities that logits stand for: softmax.
+pub fn probabilities(logits: &[f64]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = logits.iter().map(|z| (z - most).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
 /// An encoder and the classifier on it.
 #[derive(Clone, Copy)]
 pub struct Network<'n> {

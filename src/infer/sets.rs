@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::features::Features;
+use crate::data::{Labels, hold_out};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::{
-    data::{Classes, Labels, hold_out, matched},
+    data::{Classes, matched},
     error::{Error, Result},
     text::shown,
 };
@@ -56,6 +57,17 @@ pub struct Sets {
     pub about: BTreeMap<String, String>,
     /// What the two are, in words.
     pub how: String,
+}
+
+impl Sets {
+    /// The images to train on, divided for the choice of a setting: a tenth of each class is held out, chosen by the seed.
+    /// None where no class has two images.
+    pub fn within(&self, seed: u64) -> Option<Sets> {
+        let labels = Labels::new(None, self.train.classes.iter().map(|class| i64::from(*class))).ok()?;
+        let [train, test] = hold_out(&labels, seed).map(|images| self.train.some(self.width, &images));
+        let (classes, width) = (self.classes.clone(), self.width);
+        (!test.is_empty()).then(|| Sets { classes, width, train, test, ..Sets::default() })
+    }
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -126,15 +138,6 @@ impl Sets {
         let mut about = train.about.clone();
         about.retain(|key, _| !["classes", "format", "source", "split"].contains(&key.as_str()));
         Ok(Sets { classes: names, width: train.width, train: set_of_train, test: set_of_test, about, how })
-    }
-
-    /// The images to train on, divided for the choice of a setting: a tenth of each class is held out, chosen by the seed.
-    /// None where no class has two images.
-    pub fn within(&self, seed: u64) -> Option<Sets> {
-        let labels = Labels::new(None, self.train.classes.iter().map(|class| i64::from(*class))).ok()?;
-        let [train, test] = hold_out(&labels, seed).map(|images| self.train.some(self.width, &images));
-        let (classes, width) = (self.classes.clone(), self.width);
-        (!test.is_empty()).then(|| Sets { classes, width, train, test, ..Sets::default() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Masked reconstruction: what the network makes of the visible patches of an image.
 
-use super::{Features, ModelConfig, config::PixelTarget, inputs, inventory, position_tables, predict};
+use super::{Features, ModelConfig, config::PixelTarget, fill::smooth, inputs, inventory, position_tables, predict};
 use crate::{
     device::{Device, Readback},
     error::Result,
@@ -212,6 +212,30 @@ impl Reconstruction {
         10.0 * (4.0 / self.pixel_error(from)).log10()
     }
 
+    /// The visible patches as they were, the others filled in smoothly from them, `[channels, height, width]`: what a
+    /// network that knows nothing could draw (see [`smooth`]).
+    pub fn smooth(&self) -> Vec<f32> {
+        let config = &self.config;
+        let size = (config.image_height, config.image_width);
+        let mut hidden = vec![false; size.0 * size.1];
+        for cell in self.hidden() {
+            (0..config.patch_size * config.patch_size).for_each(|i| hidden[self.pixel(*cell, i)] = true);
+        }
+        smooth(&self.image, size, &hidden)
+    }
+
+    /// Peak signal-to-noise ratio of the masked patches in decibels where they are as in `image`, as [`Reconstruction::image`]
+    /// gives it.
+    pub fn psnr_of(&self, image: &[f32]) -> f64 {
+        let (config, values) = (&self.config, self.config.patch_values());
+        let area = config.image_height * config.image_width;
+        let unit = |at: usize| 2.0 * f64::from(config.normalise.of_channel(at / area, config.channels).1);
+        let places = self.hidden().iter().flat_map(|cell| (0..values).map(|i| self.pixel(*cell, i)));
+        let square = |at: usize| (f64::from(image[at] - self.image[at]) * unit(at)).powi(2);
+        let error = places.map(square).sum::<f64>() / self.predicted.len() as f64;
+        10.0 * (4.0 / error).log10()
+    }
+
     /// The predicted features beside the momentum encoder's, `[patches, width]` in raster order, as
     /// [`Teacher`](super::Teacher) gives them; none without a feature branch.
     pub fn features(&self, teacher: Vec<f32>) -> Option<Features> {
@@ -310,6 +334,9 @@ mod tests {
         assert_eq!(own[..32], made.original()[..32], "visible patches stay");
         assert!(made.explained().unwrap().abs() < 1e-2, "a mean explains no variance: {:?}", made.explained());
         assert_eq!(reconstruction(PixelTarget::Raw, 0.0).explained(), None);
+        assert!((made.psnr_of(&own) - made.psnr(Statistics::Own)).abs() < 1e-4);
+        // Columns are ramps, so that smoothing goes on with them.
+        assert!(made.psnr_of(&made.smooth()) > 20.0, "{}", made.psnr_of(&made.smooth()));
         // Patch 2 lies below patch 0, at a distance of 1, and at 2^½ from patch 1: weights of 1 and 1/4.
         let near = made.image(Statistics::Neighbours);
         assert!((near[4 * 8] - (1.5 + 5.5 / 4.0) / 8.0 / 1.25).abs() < 1e-6, "{near:?}");

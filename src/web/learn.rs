@@ -8,7 +8,7 @@ use super::{
     json,
     look::{Photo, View},
     neighbours::{self, Found, Neighbours},
-    tuned,
+    settings_of, tuned,
 };
 use crate::{
     checkpoint::Bundle,
@@ -20,7 +20,7 @@ use crate::{
     model::{Reconstructor, Teacher, masking},
     rng::{Rng, Stream},
     train::{
-        config::{RunConfig, resolve_settings},
+        config::RunConfig,
         images::compare,
         metrics::Metrics,
         snapshot::Snapshot,
@@ -186,9 +186,7 @@ pub struct Training {
 impl Training {
     /// Starts a run with settings as in a configuration file, as JSON.
     pub async fn start(settings: &str, images: Images) -> Result<Training, JsError> {
-        let table: toml::Table =
-            serde_json::from_str(settings).map_err(|error| Error::Config(format!("the settings: {error}")))?;
-        let mut config = resolve_settings(table, "the page's settings")?;
+        let mut config = settings_of(settings)?;
         config.data.source = "pictures in a tab".into();
         data::enough_for(&images.0, config.training.batch_size)?;
         config.training.settle_epochs(images.0.len())?;

@@ -1,6 +1,11 @@
 //! What a network makes of a picture.
 
-use std::{cell::RefCell, hint::black_box, io, rc::Rc};
+use std::{
+    cell::{OnceCell, RefCell},
+    hint::black_box,
+    io,
+    rc::Rc,
+};
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
@@ -125,7 +130,7 @@ impl WeightsFile {
 }
 
 impl WeightsFile {
-    fn read(&self) -> Result<Imported> {
+    pub(super) fn read(&self) -> Result<Imported> {
         room(self.bytes)?;
         self.opened.read(&self.asked)
     }
@@ -165,6 +170,8 @@ struct Description<'c> {
     step: u64,
     parameters: usize,
     has_features: bool,
+    /// Whether hidden patches are predicted without mean and contrast, which are to be had from elsewhere.
+    normalised: bool,
     /// Whose file it is, and what was settled without it or left out.
     world: Option<&'static str>,
     notes: &'c [String],
@@ -221,6 +228,7 @@ impl Network {
             step: self.step,
             parameters: self.held.borrow().parameters(),
             has_features: config.feature_branch,
+            normalised: config.pixel_target != PixelTarget::Raw,
             world: self.world.map(World::title),
             notes: &self.notes,
         })
@@ -266,7 +274,7 @@ impl Network {
         let made = self.with_network(async |network| network.reconstruct(&image.values, &order, masked.len()).await);
         let made = made.await?;
         let features = image.features.and_then(|teacher| made.features(teacher.to_vec()));
-        Ok(View { made, features })
+        Ok(View::new(made, features))
     }
 }
 
@@ -297,11 +305,17 @@ async fn load(device: Device, config: &ModelConfig, model: &Model) -> Result<net
 pub struct View {
     made: Reconstruction,
     features: Option<Features>,
+    /// Hidden patches filled in smoothly, once that is asked for.
+    smooth: OnceCell<Vec<f32>>,
 }
 
 impl View {
     pub(super) fn new(made: Reconstruction, features: Option<Features>) -> View {
-        View { made, features }
+        View { made, features, smooth: OnceCell::new() }
+    }
+
+    fn smoothed(&self) -> &[f32] {
+        self.smooth.get_or_init(|| self.made.smooth())
     }
 
     fn rgba(&self, values: &[f32]) -> Vec<u8> {
@@ -376,6 +390,16 @@ impl View {
     /// Peak signal-to-noise ratio of the hidden patches in decibels.
     pub fn psnr(&self, own: bool) -> f64 {
         self.made.psnr(statistics(own))
+    }
+
+    /// The photo with hidden patches filled in smoothly from the visible ones, without any network.
+    pub fn smooth(&self) -> Vec<u8> {
+        self.rgba(self.smoothed())
+    }
+
+    /// Peak signal-to-noise ratio in decibels of hidden patches filled in like that.
+    pub fn smooth_psnr(&self) -> f64 {
+        self.made.psnr_of(self.smoothed())
     }
 
     /// A colour for each patch, by columns and rows: the features' first three principal components. Patches without

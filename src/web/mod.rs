@@ -6,10 +6,12 @@
 //! | here | the adapter, its checks and its speed |
 //! | `look` | `Photo`, `Network`, `View`: what a network makes of a picture |
 //! | `learn` | `Images`, `Checkpoint`, `Training`: a run in a tab |
+//! | `features` | `Encoder`: features of pictures, which are alike, a classifier taught on them |
 //! | `neighbours` | how well a network in training tells classes apart |
 //!
 //! Whatever is wrong with the bytes or the GPU is thrown, or rejects the promise, with a message.
 
+mod features;
 mod learn;
 mod look;
 mod neighbours;
@@ -26,9 +28,13 @@ use crate::{
     kernels::Tuning,
     lower::Precision,
     model::ModelConfig,
-    ops::samples,
+    ops::{Sample, samples},
     tasks::Pretrain,
-    train::{TrainerOptions, bench, config::RunConfig, profile, tune, work},
+    train::{
+        TrainerOptions, bench,
+        config::{RunConfig, resolve_settings},
+        memory, profile, tune, work,
+    },
 };
 
 /// Seconds that [`check`] measures kernel variants for, and that a run waits for it where nobody has checked.
@@ -37,6 +43,8 @@ const TUNING_S: (f64, f64) = (10.0, 4.0);
 thread_local! {
     /// The kernel variants that were measured, while the page is open.
     static MEASURED: RefCell<Option<Tuning>> = const { RefCell::new(None) };
+    /// The device that [`self_test`] goes on with.
+    static TESTED: RefCell<Option<(Device, Tuning)>> = const { RefCell::new(None) };
 }
 
 #[wasm_bindgen]
@@ -49,6 +57,7 @@ extern "C" {
 #[derive(serde::Serialize)]
 struct SelfTest {
     adapter: String,
+    samples: usize,
     operations: Vec<self_test::Outcome>,
 }
 
@@ -85,23 +94,52 @@ pub async fn verify(bytes: Vec<u8>) -> Result<String, JsError> {
     json(&verify::verify(device, tuning, Precision::F32, &file).await?)
 }
 
-/// Compares every operation with its reference, forward and gradient, and those whose kernels have variants with the ones
-/// for GPUs as well: `{adapter, operations}` as JSON.
+/// Compares operations with their references, forward and gradient, and those whose kernels have variants with the ones for
+/// GPUs as well: the samples from number `first` on, at most `most`. `{adapter, samples, operations}` as JSON, `samples` being
+/// how many there are in all.
 #[wasm_bindgen]
-pub async fn self_test() -> Result<String, JsError> {
-    let (device, tuning) = open().await?;
-    let mut operations = self_test::self_test(&device, &tuning).await?;
+pub async fn self_test(first: usize, most: usize) -> Result<String, JsError> {
+    let (device, tuning) = match TESTED.take().filter(|_| first > 0) {
+        Some(kept) => kept,
+        None => open().await?,
+    };
     let gpus = Tuning::for_gpus();
+    let mut all: Vec<(Sample, &Tuning, &str)> = samples().into_iter().map(|sample| (sample, &tuning, "")).collect();
     if gpus != tuning {
         // A browser without a GPU still shows that these compile in it.
         let varied = |name: &str| matches!(name, "matmul_nt" | "matmul_nn" | "matmul_tn" | "attention" | "layer_norm");
-        let varied = samples().into_iter().filter(|sample| varied(sample.op.name())).collect();
-        for mut outcome in self_test::self_test_of(&device, &gpus, varied).await? {
-            outcome.name += ", kernel for GPUs";
+        let varied = samples().into_iter().filter(|sample| varied(sample.op.name()));
+        all.extend(varied.map(|sample| (sample, &gpus, ", kernel for GPUs")));
+    }
+    all.retain(|(sample, tuning, _)| self_test::runs_with(sample, tuning));
+    let (count, mut operations) = (all.len(), Vec::new());
+    for (sample, tuning, kind) in all.into_iter().skip(first).take(most) {
+        for mut outcome in self_test::self_test_of(&device, tuning, vec![sample]).await? {
+            outcome.name += kind;
             operations.push(outcome);
         }
     }
-    json(&SelfTest { adapter: device.adapter().name.clone(), operations })
+    let adapter = device.adapter().name.clone();
+    if first + most < count {
+        TESTED.replace(Some((device, tuning)));
+    }
+    json(&SelfTest { adapter, samples: count, operations })
+}
+
+/// Bytes of the GPU's memory that training takes with settings as in a configuration file, as JSON.
+#[wasm_bindgen]
+pub fn memory_of(settings: &str) -> Result<f64, JsError> {
+    let mut config = settings_of(settings)?;
+    // However long it is.
+    config.training.epochs = None;
+    Ok(memory::estimate(&*config.planned_task(), config.training.passes()).total() as f64)
+}
+
+/// Settings as in a configuration file, as JSON.
+fn settings_of(settings: &str) -> Result<RunConfig, Error> {
+    let table: toml::Table =
+        serde_json::from_str(settings).map_err(|error| Error::Config(format!("the settings: {error}")))?;
+    resolve_settings(table, "the page's settings")
 }
 
 /// What the adapter allows, the kernel variants that are fastest on it for training a small network, and its speed:

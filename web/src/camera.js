@@ -1,10 +1,6 @@
 // A still from the camera. It is asked for only by a click, and switched off whenever the dialog closes.
 
-const REFUSALS = {
-  NotAllowedError: "The browser did not allow the camera. Its permission can be changed beside the page's address.",
-  NotFoundError: "This computer has no camera that the browser can see.",
-  NotReadableError: "The camera is in use by another program.",
-};
+import { closeCamera, frame, openCamera, refusal } from "./live.js";
 
 export function camera({ button, dialog, oncapture }) {
   const part = (name) => dialog.querySelector(`#camera-${name}`);
@@ -12,22 +8,18 @@ export function camera({ button, dialog, oncapture }) {
   let stream = null;
 
   function off() {
-    stream?.getTracks().forEach((track) => track.stop());
+    closeCamera(stream);
     stream = video.srcObject = null;
     capture.disabled = true;
   }
 
   button.addEventListener("click", async () => {
     dialog.showModal();
-    if (!navigator.mediaDevices?.getUserMedia) {
-      note.textContent = "This browser offers no camera here; pages opened over https or from localhost can ask for one.";
-      return;
-    }
     note.textContent = "Waiting for the camera…";
     try {
-      const opened = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 } } });
+      const opened = await openCamera();
       if (!dialog.open) {
-        opened.getTracks().forEach((track) => track.stop());
+        closeCamera(opened);
         return;
       }
       stream = video.srcObject = opened;
@@ -36,19 +28,14 @@ export function camera({ button, dialog, oncapture }) {
       capture.disabled = false;
     } catch (error) {
       off();
-      note.textContent = REFUSALS[error.name] ?? `The camera could not be opened: ${error.message}`;
+      note.textContent = refusal(error);
     }
   });
 
   capture.addEventListener("click", () => {
-    const [width, height] = [video.videoWidth, video.videoHeight];
-    const canvas = document.createElement("canvas");
-    Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(video, 0, 0);
-    const { data } = context.getImageData(0, 0, width, height);
+    const taken = frame(video);
     dialog.close();
-    oncapture({ rgba: new Uint8Array(data.buffer), width, height });
+    oncapture(taken);
   });
 
   cancel.addEventListener("click", () => dialog.close());

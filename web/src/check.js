@@ -11,6 +11,22 @@ const STEPS = [
 
 const element = (id) => document.getElementById(id);
 
+// Samples that are tested at a time.
+const SAMPLES = 8;
+
+// Tests every operation: `{adapter, operations}`. `onprogress(share)` is told how far it is, and ends it early by `false`.
+export async function testOperations(engine, onprogress = () => true) {
+  const all = { operations: [] };
+  for (let count = 1; all.operations.length < count; ) {
+    const { adapter, samples, operations } = await engine.call("self_test", [all.operations.length, SAMPLES]);
+    all.adapter = adapter;
+    all.operations.push(...operations);
+    count = samples;
+    if (onprogress(all.operations.length / count) === false) break;
+  }
+  return all;
+}
+
 async function fixture(path) {
   const response = await fetch(path);
   if (!response.ok) throw new Error(`${path}: the server answered ${response.status}`);
@@ -22,10 +38,15 @@ export class Check {
   #engine;
   #info;
   #setState;
+  #stopped = false;
 
   constructor({ engine, info, setState }) {
     [this.#engine, this.#info, this.#setState] = [engine, info, setState];
     element("run-check").addEventListener("click", () => this.#run());
+    element("stop-check").addEventListener("click", () => {
+      this.#stopped = true;
+      element("check-note").textContent = "Stopping…";
+    });
     element("copy-report").addEventListener("click", () => this.#copy());
     element("run-check").disabled = false;
   }
@@ -36,7 +57,8 @@ export class Check {
       {
         title: "operations",
         doing: "Testing every operation…",
-        compute: async () => JSON.parse(await call("self_test")),
+        weight: 8,
+        compute: (onprogress) => testOperations(this.#engine, (share) => onprogress(share) && !this.#stopped),
         format: formatOperations,
         good: ({ operations }) => operations.every(({ pass }) => pass === true),
       },
@@ -51,25 +73,47 @@ export class Check {
     ];
     const browser = { userAgent: navigator.userAgent, info: this.#info, isolated: crossOriginIsolated };
     const sections = [["browser", formatBrowser(browser)]];
-    element("run-check").disabled = element("copy-report").disabled = true;
+    const bar = element("check-progress");
+    const total = parts.reduce((sum, { weight = 1 }) => sum + weight, 0);
+    let [passed, before] = [true, 0];
+    this.#stopped = false;
+    this.#controls(true);
     this.#setState("running");
-    let passed = true;
-    for (const { title, doing, compute, format, good } of parts) {
+    for (const { title, doing, weight = 1, compute, format, good } of parts) {
+      if (this.#stopped) break;
+      const onprogress = (share) => {
+        bar.value = (before + share * weight) / total;
+        return true;
+      };
+      onprogress(0);
       element("check-note").textContent = doing;
       element("report").textContent = formatSections(sections);
       try {
-        const result = await compute();
+        const result = await compute(onprogress);
         passed &&= good(result);
         sections.push([title, format(result)]);
       } catch (error) {
         passed = false;
         sections.push([title, `could not run: ${error.message}`]);
       }
+      before += weight;
     }
-    element("report").textContent = formatSections([["verdict", passed ? "PASS" : "FAIL"], ...sections]);
-    element("check-note").textContent = passed ? "This GPU computes correctly." : "Something is wrong: the report says what.";
-    element("run-check").disabled = element("copy-report").disabled = false;
+    const verdict = !passed ? "FAIL" : this.#stopped ? "stopped before the end; nothing wrong so far" : "PASS";
+    element("report").textContent = formatSections([["verdict", verdict], ...sections]);
+    element("check-note").textContent = !passed ? "Something is wrong: the report says what." : this.#stopped ? "Stopped; nothing wrong so far." : "This GPU computes correctly.";
+    this.#controls(false);
     this.#setState(passed ? "done" : "failed");
+  }
+
+  // A button that can no longer be used hands the focus to the one that can.
+  #controls(running) {
+    const [from, to] = running ? ["run-check", "stop-check"] : ["stop-check", "run-check"];
+    const focused = document.activeElement === element(from);
+    element("check-progress").classList.toggle("idle", !running);
+    element(to).disabled = false;
+    if (focused) element(to).focus();
+    element(from).disabled = true;
+    element("copy-report").disabled = running;
   }
 
   async #copy() {

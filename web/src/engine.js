@@ -1,6 +1,7 @@
 // The page's side of worker.js: `call` sends one call and resolves to its answer. When the thread crashes, everything
 // outstanding and everything later is refused with the reason, until `restart` makes a new thread. That happens only when
-// a person asks for it, so a failure that comes back cannot loop.
+// a person asks for it, so a failure that comes back cannot loop. While its program loads, `loading` events say how far it is:
+// `[bytes, of]`, `of` 0 where that is not known.
 
 export class Engine extends EventTarget {
   #url;
@@ -45,7 +46,11 @@ export class Engine extends EventTarget {
     });
   }
 
-  #receive({ id, ok, error, crash }) {
+  #receive({ id, ok, error, crash, loading }) {
+    if (loading) {
+      this.dispatchEvent(new CustomEvent("loading", { detail: loading }));
+      return;
+    }
     if (crash !== undefined) {
       this.#crash(this.#worker, crash);
       return;

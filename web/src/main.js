@@ -1,40 +1,58 @@
-// Starts the page: looks whether it can work here, then makes the computing thread, the three sections, and what reaches
+// Starts the page: looks whether it can work here, then makes the computing thread, the sections, and what reaches
 // all of them (the address, dropped and pasted files, the state line).
 //
 // `#status` carries the page's state in `data-state`: loading, ready, running, done or failed; each section has its own.
 // `window.bootmae` offers the library's functions to the console and to tests.
 
 import { Address } from "./address.js";
-import { Check } from "./check.js";
+import { Check, testOperations } from "./check.js";
+import { Encoder } from "./encoder.js";
+import { EncoderCard } from "./encoder-card.js";
 import { Engine } from "./engine.js";
-import { dropped } from "./files.js";
+import { Explore } from "./explore.js";
+import { dropped, weightsAmong } from "./files.js";
 import { look } from "./gpu.js";
 import { Kept } from "./kept.js";
-import { Reconstruct } from "./reconstruct.js";
+import { Reconstruct, weightsProgress } from "./reconstruct.js";
 import { tabs } from "./tabs.js";
+import { Teach } from "./teach.js";
 import { Train } from "./train.js";
-import { parse } from "./url-state.js";
+import { OWN, parse, TABS } from "./url-state.js";
+import { fetchWeights } from "./weights.js";
+
+const WEIGHTS = "weights/demo.safetensors";
+const FIRST_PHOTO = "cat";
 
 const element = (id) => document.getElementById(id);
 const status = element("status");
 const state = parse(location.hash);
+document.body.classList.toggle("embed", state.embed);
+if (state.photo !== OWN) Object.assign(element("waiting"), { src: `photos/${state.photo ?? FIRST_PHOTO}.jpg`, hidden: false });
 
 function show(dataState, text) {
   status.dataset.state = dataState;
   if (text !== undefined) status.textContent = text;
 }
 
+// What the page says of itself while nothing goes wrong.
+let ready = status.textContent;
+
 // A section's own state; the page is running while any section is.
 function sectionState(name) {
   return (dataState) => {
     element(name).dataset.state = dataState;
-    const states = ["reconstruct", "train", "check"].map((section) => element(section).dataset.state);
-    show(states.includes("running") ? "running" : dataState === "paused" ? "ready" : dataState);
+    const running = TABS.some((section) => element(section).dataset.state === "running");
+    const title = element(`tab-${name}`).textContent;
+    if (dataState === "failed" && !running) show("failed", `The last thing asked of ${title} failed. What went wrong is said there.`);
+    else show(running ? "running" : dataState === "paused" ? "ready" : dataState, ready);
   };
 }
 
-let [reconstruct, train] = [null, null];
-const sections = tabs(document.querySelector('[role="tablist"]'), (name) => address.go(name));
+let [reconstruct, train, explore, teach, card] = [null, null, null, null, null];
+const sections = tabs(document.querySelector('[role="tablist"]'), (name) => {
+  address.go(name);
+  if (name === "teach") teach?.shown();
+});
 const address = new Address(state, {
   onpart: () => sections.select(state.tab),
   onlink: () => {
@@ -58,10 +76,14 @@ function unsupported(reason) {
   show("failed", "The page cannot work in this browser.");
 }
 
-// Files dropped on the page or pasted go to the section that is open: to Train as its pictures or its checkpoint, else to
-// Reconstruct.
+// Files dropped on the page or pasted go to the section that is open, from Check to Reconstruct.
 function takeFiles(files) {
   if (files.length === 0) return;
+  if (state.tab === "explore" || state.tab === "teach") {
+    if (weightsAmong(files)) card.takeFiles(files);
+    else (state.tab === "explore" ? explore : teach).take(files);
+    return;
+  }
   if (state.tab === "train") {
     if (files.some(({ name }) => /\.tar$|(^|\/)MANIFEST\.json$/.test(name))) train.openCheckpoint(files);
     else train.takeFiles(files);
@@ -93,6 +115,20 @@ function listenForFiles(take) {
   });
 }
 
+// Embedded (`embed=1` in the address), the page around this one may hand over a picture, `{bootmae: {picture: Blob}}`, and is
+// answered with `{bootmae: {done: true}}` or `{bootmae: {error}}`.
+function listenForPictures() {
+  addEventListener("message", async ({ source, origin, data }) => {
+    const picture = data?.bootmae?.picture;
+    if (source !== parent || source === window || !(picture instanceof Blob)) return;
+    const answer = await reconstruct.takeGiven(picture).then(
+      () => ({ done: true }),
+      (error) => ({ error: error.message }),
+    );
+    source.postMessage({ bootmae: answer }, { targetOrigin: origin === "null" ? "*" : origin });
+  });
+}
+
 async function start() {
   const opening = Kept.open();
   const { missing, info, software } = await look();
@@ -100,16 +136,25 @@ async function start() {
     unsupported(missing);
     return;
   }
+  const loading = fetchWeights(WEIGHTS, weightsProgress);
+  loading.catch(() => {}); // said by Reconstruct
   const engine = new Engine();
-  const [adapter_info, self_test] = ["adapter_info", "self_test"].map((name) => () => engine.call(name));
-  window.bootmae = { adapter_info, self_test, verify: (bytes) => engine.call("verify", [bytes]), engine };
+  engine.addEventListener("loading", ({ detail: [bytes, of] }) => {
+    if (status.dataset.state === "loading") show("loading", `Loading the program${of ? `: ${Math.min(100, Math.round((100 * bytes) / of))} %` : "…"}`);
+  });
+  const adapter_info = () => engine.call("adapter_info");
+  window.bootmae = { adapter_info, self_test: () => testOperations(engine), verify: (bytes) => engine.call("verify", [bytes]), engine };
 
+  const encoder = new Encoder(engine, () => reconstruct.weights);
+  reconstruct = new Reconstruct({ engine, state, saved: () => address.save(), setState: sectionState("reconstruct"), onnetwork: () => encoder.follow() });
+  const drawing = reconstruct.start(loading);
   const adapter = await adapter_info();
-  const ready = software ? `Ready on ${adapter}. This adapter computes on the processor: it works, but slowly.` : `Ready on ${adapter}.`;
-  show("ready", ready);
+  ready = software ? `Ready on ${adapter}. This adapter computes on the processor: it works, but slowly.` : `Ready on ${adapter}.`;
+  show(element("reconstruct").dataset.state === "running" ? "running" : "ready", ready);
 
-  reconstruct = new Reconstruct({ engine, state, saved: () => address.save(), setState: sectionState("reconstruct") });
-  const drawing = reconstruct.start();
+  card = new EncoderCard(encoder);
+  explore = new Explore({ engine, encoder, setState: sectionState("explore") });
+  teach = new Teach({ engine, encoder, setState: sectionState("teach") });
   train = new Train({
     engine,
     state,
@@ -132,13 +177,15 @@ async function start() {
     element("restart").hidden = true;
     engine.restart();
     try {
-      show("ready", `Ready on ${await adapter_info()}.`);
+      show("ready", (ready = `Ready on ${await adapter_info()}.`));
       await reconstruct.reopen();
     } catch (error) {
       show("failed", `Could not start again: ${error.message}`);
     }
   });
   listenForFiles(takeFiles);
+  if (state.embed) listenForPictures();
+  else navigator.serviceWorker?.register("sw.js").catch(() => {});
   await Promise.all([drawing, train.restore()]);
 }
 

@@ -12,6 +12,7 @@ export class MaskEditor {
   #picture = null;
   #cursor = 0;
   #stroke = null;
+  #before = null; // the mask before the last stroke
 
   // `announce(text)` tells what the keyboard did; `onchange(hidden)` gets the mask after each change by hand.
   constructor(frame, { announce, onchange }) {
@@ -23,9 +24,14 @@ export class MaskEditor {
     this.rows = this.columns = 0;
     frame.addEventListener("pointerdown", (event) => this.#down(event));
     frame.addEventListener("pointermove", (event) => this.#move(event));
-    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    for (const end of ["pointerup", "lostpointercapture"]) {
       frame.addEventListener(end, () => (this.#stroke = null));
     }
+    // The browser took the pointer to scroll the page: what it painted on the way was not meant.
+    frame.addEventListener("pointercancel", () => {
+      if (this.#stroke) this.undo();
+      this.#stroke = null;
+    });
     frame.addEventListener("keydown", (event) => this.#key(event));
     frame.addEventListener("focus", () => this.#drawOverlay());
     frame.addEventListener("blur", () => this.#drawOverlay());
@@ -39,9 +45,23 @@ export class MaskEditor {
 
   setMask(hidden, rows, columns) {
     if (rows !== this.rows || columns !== this.columns) this.#cursor = 0;
+    if (hidden.some((bit, i) => bit !== this.hidden?.[i])) this.#before = null;
     Object.assign(this, { hidden: Uint8Array.from(hidden), rows, columns });
     this.#draw();
     this.#drawOverlay();
+  }
+
+  // Takes back the last stroke.
+  undo() {
+    if (this.#before?.length !== this.hidden?.length) return;
+    [this.hidden, this.#before] = [this.#before, null];
+    this.#draw();
+    this.#drawOverlay();
+    this.#onchange(this.hidden);
+  }
+
+  get undoable() {
+    return this.#before !== null;
   }
 
   get count() {
@@ -85,6 +105,7 @@ export class MaskEditor {
     this.#frame.setPointerCapture(event.pointerId);
     const cell = cellAt(this.#canvas, event, this.rows, this.columns);
     this.#stroke = { pointer: event.pointerId, cell, hide: 1 - this.hidden[cell] };
+    this.#before = Uint8Array.from(this.hidden);
     this.#cursor = cell;
     this.#set(cell, this.#stroke.hide);
     this.#drawOverlay();
@@ -109,6 +130,7 @@ export class MaskEditor {
     if (!this.hidden || event.ctrlKey || event.metaKey || event.altKey) return;
     const state = () => `${cellName(this.#cursor, this.columns)}: ${this.hidden[this.#cursor] ? "hidden" : "visible"}`;
     if (event.key === " " || event.key === "Enter") {
+      this.#before = Uint8Array.from(this.hidden);
       if (this.#set(this.#cursor, 1 - this.hidden[this.#cursor])) this.#announce(`${state()}. ${this.count} of ${this.hidden.length} hidden.`);
     } else {
       const cell = cellByKey(event.key, this.#cursor, this.rows, this.columns);

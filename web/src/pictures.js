@@ -2,6 +2,7 @@
 
 import { LARGEST_COLLECTION, words } from "./kept.js";
 import { chosen, picker, shownName } from "./files.js";
+import { readable } from "./readable.js";
 
 const LONGEST_LIST = 200;
 const COLLECTION_KEY = "bootmae-collection";
@@ -143,7 +144,7 @@ export class Pictures {
         if (turn !== this.#reading) return;
         element("data-note").textContent = `Reading ${i + 1} of ${this.files.length} files…`;
         try {
-          const images = await this.#engine.call("images_add", [name, file ?? (await get())]);
+          const images = await this.#engine.call("images_add", [name, await readable(file ?? (await get()), name)]);
           if (turn !== this.#reading) return;
           this.#count += images;
         } catch (error) {

@@ -103,7 +103,7 @@ export class Progress {
 
   log(text) {
     const log = element("log");
-    log.append(textNode("li", `${new Date().toLocaleTimeString("en-GB")}  ${text}`));
+    log.append(textNode("p", `${new Date().toLocaleTimeString("en-GB")}  ${text}`));
     while (log.children.length > LONGEST_LOG) log.firstChild.remove();
     log.scrollTop = log.scrollHeight;
   }

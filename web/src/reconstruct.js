@@ -5,11 +5,17 @@ import { camera } from "./camera.js";
 import { heat, paint, sheet } from "./draw.js";
 import { FeatureMaps } from "./feature-maps.js";
 import { chosen, download, picker, shownName, weightsAmong } from "./files.js";
+import { picturesAmong } from "./collection.js";
 import { MaskEditor } from "./mask-editor.js";
-import { LARGEST_SEED, packMask, unpackMask } from "./url-state.js";
-import { fetchWeights } from "./weights.js";
+import { readable, redrawn } from "./readable.js";
+import { LARGEST_SEED, OWN, packMask, unpackMask } from "./url-state.js";
 
-const WEIGHTS = "weights/demo.safetensors";
+// What the steps of the explanation show.
+const STEPS = [
+  "Hide: of the original only the visible patches are handed to the network. Paint on the masked picture to hide or show others.",
+  "Guess: what the network draws where nothing was visible.",
+  "Compare: a smooth fill-in needs no network and is what a guess has to be better than. The error map is bright where the guess is far off.",
+];
 
 const element = (id) => document.getElementById(id);
 // Bytes from which on the memory that a network takes is worth a word before it is read.
@@ -27,13 +33,16 @@ export class Reconstruct {
   #state;
   #saved;
   #setState;
+  #onnetwork;
   #photos = [];
   #network = null;
   #picture = null; // {source, title} of the picture shown
   #weights = null; // {source, title} of the network
+  #shipped = null; // the same of the weights that come with the page
   #headless = null; // {source, title} of a file that does not say how many attention heads its network has
   #hasPicture = false;
   #painted = null; // the mask painted by hand, or null
+  #drawn = null; // the mask drawn last
   #wish = null;
   #busy = false;
   #broken = false;
@@ -43,8 +52,9 @@ export class Reconstruct {
   #maps;
   #canvases = {};
 
-  constructor({ engine, state, saved, setState }) {
-    [this.#engine, this.#state, this.#saved, this.#setState] = [engine, state, saved, setState];
+  // `onnetwork()` is called when another network is shown.
+  constructor({ engine, state, saved, setState, onnetwork }) {
+    [this.#engine, this.#state, this.#saved, this.#setState, this.#onnetwork] = [engine, state, saved, setState, onnetwork];
     for (const canvas of document.querySelectorAll("#reconstruct [data-panel]")) this.#canvases[canvas.dataset.panel] = canvas;
     const scale = element("heat-scale");
     paint(scale, heat(Float32Array.from({ length: 64 }, (_, i) => (i - 31.5) / 31.5)), 64, 1);
@@ -57,7 +67,13 @@ export class Reconstruct {
     this.#showControls();
   }
 
+  // {source, title} of the network, null while there is none.
+  get weights() {
+    return this.#weights;
+  }
+
   #listen() {
+    element("page-weights").addEventListener("click", () => this.openWeights(this.#shipped.source, this.#shipped.title));
     picker(element("choose-photo"), element("photo-file"), (files) => this.takeFiles(chosen(files)));
     picker(element("choose-weights"), element("weights-file"), (files) => this.takeFiles(chosen(files)));
     camera({
@@ -75,6 +91,11 @@ export class Reconstruct {
     });
     element("seed").addEventListener("change", () => (element("seed").value = this.#state.seed));
     element("reshuffle").addEventListener("click", () => this.#draws({ seed: this.#state.seed < LARGEST_SEED ? this.#state.seed + 1 : 0 }));
+    element("undo-mask").addEventListener("click", () => {
+      this.#editor.undo();
+      element("mask-editor").focus();
+    });
+    for (const step of document.querySelectorAll("#reconstruct .step")) step.addEventListener("click", () => this.#step(step));
     element("drawn-mask").addEventListener("click", () => {
       this.#draws({});
       element("mask-editor").focus();
@@ -94,9 +115,9 @@ export class Reconstruct {
     element("download").addEventListener("click", () => this.#download());
   }
 
-  // Fetches the example photos' list and the weights; what is missing is said and the rest goes on.
-  async start() {
-    await Promise.all([this.#loadPhotos(), this.loadWeights()]);
+  // Fetches the example photos' list and waits for the weights; what is missing is said and the rest goes on.
+  async start(loading) {
+    await Promise.all([this.#loadPhotos(), this.loadWeights(loading)]);
   }
 
   async #loadPhotos() {
@@ -132,9 +153,11 @@ export class Reconstruct {
   }
 
   async #restorePhoto() {
+    const stranger = this.#state.photo === OWN;
     const named = this.#photos.find((photo) => nameOf(photo) === this.#state.photo);
     const photo = named ?? this.#photos[0];
     if (photo) await this.#takeExample(photo);
+    if (this.#state.photo !== OWN && stranger) this.#note("photo-note", "The link was made with a picture that stayed on another computer; this is one of the examples.");
   }
 
   async #takeExample(photo) {
@@ -155,41 +178,53 @@ export class Reconstruct {
   // pasted.
   async takeFiles(files) {
     const weights = weightsAmong(files);
-    if (weights) await this.openWeights(weights.source, shownName(weights.name));
-    else await this.#takePicture({ source: files[0].file, title: shownName(files[0].name) });
+    if (weights) return void (await this.openWeights(weights.source, shownName(weights.name)));
+    const pictures = picturesAmong(files);
+    const { name, file } = pictures[0] ?? files[0];
+    const more = pictures.length - 1;
+    const others = more > 0 ? ` ${more === 1 ? "Another picture was" : `${whole.format(more)} more were`} dropped with it: Explore shows them all, Train learns from them.` : "";
+    await this.#takePicture({ source: file, title: shownName(name), others });
+  }
+
+  // Takes a picture that another page hands over; fails where it cannot be read.
+  async takeGiven(file) {
+    await this.#takePicture({ source: file, title: "A picture of the page around this one" });
+    const reason = element("photo-error").textContent;
+    if (reason) throw new Error(reason);
   }
 
   async #takePicture(picture) {
     const turn = ++this.#newest;
     this.#note("photo-error", "");
     try {
-      const { width, height } = await this.#engine.call("set_photo", [picture.source]);
+      let source = picture.source.rgba ? picture.source : await readable(picture.source, picture.title);
+      const { width, height } = await this.#engine.call("set_photo", [source]).catch(async (error) => {
+        // Larger than the library decodes: the browser may make it smaller.
+        if (source.rgba || !/memory limit/i.test(error.message)) throw error;
+        return this.#engine.call("set_photo", [(source = await redrawn(picture.source, picture.title))]);
+      });
       if (turn !== this.#newest) return;
-      this.#picture = picture;
+      this.#picture = { ...picture, source };
       this.#hasPicture = true;
       const shape = width === height ? "" : " The network sees its middle.";
-      this.#note("photo-note", picture.credit ?? `${picture.title}: ${width} × ${height} pixels.${shape}`);
+      this.#note("photo-note", picture.credit ?? `${picture.title}: ${width} × ${height} pixels.${shape}${picture.others ?? ""}`);
       for (const button of element("examples").querySelectorAll("button")) {
         button.setAttribute("aria-pressed", String(button.dataset.photo === picture.name));
       }
-      this.#changed({ photo: picture.name ?? null }, "all");
+      this.#changed({ photo: picture.name ?? OWN }, "all");
     } catch (error) {
       this.#note("photo-error", `${picture.title}: ${error.message}`);
     }
   }
 
-  // The weights that come with the page.
-  async loadWeights() {
+  // The weights that come with the page, once they are there; `loading` resolves to their file, or to null without any.
+  async loadWeights(loading) {
     const progress = element("weights-progress");
     try {
-      const source = await fetchWeights(WEIGHTS, (bytes, total) => {
-        const read = (value) => (value / 1e6).toFixed(1);
-        progress.classList.remove("idle");
-        progress.value = total ? bytes / total : 0;
-        this.#note("weights-note", `Loading the weights: ${read(bytes)}${total ? ` of ${read(total)}` : ""} MB`);
-      });
+      const file = await loading;
       // The visitor may have opened others meanwhile.
-      if (source && !this.#weights) await this.openWeights({ file: source }, "The weights that come with the page");
+      if (file) this.#shipped = { source: { file }, title: "The weights that come with the page" };
+      if (file && !this.#weights) await this.openWeights(this.#shipped.source, this.#shipped.title);
       else if (!this.#weights) this.#noWeights("This page comes without weights. Open a file of weights here, or train a network in the Train section.");
     } catch (error) {
       this.#noWeights(`The weights could not be loaded: ${error.message}. Open a file of weights here, or train a network in the Train section.`);
@@ -212,6 +247,8 @@ export class Reconstruct {
     try {
       await this.#alone(() => this.#open(source, title));
       this.#weights = { source, title };
+      element("page-weights").hidden = !this.#shipped || source.file === this.#shipped.source.file;
+      this.#onnetwork();
       this.#broken = false;
       this.#ask("all");
       if (!this.#hasPicture) this.#setState("ready");
@@ -244,6 +281,7 @@ export class Reconstruct {
     // Flags of the program have no meaning here.
     const remarks = notes.map((note) => note.replace(/ \(--[a-z-]+\)|; `--.*$/g, ""));
     element("weights-remarks").replaceChildren(...remarks.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
+    element("own-line").hidden = !this.#network.normalised;
     element("raw-line").hidden = !world;
     element("raw").checked = source.raw ?? false;
     element("features").hidden = !has_features;
@@ -264,7 +302,7 @@ export class Reconstruct {
   async restore() {
     this.#painted = this.#network && unpackMask(this.#state.mask, this.#network.patches);
     this.#showControls();
-    if ((this.#picture?.name ?? null) !== this.#state.photo) await this.#restorePhoto();
+    if ((this.#picture?.name ?? OWN) !== this.#state.photo) await this.#restorePhoto();
     else this.#ask("all");
   }
 
@@ -282,8 +320,10 @@ export class Reconstruct {
   }
 
   #paintedBy(hidden) {
-    this.#painted = Uint8Array.from(hidden);
-    this.#changed({ mask: packMask(hidden) }, "all");
+    // Undone back to the mask that was drawn, it is that.
+    const drawn = this.#drawn?.length === hidden.length && this.#drawn.every((bit, i) => bit === hidden[i]);
+    this.#painted = drawn ? null : Uint8Array.from(hidden);
+    this.#changed({ mask: drawn ? null : packMask(hidden) }, "all");
   }
 
   #showControls() {
@@ -299,6 +339,17 @@ export class Reconstruct {
     element("own").checked = own;
     element("paste").checked = paste;
     element("drawn-mask").disabled = !this.#painted;
+    element("undo-mask").disabled = !this.#painted || !this.#editor.undoable;
+  }
+
+  // Shows the panels of one step alone, or all of them again.
+  #step(button) {
+    const was = button.getAttribute("aria-pressed") === "true";
+    for (const other of document.querySelectorAll("#reconstruct .step")) other.setAttribute("aria-pressed", String(other === button && !was));
+    element("panels").dataset.step = was ? "" : button.dataset.step;
+    const note = element("step-note");
+    note.hidden = was;
+    note.textContent = was ? "" : STEPS[Number(button.dataset.step) - 1];
   }
 
   #drawnCount() {
@@ -353,6 +404,7 @@ export class Reconstruct {
     } else {
       const painted = this.#painted;
       const hidden = painted ?? (await this.#engine.call("mask", [kind, this.#drawnCount(), seed]));
+      if (!painted) this.#drawn = hidden;
       // Where the mask was painted on meanwhile, the editor is ahead, and stays so.
       if (this.#painted === painted) this.#editor.setMask(hidden, rows, columns);
       result = await this.#engine.call("reconstruct", [hidden, own, paste]);
@@ -360,25 +412,29 @@ export class Reconstruct {
     this.#show(result, own, paste);
   }
 
-  #show({ width, height, original, reconstruction, error, psnr, cosine, ...features }, own, paste) {
+  #show({ width, height, original, reconstruction, smooth, error, psnr, smooth_psnr, cosine, ...features }, own, paste) {
     const put = (name, rgba, words) => {
       paint(this.#canvases[name], rgba, width, height);
       this.#canvases[name].setAttribute("aria-label", words);
     };
-    const decibels = Number.isFinite(psnr) ? `${fixed(psnr, 1)} dB` : "unknown";
-    const means = own ? "with the hidden patches' own mean and contrast" : "with mean and contrast from the visible neighbours";
+    const dB = (value) => (Number.isFinite(value) ? `${fixed(value, 1)} dB` : "unknown");
+    const decibels = dB(psnr);
+    const source = own ? "with the hidden patches' own mean and contrast" : "with mean and contrast from the visible neighbours";
+    const means = this.#network.normalised ? source : "from the visible patches alone";
+    element("waiting").hidden = true;
     put("original", original, `Original: ${this.#picture.title}`);
     put("reconstruction", reconstruction, `Reconstruction ${means}, ${paste ? "with" : "without"} the visible patches: ${decibels}`);
+    put("smooth", smooth, `Hidden patches filled in smoothly from the visible ones, without a network: ${dB(smooth_psnr)}`);
     put("error", error, `Error map of the hidden patches, bright where the reconstruction is far off`);
     this.#editor.setPicture(original, width, height);
-    this.#note("psnr", `PSNR over the ${this.#editor.count} hidden patches: ${decibels}, ${means}.`);
-    this.#note("feature-note", Number.isFinite(cosine) ? `Mean cosine of predicted and teacher's features over the hidden patches: ${fixed(cosine, 2)}` : "");
+    this.#note("psnr", `PSNR over the ${this.#editor.count} hidden patches: ${decibels}, ${means}. Filled in smoothly, without any network: ${dB(smooth_psnr)}.`);
+    this.#note("feature-note", Number.isFinite(cosine) ? `Mean cosine of predicted and teacher's features over the hidden patches, their mean taken out: ${fixed(cosine, 2)}` : "");
     this.#maps.show(features);
     element("download").disabled = false;
   }
 
   async #download() {
-    const titles = { original: "Original", masked: "Masked", reconstruction: "Reconstruction", error: "Error" };
+    const titles = { original: "Original", masked: "Masked", reconstruction: "Reconstruction", smooth: "Smooth fill-in", error: "Error" };
     const panels = Object.entries(titles).map(([name, title]) => ({ title, canvas: this.#canvases[name] }));
     download("bootmae-reconstruction.png", await sheet(panels));
   }
@@ -386,6 +442,14 @@ export class Reconstruct {
   #note(id, text) {
     element(id).textContent = text;
   }
+}
+
+// Shows how far the weights are that come with the page.
+export function weightsProgress(bytes, total) {
+  const [bar, read] = [element("weights-progress"), (value) => (value / 1e6).toFixed(1)];
+  bar.classList.remove("idle");
+  bar.value = total ? bytes / total : 0;
+  element("weights-note").textContent = `Loading the weights: ${read(bytes)}${total ? ` of ${read(total)}` : ""} MB`;
 }
 
 const nameOf = (photo) => photo.file.replace(/\.[a-z]+$/, "");

@@ -83,6 +83,13 @@ export class Settings {
     return this.#fields.peak_learning_rate.value || this.#fields.peak_learning_rate.placeholder;
   }
 
+  // Marks the field that something is wrong with; none with null.
+  mark(field) {
+    for (const other of Object.values(this.#fields)) other.toggleAttribute("aria-invalid", false);
+    field?.setAttribute("aria-invalid", "true");
+    if (field?.closest("details")) field.closest("details").open = true;
+  }
+
   // `which`: "all", "resumed" (what a run that goes on may change) or "none".
   enable(which) {
     for (const [name, field] of Object.entries(this.#fields)) {

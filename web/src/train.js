@@ -13,9 +13,14 @@ import { counted, Pictures } from "./pictures.js";
 import { Previews } from "./previews.js";
 import { Progress } from "./progress.js";
 import { Settings } from "./settings.js";
+import { reworded } from "./wording.js";
+
+// Bytes of the GPU's memory from which on it is asked whether a run is meant.
+const LARGE = 2 * 2 ** 30;
 
 const element = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
+const gigabytes = (bytes) => (bytes < 1e9 ? `${Math.max(1, Math.round(bytes / 1e6))} MB` : `${(bytes / 1e9).toFixed(1)} GB`);
 const hidden = () => document.visibilityState === "hidden";
 
 // `state` is the page's state, of which `method` is kept here, and `saved()` writes it to the address; `kept` is the
@@ -46,6 +51,8 @@ export class Train {
   #live = null; // {files, changes} of the run that the thread holds still; null if it holds none that can go on
   #persistence = null;
   #focusDue = false;
+  #weighing = 0;
+  #memory = null; // bytes that a run with these settings takes
 
   constructor({ engine, state, saved, kept, setState, use }) {
     [this.#engine, this.#state, this.#saved, this.#kept, this.#setState, this.#use] = [engine, state, saved, kept, setState, use];
@@ -54,6 +61,7 @@ export class Train {
     this.#settings = new Settings(element("settings"), () => {
       this.#methodChanged();
       this.#controls();
+      this.#weigh();
     });
     this.takeMethod();
     this.#pictures = new Pictures({ engine, kept, onchange: () => this.#picturesChanged() });
@@ -62,6 +70,7 @@ export class Train {
     this.#keeper = new Keeper({ engine, kept, note: element("keep-note") });
     this.#listen();
     this.#controls();
+    this.#weigh();
   }
 
   #listen() {
@@ -118,6 +127,27 @@ export class Train {
     this.#complain("data-differs", any ? await this.#pictures.differs(record) : "");
   }
 
+  // Says how much memory a run with these settings takes, or what is wrong with them.
+  async #weigh() {
+    const turn = ++this.#weighing;
+    let [bytes, error] = [null, null];
+    try {
+      bytes = await this.#engine.call("memory_of", [this.#settings.read()]);
+    } catch (reason) {
+      error = reason;
+    }
+    if (turn !== this.#weighing || this.#engine.dead) return;
+    this.#memory = bytes;
+    this.#settings.mark(null);
+    const note = element("memory-note");
+    note.classList.toggle("error", error !== null || bytes > LARGE);
+    if (error) {
+      const { text, about } = reworded(error.message, element("settings"));
+      note.textContent = text;
+      this.#settings.mark(about);
+    } else note.textContent = `Takes about ${gigabytes(bytes)} of GPU memory.`;
+  }
+
   // --- checkpoints
 
   async openCheckpoint(files) {
@@ -167,7 +197,12 @@ export class Train {
       if (answer === "continue") return this.#continue();
       if (answer !== "discard") return;
     }
-    if (this.#shownControls().start.enabled) await this.#begin(null);
+    if (!this.#shownControls().start.enabled) return;
+    if (this.#memory > LARGE) {
+      const text = `This network and batch take about ${gigabytes(this.#memory)} of GPU memory. A step may take long, and the browser may give up. Smaller pictures, larger patches or a smaller batch take less.`;
+      if (!(await ask("Start so large a run?", text, [["start", "Start it"]]))) return;
+    }
+    await this.#begin(null);
   }
 
   async #continue() {
@@ -225,7 +260,9 @@ export class Train {
       [this.#phase, this.#step, this.#steps] = [before.phase, before.step, before.steps];
       const still = this.#keeper.step ? ` The run of before is still here, after step ${this.#keeper.step}.` : "";
       this.#note(`The run could not start.${still}`);
-      this.#complain("train-error", error.message);
+      const { text, about } = reworded(error.message, element("settings"));
+      this.#settings.mark(about);
+      this.#complain("train-error", text);
       this.#progress.log(error.message);
       this.#setState("failed");
       this.#controls();

@@ -1,7 +1,9 @@
 // The page's state as the part of its address after `#`, so that a link restores what it shows. Whatever is missing or
 // out of range there takes its default: an address is text that anyone may have written.
 
-export const TABS = ["reconstruct", "train", "check"];
+export const TABS = ["reconstruct", "train", "explore", "teach", "check"];
+// Instead of an example's name: a picture of the visitor's own, which no link carries.
+export const OWN = "own";
 export const METHODS = ["bootmae", "mae"];
 export const KINDS = ["block", "random"];
 export const LARGEST_SEED = 2 ** 32 - 1;
@@ -9,13 +11,14 @@ const LARGEST_MASK = 2 ** 16;
 
 export const DEFAULTS = Object.freeze({
   tab: "reconstruct",
-  photo: null, // name of an example photo without `.jpg`; null for the first, or for one's own
+  photo: null, // name of an example photo without `.jpg`, or OWN; null for the first
   ratio: 75, // hidden share in per cent
   kind: "block",
   seed: 1,
-  own: true,
+  own: false,
   paste: true,
   method: null, // what Train trains by; null for what was chosen last
+  embed: false, // within another page: nothing but the part
   mask: null, // a mask painted by hand, as `packMask` writes it
 });
 
@@ -38,14 +41,15 @@ export function parse(hash) {
     seed: integer(found.get("seed"), 0, LARGEST_SEED, DEFAULTS.seed),
     own: flag("own"),
     paste: flag("paste"),
+    embed: flag("embed"),
     method: oneOf(found.get("method"), METHODS, null),
     mask: matching(found.get("mask"), /^[A-Za-z0-9_-]+$/),
   };
 }
 
 export function format(state) {
-  const { tab, photo, ratio, kind, seed, own, paste, method, mask } = state;
-  const fields = { tab, photo, ratio, kind, seed, own: Number(own), paste: Number(paste), method, mask };
+  const { tab, photo, ratio, kind, seed, own, paste, embed, method, mask } = state;
+  const fields = { tab, photo, ratio, kind, seed, own: Number(own), paste: Number(paste), embed: embed ? 1 : null, method, mask };
   const written = Object.entries(fields).filter(([, value]) => value !== null);
   return `#${new URLSearchParams(written)}`;
 }

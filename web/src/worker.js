@@ -3,7 +3,8 @@
 // two at once. `{crash}` says that the library itself failed, after which nothing here can be trusted.
 
 import init, {
-  adapter_info, check, Checkpoint, Images, Network, Photo, self_test, Training, verify, WeightsFile,
+  adapter_info, check, Checkpoint, Encoder, Images, left_out, memory_of, nearest, Network, Photo, principal, self_test, Training, verify,
+  WeightsFile,
 } from "../pkg/bootmae.js";
 
 const MEGABYTE = 2 ** 20;
@@ -15,6 +16,7 @@ let ready;
 let weights, network, description, photo, view;
 let shown = false; // whether the network has the photo
 let images, checkpoint, training, shape;
+let encoder, encoded; // the encoder that looks at the visitor's pictures, and what is known of it
 
 // What the library writes before it fails is the only place where the reason stands.
 let lastWords = "";
@@ -23,6 +25,25 @@ console.error = (...words) => {
   lastWords = words.join(" ").split("\n")[0];
   consoleError(...words);
 };
+
+// The library: compressed, so that any host sends it so, and compiled while it comes. `{loading: [bytes, of]}` says how far it is.
+async function program() {
+  const plain = new URL("../pkg/bootmae_bg.wasm", import.meta.url);
+  if (typeof DecompressionStream !== "function") return plain;
+  const response = await fetch(new URL("../pkg/bootmae.wasm.gzip", import.meta.url)).catch(() => null);
+  if (!response?.ok) return plain;
+  const total = Number(response.headers.get("content-length") ?? 0);
+  let bytes = 0;
+  const counted = new TransformStream({
+    transform(chunk, to) {
+      bytes += chunk.length;
+      postMessage({ loading: [bytes, total] });
+      to.enqueue(chunk);
+    },
+  });
+  const stream = response.body.pipeThrough(counted).pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream, { headers: { "content-type": "application/wasm" } });
+}
 
 const parse = (value) => (typeof value === "string" ? JSON.parse(value) : value);
 
@@ -61,6 +82,16 @@ function need(object, what) {
   return object;
 }
 
+// `source` is a file, or `{rgba, width, height}`.
+async function photoOf(source) {
+  return source.rgba ? Photo.from_rgba(source.rgba, source.width, source.height) : Photo.decode(await bytesOf(source, LARGEST_PHOTO));
+}
+
+async function weightsOf({ file, config = null, processor = null, heads }) {
+  const text = async (beside) => (beside ? bytesOf(beside, LARGEST_JSON) : undefined);
+  return WeightsFile.open(new Source(file), await text(config), await text(processor), heads);
+}
+
 function pictures(own, paste) {
   need(view, "reconstruction");
   return {
@@ -72,6 +103,8 @@ function pictures(own, paste) {
     reconstruction: view.reconstruction(own, paste),
     error: view.error_map(own),
     psnr: view.psnr(own),
+    smooth: view.smooth(),
+    smooth_psnr: view.smooth_psnr(),
     predicted: view.features("predicted"),
     teacher: view.features("teacher"),
     cosine: view.cosine(),
@@ -88,15 +121,16 @@ function started() {
 
 const calls = {
   adapter_info,
-  self_test,
+  self_test: async (first, most) => parse(await self_test(first, most)),
   verify,
+  // Bytes of the GPU's memory that training with these settings takes.
+  memory_of: (settings) => memory_of(JSON.stringify(settings)),
   check: async () => parse(await check()),
 
   // Lists what is in a file of weights, and answers with the bytes of memory that its network takes. `heads` are the
   // encoder's, where the file does not say.
-  async open_weights({ file, config = null, processor = null, heads }) {
-    const text = async (beside) => (beside ? bytesOf(beside, LARGEST_JSON) : undefined);
-    const opened = WeightsFile.open(new Source(file), await text(config), await text(processor), heads);
+  async open_weights(source) {
+    const opened = await weightsOf(source);
     drop(weights);
     weights = opened;
     return weights.bytes;
@@ -118,9 +152,7 @@ const calls = {
 
   // `source` is a file, or `{rgba, width, height}`. The network gets it with the next reconstruction.
   async set_photo(source) {
-    const next = source.rgba
-      ? Photo.from_rgba(source.rgba, source.width, source.height)
-      : Photo.decode(await bytesOf(source, LARGEST_PHOTO));
+    const next = await photoOf(source);
     drop(photo);
     photo = next;
     shown = false;
@@ -139,6 +171,43 @@ const calls = {
   },
 
   pictures,
+
+  // The encoder of a file of weights, with or without decoders.
+  async encoder_open(source) {
+    const opened = await Encoder.open(await weightsOf(source));
+    drop(encoder);
+    encoder = opened;
+    encoded = parse(encoder.describe());
+    return encoded;
+  },
+
+  // The features of pictures, at most a batch of them: what the network sees of each, or why it cannot be read, and the
+  // features of those that can.
+  async encoder_features(sources) {
+    need(encoder, "network");
+    const views = [];
+    for (const source of sources) {
+      try {
+        if (source.error) throw new Error(source.error);
+        const one = await photoOf(source);
+        views.push({ rgba: encoder.look(one) });
+        one.free();
+      } catch (error) {
+        if (error instanceof WebAssembly.RuntimeError) throw error;
+        views.push({ error: String(error?.message ?? error) });
+      }
+    }
+    return { views, features: await encoder.run(), width: encoded.image_width, height: encoded.image_height };
+  },
+
+  // What features `[pictures, width]` of a collection say: its map, what is near what, and how well classes are told apart.
+  nearest: (features, width, k) => nearest(features, width, k),
+  principal: (features, width) => principal(features, width),
+  left_out: (features, width, classes, count, k) => parse(left_out(features, width, classes, count, k)),
+
+  teach: (features, classes, names) => parse(need(encoder, "network").teach(features, classes, names)),
+  probabilities: (features) => need(encoder, "network").probabilities(features),
+  classifier: () => new Blob([need(encoder, "network").classifier()], { type: "application/octet-stream" }),
 
   cosines: (cell) => ({
     predicted: need(view, "reconstruction").cosines("predicted", cell),
@@ -229,7 +298,7 @@ function crash(error) {
 
 async function answer({ id, call, args }) {
   try {
-    ready ??= init();
+    ready ??= program().then((module_or_path) => init({ module_or_path }));
     await ready;
     const ok = await calls[call](...args);
     postMessage({ id, ok }, buffers(ok));

@@ -11,7 +11,7 @@ import { formatMeasures, formatOperations, formatReport } from "../src/report.js
 import { DEFAULTS, format, packMask, parse, unpackMask } from "../src/url-state.js";
 
 test("a state survives the address", () => {
-  const state = { tab: "train", photo: "coffee", ratio: 40, kind: "random", seed: 4294967295, own: true, paste: false, method: "mae", mask: "AQAAAAAAAAA" };
+  const state = { tab: "train", photo: "coffee", ratio: 40, kind: "random", seed: 4294967295, own: true, paste: false, embed: true, method: "mae", mask: "AQAAAAAAAAA" };
   assert.deepEqual(parse(format(state)), state);
   assert.deepEqual(parse(format(DEFAULTS)), { ...DEFAULTS });
 });

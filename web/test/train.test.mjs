@@ -225,7 +225,7 @@ test("impossible settings are refused in words, and what was there before is the
   await page.locator("#patch_size").fill("5");
   await page.locator("#start").click();
   await page.locator("#ask-choices button", { hasText: "Discard it and start" }).click();
-  await says("#train-error", /patch/);
+  await says("#train-error", /“Patch size”/);
   await page.locator("#patch_size").fill("");
   assert.ok(await page.locator("#save").isEnabled());
 });

@@ -15,6 +15,17 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// The scores of all classes, `[images, classes]`, for features `[images, width]`.
+    pub fn scores(&self, values: &[f32]) -> Vec<f64> {
+        let count = self.bias.len();
+        let width = self.weights.len() / count;
+        let score = |row: &[f32], class: usize| {
+            let weights = &self.weights[class * width..][..width];
+            row.iter().zip(weights).map(|(v, w)| f64::from(*v) * w).sum::<f64>() + self.bias[class]
+        };
+        values.chunks(width).flat_map(|row| (0..count).map(move |class| score(row, class))).collect()
+    }
+
     /// The answers for standardised features `[images, width]` of these classes.
     pub fn answers(&self, values: &[f32], classes: &[u32]) -> Vec<Answer> {
         let count = self.bias.len();
@@ -63,6 +74,16 @@ impl Scale {
         Scale { mean, deviation }
     }
 
+    /// The classifier that says of features as they are what `linear` says of standardised ones.
+    pub fn undone(&self, linear: &Linear) -> Linear {
+        let width = self.mean.len();
+        let weights = linear.weights.chunks(width).flat_map(|row| row.iter().zip(&self.deviation).map(|(w, d)| w / d));
+        let weights: Vec<f64> = weights.collect();
+        let shift = |row: &[f64]| row.iter().zip(&self.mean).map(|(w, mean)| w * mean).sum::<f64>();
+        let bias = weights.chunks(width).zip(&linear.bias).map(|(row, bias)| bias - shift(row)).collect();
+        Linear { weights, bias }
+    }
+
     /// Features with mean 0 and deviation 1.
     pub fn standardised(&self, values: &[f32]) -> Vec<f32> {
         let width = self.mean.len();
@@ -92,5 +113,8 @@ mod tests {
         let standardised = scale.standardised(&values);
         assert!(standardised.chunks(2).enumerate().all(|(n, row)| row[0] == (n % 2) as f32 * 2.0 - 1.0));
         assert!(standardised.chunks(2).all(|row| row[1].abs() < 1e-6));
+        let linear = Linear { weights: vec![1.0, -2.0, 0.5, 3.0], bias: vec![0.25, -1.0] };
+        let (of_these, of_those) = (linear.scores(&standardised), scale.undone(&linear).scores(&values));
+        assert!(of_these.iter().zip(&of_those).all(|(a, b)| (a - b).abs() < 1e-5), "{of_these:?} {of_those:?}");
     }
 }

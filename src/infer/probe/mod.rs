@@ -76,6 +76,8 @@ pub struct Probed {
     pub converged: bool,
     /// The answers for the images to test on.
     pub answers: Vec<Answer>,
+    /// The classifier, of features as they are.
+    pub classifier: Linear,
 }
 
 /// Trains a probe on the one set and tests it on the other. The setting is `given`, or else chosen: of those with which most
@@ -120,8 +122,9 @@ pub fn probe(
     let mut answers = Vec::new();
     let start = start.map(|fitted| fitted.model);
     let mut solved = solve(sets, method, &[value], start.as_ref(), &mut |_, _, found| answers = found)?;
-    let Fitted { iterations, converged, .. } = solved.remove(0);
-    Ok(Probed { value, candidates, held_out, iterations, converged, answers })
+    let Fitted { model, iterations, converged } = solved.remove(0);
+    let classifier = Scale::of(&sets.train.values, width).undone(&model);
+    Ok(Probed { value, candidates, held_out, iterations, converged, answers, classifier })
 }
 
 /// A classifier that was solved for.

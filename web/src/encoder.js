@@ -1,0 +1,67 @@
+// The network whose features Explore and Teach take: the one of Reconstruct, or weights that were opened for them. Its encoder
+// is read when features are first asked for.
+
+export class Encoder extends EventTarget {
+  #engine;
+  #shown; // () => {source, title} of the network of Reconstruct, or null
+  #own = null; // {source, title} of weights opened for features alone
+  #held = null; // what the thread holds the encoder of
+  #description = null;
+  #opening = Promise.resolve();
+
+  constructor(engine, shown) {
+    super();
+    [this.#engine, this.#shown] = [engine, shown];
+    engine.addEventListener("restart", () => (this.#held = null));
+  }
+
+  // {source, title} of the network that features are taken of; null while there is none.
+  get weights() {
+    return this.#own ?? this.#shown();
+  }
+
+  // Another network is shown in Reconstruct.
+  follow() {
+    if (!this.#own) this.dispatchEvent(new Event("change"));
+  }
+
+  // Takes these weights from now on, or those of Reconstruct again where there are none. Fails, and changes nothing, where they
+  // hold no encoder.
+  async choose(weights) {
+    try {
+      if (weights) await this.#open(weights);
+      this.#own = weights;
+    } finally {
+      this.dispatchEvent(new Event("change"));
+    }
+  }
+
+  // What is known of the encoder, which is read unless it is held.
+  ready() {
+    this.#opening = this.#opening.catch(() => {}).then(() => {
+      const { weights } = this;
+      if (!weights) throw new Error("There is no network yet: open weights, or train a network in Train.");
+      return this.#held === weights ? this.#description : this.#open(weights);
+    });
+    return this.#opening;
+  }
+
+  async #open(weights) {
+    this.#held = null;
+    this.#description = await this.#engine.call("encoder_open", [weights.source]);
+    this.#held = weights;
+    return this.#description;
+  }
+
+  // Features of pictures, a batch at a time; each of `sources` is called for its picture, a file or `{rgba, width, height}`, when
+  // its turn comes. `onbatch({first, views, features, width, height})` is told of each batch: the views are `{rgba}` or
+  // `{error}`, the features one row after the other of those without an error. Ends early when `stopped()` says so.
+  async features(sources, onbatch, stopped = () => false) {
+    const { batch } = await this.ready();
+    for (let first = 0; first < sources.length && !stopped(); first += batch) {
+      const some = sources.slice(first, first + batch);
+      const read = await Promise.all(some.map((source) => source().catch((error) => ({ error: error.message }))));
+      onbatch({ first, ...(await this.#engine.call("encoder_features", [read])) });
+    }
+  }
+}
