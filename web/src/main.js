@@ -31,7 +31,8 @@ if (state.photo !== OWN) Object.assign(element("waiting"), { src: `photos/${stat
 
 function show(dataState, text) {
   status.dataset.state = dataState;
-  if (text !== undefined) status.textContent = text;
+  // The same text again would have the page laid out again.
+  if (text !== undefined && text !== status.textContent) status.textContent = text;
 }
 
 // What the page says of itself while nothing goes wrong.

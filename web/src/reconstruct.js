@@ -331,7 +331,7 @@ export class Reconstruct {
     const patches = this.#network?.patches;
     const hidden = this.#painted ? this.#painted.reduce((sum, bit) => sum + bit, 0) : patches && this.#drawnCount();
     element("ratio").value = ratio;
-    element("ratio-text").textContent = `${ratio} %`;
+    this.#note("ratio-text", `${ratio} %`);
     element("ratio").setAttribute("aria-valuetext", patches ? `${ratio} per cent, ${this.#drawnCount()} of ${patches} patches` : `${ratio} per cent`);
     this.#note("mask-count", patches ? `${hidden} of ${patches} hidden${this.#painted ? ", painted by hand" : ""}` : "");
     for (const radio of kinds()) radio.checked = radio.value === kind;
@@ -440,7 +440,7 @@ export class Reconstruct {
   }
 
   #note(id, text) {
-    element(id).textContent = text;
+    if (element(id).textContent !== text) element(id).textContent = text;
   }
 }
 
