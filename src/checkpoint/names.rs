@@ -2,7 +2,7 @@
 
 use super::SINGLE_FILE;
 use crate::{
-    report::{curves, log},
+    report::{curves, log, page},
     train::metrics,
 };
 
@@ -25,7 +25,8 @@ pub const CHECKPOINTS: &str = "checkpoints";
 pub const FOLDERS: [&str; 3] = [CHECKPOINTS, SAMPLES, EVENTS];
 
 /// The files of a run in the run folder itself.
-pub const FILES: [&str; 5] = [CONFIG_FILE, metrics::FILE_NAME, curves::FILE_NAME, log::FILE_NAME, SINGLE_FILE];
+pub const FILES: [&str; 6] =
+    [CONFIG_FILE, metrics::FILE_NAME, curves::FILE_NAME, page::FILE_NAME, log::FILE_NAME, SINGLE_FILE];
 
 /// What a path inside a run folder is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub(crate) enum Kind {
     Config,
     Metrics,
     Curves,
+    Report,
     Log,
     /// A checkpoint of version 1.
     Single,
@@ -54,6 +56,7 @@ impl Kind {
             CONFIG_FILE => return Some(Kind::Config),
             metrics::FILE_NAME => return Some(Kind::Metrics),
             curves::FILE_NAME => return Some(Kind::Curves),
+            page::FILE_NAME => return Some(Kind::Report),
             log::FILE_NAME => return Some(Kind::Log),
             SINGLE_FILE => return Some(Kind::Single),
             _ if FOLDERS.contains(&name) => return Some(Kind::Folder),

@@ -94,13 +94,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let png = png(&rebuilt)?;
         out.write(|to| to.write_all(&png))?;
     } else {
-        let statistics = match from {
-            Statistics::Own => "of the original patch",
-            Statistics::Neighbours => "interpolated from visible patches",
+        let drawn = match (config.pixel_target, from) {
+            (PixelTarget::Raw, _) => "are drawn as predicted",
+            (_, Statistics::Own) => "are drawn with the mean and contrast of the original patch",
+            (_, Statistics::Neighbours) => "are drawn with the mean and contrast interpolated from visible patches",
         };
         let features = pollster::block_on(network.features(&image))?.and_then(|teacher| after.features(teacher));
         let caption = format!(
-            "Step {}: {} of {} patches hidden. Hidden patches are drawn with the mean and contrast {statistics}; visible \
+            "Step {}: {} of {} patches hidden. Hidden patches {drawn}; visible \
              patches are the original's. PSNR of hidden patches {psnr:.1} dB ({start:.1} dB at the start of training).{}{}",
             checkpoint.step,
             config.masked,

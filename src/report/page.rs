@@ -3,10 +3,36 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use std::path::Path;
+
 use super::{
     curves::{self, points},
     told::{Evaluated, Told},
 };
+use crate::{durable::write_atomically, error::Result};
+
+/// Its name in a run folder.
+pub const FILE_NAME: &str = "report.html";
+
+/// What every report begins with.
+const START: &[u8] =
+    b"<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"Content-Security-Policy\" \
+    content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">";
+
+/// Whether a file that begins so can be a report; one that was cut short can.
+pub fn is_begun_by(held: &[u8]) -> bool {
+    held.starts_with(&START[..START.len().min(held.len())])
+}
+
+/// Writes the report of a run into its folder.
+///
+/// # Errors
+/// As [`Told::read`], and where the file cannot be written.
+pub fn write(run: &Path) -> Result<()> {
+    let text = page(&[Told::read(run)?], &[]);
+    let path = run.join(FILE_NAME);
+    write_atomically(&path, |to| to.write_all(text.as_bytes()))
+}
 
 /// Nothing is loaded from anywhere, and nothing runs.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
@@ -254,6 +280,7 @@ mod tests {
         let two = page(&[told, Told::read(&path).unwrap()], &[]);
         assert!(two.contains("Side by side"));
         for page in [one, two] {
+            assert!(is_begun_by(page.as_bytes()) && is_begun_by(&page.as_bytes()[..20]) && !is_begun_by(b"<html>"));
             assert!(!page.contains("<script") && !page.contains("http:") && !page.contains("https:"));
         }
         fs::write(path.join("results.json"), "{}").unwrap();

@@ -16,6 +16,7 @@ use crate::{
     device::Device,
     error::{Error, Result},
     kernels::Tuning,
+    report,
     tasks::Scalars,
     train::{
         Trainer,
@@ -207,6 +208,10 @@ impl Run {
             let snapshot = self.training.snapshot().await?;
             self.save(snapshot)?;
             self.saver.finish()?.iter().for_each(|saved| on(Event::Saved(saved)));
+        }
+        // A run is no worse for want of it.
+        if let Err(error) = report::page::write(self.folder.path()) {
+            tracing::warn!("the report was not written: {error}");
         }
         Ok(ended)
     }

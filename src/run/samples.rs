@@ -140,7 +140,7 @@ pub fn explained(result: &Reconstruction) -> String {
 pub fn told(features: &Features) -> String {
     format!(
         " Features: the teacher's first three principal components as red, green and blue; cosine of predicted and \
-         teacher's {:.3}.",
+         teacher's, without their mean, {:.3}.",
         features.cosine()
     )
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     durable::{remove_file, remove_folder, write_atomically},
     error::{Error, Result},
-    report::{log, picture},
+    report::{log, page, picture},
     train::config::RunConfig,
 };
 
@@ -30,6 +30,7 @@ impl Kind {
             Kind::Config => text(path).is_some_and(|text| is_resolved(&text)),
             Kind::Metrics => begins(b"{\"schema\":"),
             Kind::Curves => begins(b"<svg width=\"760\" height=\"400\""),
+            Kind::Report => start().is_some_and(|held| page::is_begun_by(&held)),
             Kind::Log => start().is_some_and(|held| log::is_begun_by(&held)),
             Kind::Single => start().is_some_and(|held| holds(&held, b"bootmae checkpoint")),
             Kind::Folder => path.is_dir(),
@@ -122,7 +123,9 @@ impl Held {
         let run = &self.record.run;
         for name in FILES.into_iter().filter(|name| *name != SINGLE_FILE) {
             let (path, kind) = (run.join(name), Kind::of(name).expect("a run's name"));
-            let own = self.own.contains(name) && (kind.is_at(&path) || kind == Kind::Log && !again);
+            // A report that was asked for before runs wrote their own is as good as theirs.
+            let own =
+                (self.own.contains(name) || kind == Kind::Report) && (kind.is_at(&path) || kind == Kind::Log && !again);
             if path.symlink_metadata().is_ok() && !own {
                 return Err(foreign(&path));
             }
@@ -205,6 +208,10 @@ pub fn is_of_a_run(path: &Path) -> bool {
     let Some(path) = real(path).ok().or_else(parent) else { return false };
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
     let Some(folder) = path.parent() else { return false };
+    // Whoever asks for a report may replace the run's.
+    if name == page::FILE_NAME {
+        return false;
+    }
     if CHECKPOINT_FILES.contains(&name) && checkpoint::is_at(folder) {
         return true;
     }

@@ -40,6 +40,7 @@ export class Reconstruct {
   #weights = null; // {source, title} of the network
   #shipped = null; // the same of the weights that come with the page
   #headless = null; // {source, title} of a file that does not say how many attention heads its network has
+  #wanted = null; // the name of the picture that is shown, or that will be once it is read
   #hasPicture = false;
   #painted = null; // the mask painted by hand, or null
   #drawn = null; // the mask drawn last
@@ -162,6 +163,7 @@ export class Reconstruct {
 
   async #takeExample(photo) {
     const turn = ++this.#newest;
+    this.#wanted = nameOf(photo);
     try {
       const response = await fetch(`photos/${photo.file}`);
       if (!response.ok) throw new Error(`the server answered ${response.status}`);
@@ -195,6 +197,7 @@ export class Reconstruct {
 
   async #takePicture(picture) {
     const turn = ++this.#newest;
+    this.#wanted = picture.name ?? OWN;
     this.#note("photo-error", "");
     try {
       let source = picture.source.rgba ? picture.source : await readable(picture.source, picture.title);
@@ -213,6 +216,7 @@ export class Reconstruct {
       }
       this.#changed({ photo: picture.name ?? OWN }, "all");
     } catch (error) {
+      if (turn === this.#newest) this.#wanted = this.#picture && (this.#picture.name ?? OWN);
       this.#note("photo-error", `${picture.title}: ${error.message}`);
     }
   }
@@ -302,7 +306,7 @@ export class Reconstruct {
   async restore() {
     this.#painted = this.#network && unpackMask(this.#state.mask, this.#network.patches);
     this.#showControls();
-    if ((this.#picture?.name ?? OWN) !== this.#state.photo) await this.#restorePhoto();
+    if (this.#wanted !== this.#state.photo) await this.#restorePhoto();
     else this.#ask("all");
   }
 

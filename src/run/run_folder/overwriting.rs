@@ -56,6 +56,7 @@ fn train(folder: &Path, entry: Entry) {
     fs::create_dir_all(folder.join("samples")).unwrap();
     fs::write(folder.join("samples/step-3.png"), picture()).unwrap();
     crate::report::curves::draw(folder).unwrap();
+    crate::report::page::write(folder).unwrap();
 }
 
 /// What a person may keep in a run's folders.
@@ -98,7 +99,16 @@ fn a_persons_files_that_are_named_as_a_runs_are_never_touched() {
     let folder = tempfile::tempdir().unwrap();
     let names =
         ["config.toml", "metrics.jsonl", "samples/step-3.png", "events/a.png", "checkpoints/notes.txt", "a.jpg"];
-    for some in [&names[..], &names[..1], &names[1..2], &names[2..3], &["run.files"], &["run.lock"], &["curves.svg"]] {
+    for some in [
+        &names[..],
+        &names[..1],
+        &names[1..2],
+        &names[2..3],
+        &["run.files"],
+        &["run.lock"],
+        &["curves.svg"],
+        &["report.html"],
+    ] {
         let place = tempfile::tempdir_in(folder.path()).unwrap();
         write(place.path(), some);
         let before = files(place.path());
@@ -109,7 +119,7 @@ fn a_persons_files_that_are_named_as_a_runs_are_never_touched() {
         }
     }
     // Also in a run's folder, where they came in the place of a run's.
-    for name in ["config.toml", "metrics.jsonl", "curves.svg"] {
+    for name in ["config.toml", "metrics.jsonl", "curves.svg", "report.html"] {
         let run = folder.path().join(format!("run-{name}"));
         train(&run, Entry::New);
         write(&run, &[name]);
