@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the commands of the documentation: check-docs.py [PAGE…]
 
-Every block marked `sh` of the pages (docs/*.md without any named) is run as a script of bash, in order, in a folder of
+Every block marked `sh` of the pages (README.md and docs/*.md without any named) is run as a script of bash, in order, in a folder of
 its own for each page, and has to end with 0. Such a folder has `examples` (a copy) and `tests` (a link) of this
 repository; `bootmae` and `cargo run --` mean the program that BOOTMAE names (target/debug/bootmae without it). A block
 below a line `<!-- not run: REASON -->` is left out and counted, but the flags that it gives to `bootmae` are looked up
@@ -93,7 +93,7 @@ def main():
     program = Path(os.environ.get("BOOTMAE") or ROOT / "target/debug/bootmae").resolve()
     if not os.access(program, os.X_OK):
         sys.exit(f"{program} is no program: build it, or name one in BOOTMAE")
-    pages = [Path(name).resolve() for name in sys.argv[1:]] or sorted((ROOT / "docs").glob("*.md"))
+    pages = [Path(name).resolve() for name in sys.argv[1:]] or [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     work = Path(tempfile.mkdtemp(prefix="bootmae-docs-"))
     (work / "bin").mkdir()
     (work / "bin/bootmae").symlink_to(program)
