@@ -25,9 +25,8 @@ export class Teach {
   #engine;
   #encoder;
   #setState;
-  #classes = []; // {name, examples: [{source, view, feature}], row}
+  #classes = []; // {name, examples: [{source, view, feature, weights}], row}, weights those that made the feature
   #taught = null; // {names, weights} of what was learnt
-  #weights = null; // of the features that the examples have
   #live;
   #recording = null; // {of, timer}
   #watching = false;
@@ -143,7 +142,7 @@ export class Teach {
   // Features of pictures: `onexamples` is told of those that can be read, as they come; resolves to those that cannot be.
   async #examples(sources, onexamples) {
     const { width } = await this.#encoder.ready();
-    this.#weights = this.#encoder.weights;
+    const { weights } = this.#encoder;
     const skipped = [];
     const kept = [];
     const keeping = sources.map((source, i) => async () => (kept[i] = await source()));
@@ -154,7 +153,7 @@ export class Teach {
         if (error) skipped.push({ at: first + i, reason: error });
         else {
           const view = new ImageData(new Uint8ClampedArray(rgba.buffer), shape.width, shape.height);
-          examples.push({ source: kept[first + i], view, feature: features.slice(row * width, (row + 1) * width) });
+          examples.push({ source: kept[first + i], view, feature: features.slice(row * width, (row + 1) * width), weights });
           row++;
         }
       });
@@ -268,11 +267,11 @@ export class Teach {
     this.#watch();
   }
 
-  // Takes the features of all examples anew where the network is another one.
+  // Takes the features of those examples anew that another network made.
   async #renew() {
     await this.#encoder.ready();
-    if (this.#weights === this.#encoder.weights) return;
-    for (const of of this.#classes) {
+    const { weights } = this.#encoder;
+    for (const of of this.#classes.filter(({ examples }) => examples.some((example) => example.weights !== weights))) {
       const renewed = [];
       await this.#examples(of.examples.map(({ source }) => async () => source), (examples) => renewed.push(...examples));
       of.examples = renewed;

@@ -7,12 +7,14 @@ import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { checkBuilt, DIST, launch, started, START_TIMEOUT_MS, SWIFTSHADER_ICD, watch } from "./chromium.mjs";
 import { PROGRAM, serve } from "./server.mjs";
 
 const TIMEOUT = { timeout: 300_000 };
 const WEIGHTS = join(DIST, "weights/demo.safetensors");
+const FOREIGN = fileURLToPath(new URL("../../tests/fixtures/interop/mae_full.pth", import.meta.url));
 const COSINE_TOLERANCE = 2e-3;
 
 const run = promisify(execFile);
@@ -190,6 +192,20 @@ test("the camera is learnt from and told live", TIMEOUT, async () => {
   await page.locator("#learn:enabled").click();
   await says("#try-note", /^The camera: Class \d, \d+ %\./);
   assert.equal(await page.locator("#bars li").count(), 3);
+  // Other weights: what was learnt is forgotten, and old and new examples get features of one network.
+  await page.locator("#tab-explore").click();
+  await page.locator("#encoder-file").setInputFiles(FOREIGN);
+  await page.locator("#encoder-heads-line").waitFor();
+  await page.locator("#encoder-heads").fill("2");
+  await page.locator("#encoder-heads").blur();
+  await page.waitForFunction(() => /mae_full/.test(document.querySelector("[data-encoder-note]").textContent));
+  await page.locator("#tab-teach").click();
+  assert.equal(await text("#teach-note"), "");
+  await page.locator(".class input[type=file]").first().setInputFiles(join(folder, "try/dawn", (await readdir(join(folder, "try/dawn")))[0]));
+  await page.waitForFunction(() => /^11 pictures/.test(document.querySelector(".class .note").textContent));
+  await page.locator("#learn:enabled").click();
+  await says("#teach-note", /^Learnt from \d+ pictures/);
+  assert.equal(await text("#teach-error"), "");
   await page.locator("#teach-camera").click();
   assert.ok(await page.locator("#teach-stage").isHidden());
   const live = await page.evaluate(() => document.getElementById("teach-video").srcObject);
