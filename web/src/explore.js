@@ -3,7 +3,7 @@
 
 import { foldersAsClasses } from "./classes.js";
 import { collect, doubles, picturesAmong } from "./collection.js";
-import { chosen, picker, shownName } from "./files.js";
+import { chosen, listSkipped, picker, shippedPhotos, shownName } from "./files.js";
 import { colourOf, PictureMap } from "./map.js";
 import { counted } from "./pictures.js";
 
@@ -65,14 +65,7 @@ export class Explore {
 
   async #takeShipped() {
     try {
-      const response = await fetch("photos/index.json");
-      if (!response.ok) throw new Error(`the server answered ${response.status}`);
-      const get = (file) => async () => {
-        const answer = await fetch(`photos/${file}`);
-        if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-        return answer.blob();
-      };
-      await this.take((await response.json()).map(({ file }) => ({ name: file, get: get(file) })), "the shipped photos");
+      await this.take(await shippedPhotos(), "the shipped photos");
     } catch (error) {
       this.#complain(`The shipped photos could not be loaded: ${error.message}`);
     }
@@ -152,20 +145,12 @@ export class Explore {
     const over = this.#files.length > MOST ? ` The first ${whole.format(MOST)} of ${whole.format(this.#files.length)} are shown.` : "";
     const left = skipped.length ? ` ${counted(skipped.length, "file")} ${skipped.length === 1 ? "was" : "were"} skipped.` : "";
     this.#say(`${counted(items.length, "picture")}${from}, looked at in ${seconds.toFixed(1)} s.${left}${over}`);
-    this.#skipped(skipped);
+    listSkipped("explore-skipped", skipped);
     element("map-card").hidden = element("near-card").hidden = false;
     this.#legend(classes, told);
     this.#doubles();
     this.#showMap(this.#kind);
     this.choose(0);
-  }
-
-  #skipped(skipped) {
-    element("explore-skipped").hidden = skipped.length === 0;
-    element("explore-skipped-summary").textContent = `Skipped: ${skipped.length}`;
-    const lines = skipped.slice(0, LONGEST_LIST).map(({ name, reason }) => `${shownName(name)}: ${reason}`);
-    if (skipped.length > LONGEST_LIST) lines.push(`and ${whole.format(skipped.length - LONGEST_LIST)} more`);
-    element("explore-skipped-list").replaceChildren(...lines.map((textContent) => made("li", { textContent })));
   }
 
   // The classes with their colours, and how well neighbours tell them.

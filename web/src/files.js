@@ -70,3 +70,26 @@ export function dropped(transfer) {
 
 // Files of an `<input>` as `{name, file}`, named with their folders.
 export const chosen = (files) => files.map((file) => ({ name: file.webkitRelativePath || file.name, file }));
+
+// The photos that come with the page, `{name, get}`: each is fetched when its turn comes. `wanted` chooses among the list's entries.
+export async function shippedPhotos(wanted = () => true) {
+  const ask = async (path) => {
+    const answer = await fetch(path);
+    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+    return answer;
+  };
+  const listed = await (await ask("photos/index.json")).json();
+  return listed.filter(wanted).map(({ file }) => ({ name: file, get: async () => (await ask(`photos/${file}`)).blob() }));
+}
+
+const LONGEST_LIST = 200;
+
+// Lists files that were skipped, `{name, reason}`, in a `<details>` whose parts are named after it.
+export function listSkipped(id, skipped) {
+  const part = (name) => document.getElementById(id + name);
+  part("").hidden = skipped.length === 0;
+  part("-summary").textContent = `Skipped: ${skipped.length}`;
+  const lines = skipped.slice(0, LONGEST_LIST).map(({ name, reason }) => `${shownName(name)}: ${reason}`);
+  if (skipped.length > LONGEST_LIST) lines.push(`and ${new Intl.NumberFormat("en").format(skipped.length - LONGEST_LIST)} more`);
+  part("-list").replaceChildren(...lines.map((textContent) => Object.assign(document.createElement("li"), { textContent })));
+}

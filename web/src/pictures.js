@@ -1,10 +1,9 @@
 // The pictures to train on: chosen, dropped, shipped, or those that the browser kept from before a reload.
 
 import { LARGEST_COLLECTION, words } from "./kept.js";
-import { chosen, picker, shownName } from "./files.js";
+import { chosen, listSkipped, picker, shippedPhotos } from "./files.js";
 import { readable } from "./readable.js";
 
-const LONGEST_LIST = 200;
 const COLLECTION_KEY = "bootmae-collection";
 const SHIPPED = "the shipped photos";
 
@@ -56,16 +55,8 @@ export class Pictures {
 
   async takeShipped() {
     try {
-      const response = await fetch("photos/index.json");
-      if (!response.ok) throw new Error(`the server answered ${response.status}`);
-      const listed = (await response.json()).filter(({ held_out }) => !held_out);
-      // Fetched when their turn comes.
-      const get = (file) => async () => {
-        const answer = await fetch(`photos/${file}`);
-        if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-        return answer.blob();
-      };
-      await this.#take(listed.map(({ file }) => ({ name: file, get: get(file) })), { title: SHIPPED, shipped: true });
+      const photos = await shippedPhotos(({ held_out }) => !held_out);
+      await this.#take(photos, { title: SHIPPED, shipped: true });
       this.#remember({ shipped: true });
       element("data-kept").textContent = "";
     } catch (error) {
@@ -136,7 +127,7 @@ export class Pictures {
     const skipped = [];
     [this.#count, this.classes] = [0, 0];
     [this.busy, this.unreadable] = [true, false];
-    this.#skipped([]);
+    listSkipped("skipped", []);
     this.#onchange();
     try {
       await this.#engine.call("images_new");
@@ -165,17 +156,8 @@ export class Pictures {
       element("data-note").textContent = `The pictures could not be read: ${error.message}`;
     }
     this.busy = false;
-    this.#skipped(skipped);
+    listSkipped("skipped", skipped);
     this.#onchange();
-  }
-
-  #skipped(skipped) {
-    element("skipped").hidden = skipped.length === 0;
-    element("skipped-summary").textContent = `Skipped: ${skipped.length}`;
-    const lines = skipped.slice(0, LONGEST_LIST).map(({ name, reason }) => `${shownName(name)}: ${reason}`);
-    if (skipped.length > LONGEST_LIST) lines.push(`and ${whole.format(skipped.length - LONGEST_LIST)} more`);
-    const items = lines.map((line) => Object.assign(document.createElement("li"), { textContent: line }));
-    element("skipped-list").replaceChildren(...items);
   }
 
   // Keeps the visitor's own pictures for a reload, if they are not too large.

@@ -22,6 +22,7 @@ const element = (id) => document.getElementById(id);
 const WORTH_SAYING = 64e6;
 const megabytes = (bytes) => whole.format(Math.round(bytes / 1e6));
 const whole = new Intl.NumberFormat("en");
+const dB = (value) => (Number.isFinite(value) ? `${fixed(value, 1)} dB` : "unknown");
 const fixed = (value, digits) => value.toFixed(digits).replace("-", "−");
 
 // The two ways of hiding patches. The method of Train is a field of this name too.
@@ -45,6 +46,8 @@ export class Reconstruct {
   #painted = null; // the mask painted by hand, or null
   #drawn = null; // the mask drawn last
   #wish = null;
+  #said = ""; // of the reconstruction
+  #smooth = null; // decibels of the smooth fill-in, once they are known
   #busy = false;
   #broken = false;
   #newest = 0;
@@ -380,6 +383,7 @@ export class Reconstruct {
         const wish = this.#wish;
         this.#wish = null;
         await this.#alone(() => this.#compute(wish));
+        if (!this.#wish && this.#smooth === null) await this.#alone(() => this.#fillIn());
       }
       this.#note("draw-error", "");
       this.#setState("done");
@@ -412,26 +416,40 @@ export class Reconstruct {
       // Where the mask was painted on meanwhile, the editor is ahead, and stays so.
       if (this.#painted === painted) this.#editor.setMask(hidden, rows, columns);
       result = await this.#engine.call("reconstruct", [hidden, own, paste]);
+      this.#smooth = null;
     }
     this.#show(result, own, paste);
   }
 
-  #show({ width, height, original, reconstruction, smooth, error, psnr, smooth_psnr, cosine, ...features }, own, paste) {
+  // Shows what needs no network, once the reconstruction is there.
+  async #fillIn() {
+    const { rgba, psnr } = await this.#engine.call("smooth");
+    const { image_width, image_height } = this.#network;
+    paint(this.#canvases.smooth, rgba, image_width, image_height);
+    this.#smooth = dB(psnr);
+    this.#canvases.smooth.setAttribute("aria-label", `Hidden patches filled in smoothly from the visible ones, without a network: ${this.#smooth}`);
+    this.#sayPsnr();
+  }
+
+  #sayPsnr() {
+    this.#note("psnr", this.#said + (this.#smooth ? ` Filled in smoothly, without any network: ${this.#smooth}.` : ""));
+  }
+
+  #show({ width, height, original, reconstruction, error, psnr, cosine, ...features }, own, paste) {
     const put = (name, rgba, words) => {
       paint(this.#canvases[name], rgba, width, height);
       this.#canvases[name].setAttribute("aria-label", words);
     };
-    const dB = (value) => (Number.isFinite(value) ? `${fixed(value, 1)} dB` : "unknown");
     const decibels = dB(psnr);
     const source = own ? "with the hidden patches' own mean and contrast" : "with mean and contrast from the visible neighbours";
     const means = this.#network.normalised ? source : "from the visible patches alone";
     element("waiting").hidden = true;
     put("original", original, `Original: ${this.#picture.title}`);
     put("reconstruction", reconstruction, `Reconstruction ${means}, ${paste ? "with" : "without"} the visible patches: ${decibels}`);
-    put("smooth", smooth, `Hidden patches filled in smoothly from the visible ones, without a network: ${dB(smooth_psnr)}`);
     put("error", error, `Error map of the hidden patches, bright where the reconstruction is far off`);
     this.#editor.setPicture(original, width, height);
-    this.#note("psnr", `PSNR over the ${this.#editor.count} hidden patches: ${decibels}, ${means}. Filled in smoothly, without any network: ${dB(smooth_psnr)}.`);
+    this.#said = `PSNR over the ${this.#editor.count} hidden patches: ${decibels}, ${means}.`;
+    this.#sayPsnr();
     this.#note("feature-note", Number.isFinite(cosine) ? `Mean cosine of predicted and teacher's features over the hidden patches, their mean taken out: ${fixed(cosine, 2)}` : "");
     this.#maps.show(features);
     element("download").disabled = false;

@@ -103,8 +103,6 @@ function pictures(own, paste) {
     reconstruction: view.reconstruction(own, paste),
     error: view.error_map(own),
     psnr: view.psnr(own),
-    smooth: view.smooth(),
-    smooth_psnr: view.smooth_psnr(),
     predicted: view.features("predicted"),
     teacher: view.features("teacher"),
     cosine: view.cosine(),
@@ -208,6 +206,9 @@ const calls = {
   teach: (features, classes, names) => parse(need(encoder, "network").teach(features, classes, names)),
   probabilities: (features) => need(encoder, "network").probabilities(features),
   classifier: () => new Blob([need(encoder, "network").classifier()], { type: "application/octet-stream" }),
+
+  // Takes a while for large pictures, and is asked for once nothing else is.
+  smooth: () => ({ rgba: need(view, "reconstruction").smooth(), psnr: view.smooth_psnr() }),
 
   cosines: (cell) => ({
     predicted: need(view, "reconstruction").cosines("predicted", cell),
