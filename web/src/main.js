@@ -35,13 +35,14 @@ function show(dataState, text) {
   if (text !== undefined && text !== status.textContent) status.textContent = text;
 }
 
-// What the page says of itself while nothing goes wrong.
-let ready = status.textContent;
+// What the page says of itself while nothing goes wrong; null until all its parts are there.
+let ready = null;
 
 // A section's own state; the page is running while any section is.
 function sectionState(name) {
   return (dataState) => {
     element(name).dataset.state = dataState;
+    if (ready === null) return;
     const running = TABS.some((section) => element(section).dataset.state === "running");
     const title = element(`tab-${name}`).textContent;
     if (dataState === "failed" && !running) show("failed", `The last thing asked of ${title} failed. What went wrong is said there.`);
@@ -149,10 +150,6 @@ async function start() {
   const encoder = new Encoder(engine, () => reconstruct.weights);
   reconstruct = new Reconstruct({ engine, state, saved: () => address.save(), setState: sectionState("reconstruct"), onnetwork: () => encoder.follow() });
   const drawing = reconstruct.start(loading);
-  const adapter = await adapter_info();
-  ready = software ? `Ready on ${adapter}. This adapter computes on the processor: it works, but slowly.` : `Ready on ${adapter}.`;
-  show(element("reconstruct").dataset.state === "running" ? "running" : "ready", ready);
-
   card = new EncoderCard(encoder);
   explore = new Explore({ engine, encoder, setState: sectionState("explore") });
   teach = new Teach({ engine, encoder, setState: sectionState("teach") });
@@ -168,6 +165,10 @@ async function start() {
     },
   });
   new Check({ engine, info, setState: sectionState("check") });
+  // All parts are there before the page says that it is ready.
+  const adapter = await adapter_info();
+  ready = software ? `Ready on ${adapter}. This adapter computes on the processor: it works, but slowly.` : `Ready on ${adapter}.`;
+  show(element("reconstruct").dataset.state === "running" ? "running" : "ready", ready);
 
   engine.addEventListener("crash", () => {
     train.lost();

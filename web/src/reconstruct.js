@@ -45,6 +45,7 @@ export class Reconstruct {
   #hasPicture = false;
   #painted = null; // the mask painted by hand, or null
   #drawn = null; // the mask drawn last
+  #shownBy = null; // the network of the reconstruction shown
   #wish = null;
   #said = ""; // of the reconstruction
   #smooth = null; // decibels of the smooth fill-in, once they are known
@@ -407,7 +408,8 @@ export class Reconstruct {
     const { kind, seed, own, paste } = this.#state;
     const { rows, columns } = this.#network;
     let result;
-    if (wish === "pictures") {
+    // A network opened meanwhile has reconstructed nothing yet.
+    if (wish === "pictures" && this.#shownBy === this.#network) {
       result = await this.#engine.call("pictures", [own, paste]);
     } else {
       const painted = this.#painted;
@@ -417,12 +419,14 @@ export class Reconstruct {
       if (this.#painted === painted) this.#editor.setMask(hidden, rows, columns);
       result = await this.#engine.call("reconstruct", [hidden, own, paste]);
       this.#smooth = null;
+      this.#shownBy = this.#network;
     }
     this.#show(result, own, paste);
   }
 
-  // Shows what needs no network, once the reconstruction is there.
+  // Shows what needs no network, once the reconstruction is there; a network opened meanwhile has none yet, and draws anew.
   async #fillIn() {
+    if (this.#shownBy !== this.#network) return;
     const { rgba, psnr } = await this.#engine.call("smooth");
     const { image_width, image_height } = this.#network;
     paint(this.#canvases.smooth, rgba, image_width, image_height);

@@ -116,6 +116,23 @@ test("other weights make way for those of the page again", TIMEOUT, async () => 
   await drawn(page);
 });
 
+test("weights opened while a picture is drawn draw it anew", TIMEOUT, async () => {
+  await drawn(page);
+  await page.evaluate(async () => {
+    const file = new File([await (await fetch("weights/demo.safetensors")).arrayBuffer()], "later.safetensors");
+    const transfer = new DataTransfer();
+    transfer.items.add(file);
+    // The reconstruction has begun; its smooth fill-in would come after the network is replaced.
+    document.getElementById("reshuffle").click();
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  });
+  await says("#weights-note", /^later\.safetensors: .* million parameters/);
+  await page.waitForFunction(() => ["done", "failed"].includes(document.getElementById("reconstruct").dataset.state));
+  await page.waitForFunction(() => document.getElementById("panels").getAttribute("aria-busy") === "false");
+  assert.equal(await text("#draw-error"), "");
+  await drawn(page);
+});
+
 test("after a failure the header says which part failed, and Ready no more", TIMEOUT, async () => {
   await drop([{ name: "broken.safetensors", content: "no weights at all", type: "" }]);
   await page.locator('#status[data-state="failed"]').waitFor();
