@@ -24,7 +24,7 @@ ifdef CI
 export CARGO_INCREMENTAL := 0
 endif
 
-.PHONY: help demo test quick test-deps test-native test-web test-interop test-mpi check fmt lint bench wasm web serve site check-docs package-npm package-wheel clean
+.PHONY: help demo test quick test-deps test-native test-web test-interop test-mpi check fmt lint bench wasm web serve site check-docs packages package-crate package-npm package-wheel clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -104,6 +104,11 @@ check-docs: ## run the commands of the documentation; not part of `make test` (f
 	@scripts/install-driver.sh
 	cargo build $(LOCKED)
 	scripts/check-docs.py
+
+packages: package-crate package-npm package-wheel ## build crate, npm package and wheel, and try each in a clean environment
+
+package-crate: ## pack the crate as it would be published, build it and run an example from it
+	@scripts/package-crate.sh
 
 package-npm: ## build the npm package in target/packages and try it in Chromium, with and without a bundler
 	@scripts/package-npm.sh

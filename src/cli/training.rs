@@ -30,7 +30,7 @@ use crate::{
         stop::{Ended, Stops},
     },
     text::{shown, shown_lines},
-    train::{config::RunConfig, images, team::Team, training::kept_tuning, work},
+    train::{config::RunConfig, images, team::Team, work},
 };
 
 /// The file in a run's folder that ends the run as a signal does.
@@ -197,7 +197,7 @@ fn train<V: Trains>(verb: &V, told: &mut Told, world: &World) -> Result<()> {
     let kept = match &start {
         Start::Resumed(from) => {
             let runs = |tuning: &Tuning| tuning.runs_on(&device, config.training.precision);
-            let kept = kept_tuning(&from.snapshot, &device.adapter().name, &Tuning::for_device(&device), runs);
+            let kept = from.snapshot.kept_tuning(&device.adapter().name, &Tuning::for_device(&device), runs);
             if kept.is_none() {
                 told.say("the checkpoint's kernel variants are for another adapter or program; its bits will differ");
             }
@@ -233,6 +233,10 @@ fn train<V: Trains>(verb: &V, told: &mut Told, world: &World) -> Result<()> {
         Event::Recovered(what, step) => {
             progress.println(what);
             progress.back_to(step);
+            told.note(what);
+        }
+        Event::Slow(what) => {
+            progress.println(what);
             told.note(what);
         }
         Event::Evaluated(step, found) => {

@@ -19,6 +19,8 @@ pub struct World {
     rank: usize,
     size: usize,
     local: (usize, usize),
+    /// The names of all processes' machines; none where there is one machine.
+    hosts: Arc<[String]>,
     watchdog: Duration,
 }
 
@@ -46,6 +48,7 @@ impl World {
             let own = world.end().host().as_bytes().to_vec();
             let hosts = world.gather(&own)?;
             world.local.1 = hosts.iter().filter(|host| **host == own).count();
+            world.hosts = hosts.iter().map(|host| String::from_utf8_lossy(host).into_owned()).collect();
         }
         Ok(world)
     }
@@ -53,7 +56,8 @@ impl World {
     fn held(collective: Box<dyn Collective>) -> World {
         let (rank, size) = (collective.rank(), collective.size());
         let local = (collective.node_rank(), size);
-        World { held: Arc::new(Mutex::new(collective)), rank, size, local, watchdog: Settings::default().watchdog }
+        let (held, watchdog) = (Arc::new(Mutex::new(collective)), Settings::default().watchdog);
+        World { held, rank, size, local, hosts: Arc::default(), watchdog }
     }
 
     fn end(&self) -> MutexGuard<'_, Box<dyn Collective>> {
@@ -73,6 +77,11 @@ impl World {
     /// This process's number among those of its machine, and how many these are.
     pub fn local(&self) -> (usize, usize) {
         self.local
+    }
+
+    /// The name of a process's machine; empty for threads of one program.
+    pub fn host(&self, rank: usize) -> &str {
+        self.hosts.get(rank).map_or("", String::as_str)
     }
 
     /// Sets how values travel from now on; the same on all.

@@ -46,19 +46,17 @@ pub struct Taught {
     linear: Linear,
     width: usize,
     eps: f32,
-    /// How it does on images that were not learnt from.
-    pub unseen: Unseen,
 }
 
 impl Taught {
     /// Learns to tell `classes` apart from features `[images, width]`, the mean of an encoder's patch tokens, and finds out
-    /// how well by five-fold cross-validation. Of a class images that follow each other are in one fold, since those that a
+    /// how well it tells images that were not learnt from, by five-fold cross-validation. Of a class images that follow each other are in one fold, since those that a
     /// camera takes one after the other are nearly the same. `eps` is the encoder's for layer norms.
     ///
     /// # Errors
     /// [`Error::Images`] where there are fewer than two classes, a class has fewer than two images, or a feature is not
     /// finite; [`Error::Config`] where there are more weights than are solved for.
-    pub fn new(classes: Vec<String>, features: &Set, width: usize, eps: f32) -> Result<Taught> {
+    pub fn new(classes: Vec<String>, features: &Set, width: usize, eps: f32) -> Result<(Taught, Unseen)> {
         let fail = |reason: String| Err(Error::Images(reason));
         if classes.len() < 2 {
             return fail("a classifier tells at least 2 classes apart".into());
@@ -95,7 +93,35 @@ impl Taught {
             confusion: outcome.confusion(usize::MAX).unwrap_or_default(),
         };
         let linear = probe(&sets(all, Set::default()), Method::Logistic, Some(C), 0, &mut |_| ())?.classifier;
-        Ok(Taught { classes, linear, width, eps, unseen })
+        Ok((Taught { classes, linear, width, eps }, unseen))
+    }
+
+    /// The classifier that stands on the encoder of `model` already, where it looks at the mean of the patch tokens as it is: one
+    /// that was taught before, or fine-tuned. Weights and bias of its LayerNorm become part of the linear layer. A model with a
+    /// moving average beside it has none here, since its answers are the average's.
+    pub fn of(model: &Model) -> Option<Taught> {
+        let (classifier, width) = (model.config.classifier.as_ref()?, model.config.model.width);
+        let found = |name: &str| model.tensors.iter().find(|tensor| tensor.name == name).map(|tensor| &tensor.data);
+        let [scale, shift] = [found("fc_norm.weight")?, found("fc_norm.bias")?];
+        let [head, bias] = [found("head.weight")?, found("head.bias")?];
+        let classes = classifier.classes.clone();
+        if classifier.pool != Pool::Mean || model.teacher.is_some() || [scale.len(), shift.len()] != [width; 2] {
+            return None;
+        }
+        if [head.len(), bias.len()] != [classes.len() * width, classes.len()] {
+            return None;
+        }
+        let rows = head.chunks(width).map(|row| row.iter().map(|w| f64::from(*w)));
+        let dot = |row: &mut dyn Iterator<Item = f64>| row.zip(shift).map(|(w, b)| w * f64::from(*b)).sum::<f64>();
+        let bias = rows.clone().zip(bias).map(|(mut row, b)| f64::from(*b) + dot(&mut row)).collect();
+        let weights = rows.flat_map(|row| row.zip(scale).map(|(w, s)| w * f64::from(*s))).collect();
+        let eps = model.config.model.layer_norm_eps;
+        Some(Taught { classes, linear: Linear { weights, bias }, width, eps })
+    }
+
+    /// The names of the classes.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
     }
 
     /// The probabilities of the classes, `[images, classes]`, for features `[images, width]`.
@@ -165,9 +191,9 @@ mod tests {
     #[test]
     fn images_that_were_not_learnt_from_are_told_too() {
         for counts in [[4, 4, 4], [9, 3, 30]] {
-            let taught = Taught::new(names(3), &set(&counts), 4, 1e-6).unwrap();
-            assert_eq!(taught.unseen.top1, 1.0, "{:?}", taught.unseen);
-            let sums: Vec<u32> = taught.unseen.confusion.iter().map(|row| row.iter().sum()).collect();
+            let (taught, unseen) = Taught::new(names(3), &set(&counts), 4, 1e-6).unwrap();
+            assert_eq!(unseen.top1, 1.0, "{unseen:?}");
+            let sums: Vec<u32> = unseen.confusion.iter().map(|row| row.iter().sum()).collect();
             assert_eq!(sums, counts.map(|count| count as u32), "each image is asked for once");
             let told = taught.probabilities(&[0.1, 3.0, 0.2, 0.3, 5.0, 0.0, 0.0, 0.0]);
             assert!(told[1] > 0.6 && told[3] > 0.6 && (told.iter().sum::<f64>() - 2.0).abs() < 1e-9, "{told:?}");
@@ -207,7 +233,7 @@ mod tests {
                     false,
                 )));
             }
-            let taught = Taught::new(names(3), &set(&[2, 2, 2]), 4, 1e-6).unwrap();
+            let (taught, _) = Taught::new(names(3), &set(&[2, 2, 2]), 4, 1e-6).unwrap();
             let made = taught.on(Model { step: 7, config: RunConfig { model, ..config }, tensors, teacher: None });
             made.config.check().unwrap();
             let mut wanted: Vec<_> = made
@@ -221,14 +247,52 @@ mod tests {
             wanted.sort();
             held.sort();
             assert_eq!(held, wanted);
-            assert_eq!((made.step, made.config.classifier.unwrap().classes), (7, names(3)));
+            assert_eq!((made.step, &made.config.classifier.as_ref().unwrap().classes), (7, &names(3)));
+
+            let again = Taught::of(&made).unwrap();
+            assert_eq!(again.classes(), names(3));
+            let feature = [0.3, -1.0, 2.0, 0.5];
+            let [before, after] = [&taught, &again].map(|taught| taught.probabilities(&feature));
+            assert!(before.iter().zip(&after).all(|(a, b)| (a - b).abs() < 1e-6), "{before:?} {after:?}");
         }
+    }
+
+    #[test]
+    fn a_layer_norm_with_weights_becomes_part_of_the_classifier() {
+        let (width, eps) = (2, 1e-6);
+        let mut config = RunConfig::finetuning(ModelConfig {
+            width,
+            layer_norm_eps: eps,
+            ..RunConfig::preset("nano").unwrap().model
+        });
+        config.classifier =
+            Some(ClassifierConfig { classes: names(2), pool: Pool::Mean, ..ClassifierConfig::default() });
+        let tensor = |name: &str, shape: &[usize], data: &[f32]| NamedTensor {
+            name: name.into(),
+            shape: shape.into(),
+            data: data.into(),
+        };
+        let tensors = vec![
+            tensor("fc_norm.weight", &[2], &[2.0, 3.0]),
+            tensor("fc_norm.bias", &[2], &[0.25, -0.5]),
+            tensor("head.weight", &[2, 2], &[0.1, 0.2, -0.3, 0.4]),
+            tensor("head.bias", &[2], &[0.05, -0.05]),
+        ];
+        let mut model = Model { step: 1, config, tensors, teacher: None };
+        // Normalised, [3, 1] is [1, −1]; with weights and bias of the LayerNorm [2.25, −3.5].
+        let logits = [0.1 * 2.25 + 0.2 * -3.5 + 0.05, -0.3 * 2.25 + 0.4 * -3.5 - 0.05];
+        let told = Taught::of(&model).unwrap().probabilities(&[3.0, 1.0]);
+        let wanted = probabilities(&logits);
+        assert!(told.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-6), "{told:?} {wanted:?}");
+        model.tensors.truncate(3);
+        assert!(Taught::of(&model).is_none());
+        assert!(Taught::of(&Model { config: RunConfig::preset("nano").unwrap(), ..model }).is_none());
     }
 
     #[test]
     fn probabilities_are_those_of_the_scores() {
         let model = ModelConfig::preset("nano").unwrap();
-        let taught = Taught::new(names(2), &set(&[3, 3]), 4, model.layer_norm_eps).unwrap();
+        let (taught, _) = Taught::new(names(2), &set(&[3, 3]), 4, model.layer_norm_eps).unwrap();
         let [a, b] = taught.probabilities(&[3.0, 0.0, 0.0, 0.0])[..] else { panic!("two classes") };
         let row = normalised(&[3.0, 0.0, 0.0, 0.0], 4, model.layer_norm_eps);
         let scores = taught.linear.scores(&row);

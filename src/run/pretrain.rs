@@ -57,6 +57,8 @@ pub struct Run {
     evaluator: Option<Evaluator>,
     /// The step of the newest snapshot that the saver was given, or of the one that the run goes on from.
     saved: u64,
+    /// The process that the others were last said to wait for.
+    slowest: Option<usize>,
     /// Last, so that the lock outlives everything that writes.
     folder: RunFolder,
 }
@@ -92,6 +94,8 @@ pub enum Event<'a> {
     Step(&'a Metrics),
     /// An image could not be read and another takes its place.
     BadImage(&'a str),
+    /// The others wait for one of the processes that train together: what is known of it.
+    Slow(&'a str),
     /// The network was evaluated after a step: what was found, by name.
     Evaluated(u64, &'a Scalars),
     /// A checkpoint is on the disk.
@@ -122,7 +126,7 @@ impl Run {
         let log = MetricsLog::open(&folder.path().join(metrics::FILE_NAME), step)?;
         let events = Events::open(folder.path(), step)?;
         let saver = Saver::new(folder.path(), config.training.keep_checkpoints);
-        Ok(Run { training, log, events, saver, sampler, evaluator, saved: step, folder })
+        Ok(Run { training, log, events, saver, sampler, evaluator, saved: step, slowest: None, folder })
     }
 
     /// Steps done.
@@ -179,6 +183,11 @@ impl Run {
             }
             let mut step = self.training.take().await?;
             step.bad.iter().for_each(|name| on(Event::BadImage(name)));
+            if let Some(slowest) = step.slowest.filter(|slowest| slowest.delays())
+                && self.slowest.replace(slowest.rank) != Some(slowest.rank)
+            {
+                on(Event::Slow(&slowest.told(self.training.team().host(slowest.rank))));
+            }
             if let Some(evaluator) = &mut self.evaluator
                 && evaluator.is_due(self.training.step(), steps)
             {

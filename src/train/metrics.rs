@@ -48,6 +48,9 @@ pub struct Metrics {
     /// Main memory that the process holds, in bytes, where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resident_bytes: Option<u64>,
+    /// Of processes that train together, after every 50 steps: the one that took the longest for its parts of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowest_rank: Option<usize>,
     /// Seconds since this process began to train.
     pub elapsed_s: f64,
 }
@@ -67,6 +70,7 @@ impl Default for Metrics {
             data_wait_share: 0.0,
             gpu_bytes: 0,
             resident_bytes: None,
+            slowest_rank: None,
             elapsed_s: 0.0,
         }
     }

@@ -9,11 +9,13 @@ mod pace;
 pub mod profile;
 pub mod schedule;
 pub mod snapshot;
+mod stragglers;
 pub mod team;
 mod trainer;
 pub mod training;
 pub mod tune;
 
+pub use stragglers::Slowest;
 pub use trainer::{BUCKET, GRADIENTS, StateCopy, StepResult, Trainer, TrainerOptions, WEIGHTS, work};
 
 /// A clock in seconds; the browser's and the system's differ.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::config::RunConfig;
-use crate::data::Collection;
+use crate::{data::Collection, kernels::Tuning};
 
 /// Group of the student's weights.
 pub const MODEL: &str = "model";
@@ -53,6 +53,16 @@ impl Snapshot {
     /// The tensors of a group, none if there is no such group.
     pub fn group(&self, name: &str) -> &[NamedTensor] {
         self.groups.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The kernel variants that it was computed with, if a device with this adapter can go on with them: only so does the
+    /// run end with the bits of an uninterrupted one. States from before there was a choice mean the built-in table.
+    pub fn kept_tuning(&self, adapter: &str, built_in: &Tuning, runs: impl FnOnce(&Tuning) -> bool) -> Option<Tuning> {
+        if self.adapter != adapter {
+            return None;
+        }
+        let Some(text) = &self.tuning else { return Some(built_in.clone()) };
+        Tuning::read(text).ok().filter(runs)
     }
 }
 
@@ -111,6 +121,22 @@ pub(crate) fn sample(step: u64) -> Snapshot {
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
+    use crate::kernels::{AttentionVariant, LayerNormVariant, Tile};
+
+    #[test]
+    fn its_tuning_is_kept_on_its_own_adapter_alone() {
+        let own = Tuning::uniform(Tile::Naive, AttentionVariant::Scalar { group: 8 }, LayerNormVariant::Scalar);
+        let built_in = Tuning::default();
+        let tuning = Some(serde_json::to_string(&own).unwrap());
+        let mut snapshot = Snapshot { adapter: "a".into(), tuning, ..sample(1) };
+        assert_eq!(snapshot.kept_tuning("a", &built_in, |_| true), Some(own.clone()));
+        assert_eq!(snapshot.kept_tuning("b", &built_in, |_| true), None);
+        assert_eq!(snapshot.kept_tuning("a", &built_in, |tuning| *tuning != own), None, "no longer offered");
+        snapshot.tuning = Some("damaged".into());
+        assert_eq!(snapshot.kept_tuning("a", &built_in, |_| true), None);
+        snapshot.tuning = None;
+        assert_eq!(snapshot.kept_tuning("a", &built_in, |_| true), Some(built_in));
+    }
 
     #[test]
     fn mismatching_tensors_are_named_with_both_shapes() {

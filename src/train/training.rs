@@ -10,7 +10,7 @@ use std::{
 use web_time::Instant;
 
 use super::{
-    StateCopy, StepResult, Trainer, TrainerOptions,
+    Slowest, StateCopy, StepResult, Trainer, TrainerOptions,
     config::RunConfig,
     metrics::Metrics,
     pace::Pace,
@@ -34,21 +34,6 @@ const PREFETCH: usize = 2;
 /// How often training goes back to one good state before it gives up.
 const RECOVERIES: u32 = 3;
 
-/// The kernel variants that `snapshot` was computed with, if a device with this adapter can go on with them: only so
-/// does the run end with the bits of an uninterrupted one. States from before there was a choice mean the built-in table.
-pub fn kept_tuning(
-    snapshot: &Snapshot,
-    adapter: &str,
-    built_in: &Tuning,
-    runs: impl FnOnce(&Tuning) -> bool,
-) -> Option<Tuning> {
-    if snapshot.adapter != adapter {
-        return None;
-    }
-    let Some(text) = &snapshot.tuning else { return Some(built_in.clone()) };
-    Tuning::read(text).ok().filter(runs)
-}
-
 /// What training begins with; paths are for messages.
 #[derive(Debug)]
 pub enum Start {
@@ -68,6 +53,8 @@ pub struct Step {
     pub snapshot: Option<Arc<Snapshot>>,
     /// The images newly found unreadable, each with the reason.
     pub bad: Vec<String>,
+    /// Of processes that train together, now and then, the one that took the longest for its parts.
+    pub slowest: Option<Slowest>,
 }
 
 /// The images of a step in flight.
@@ -227,7 +214,9 @@ impl Training {
     pub async fn submit(&mut self, last: u64) -> Result<()> {
         let asked = Instant::now();
         let mut batch = self.loader.next()?;
-        self.pace.wait(asked.elapsed().as_secs_f64());
+        let waited = asked.elapsed().as_secs_f64();
+        self.pace.wait(waited);
+        self.team.begins(asked, waited);
         self.submit_batch(self.submitted, &mut batch).await?;
         self.in_flight.push_back(InFlight { shown: batch.shown, bad: batch.bad });
         self.submitted += 1;
@@ -241,32 +230,38 @@ impl Training {
     pub async fn take(&mut self) -> Result<Step> {
         let mut result = self.trainer.take().await?;
         let bad = self.in_flight.front_mut().map(|images| std::mem::take(&mut images.bad)).unwrap_or_default();
-        let bad = self.team.agree(&mut result, bad, self.trainer.task().average().map(|average| average.drift))?;
+        let drift = self.trainer.task().average().map(|average| average.drift);
+        let (bad, slowest) = self.team.agree(&mut result, bad, drift)?;
         self.check_update(&result)?;
         self.in_flight.pop_front();
         let mut metrics = self.measured(self.step, result);
         self.pace.arrive(&mut metrics, self.config.training.batch_size);
+        metrics.slowest_rank = slowest.map(|slowest| slowest.rank);
         self.step += 1;
         let snapshot = match self.copy.take_if(|(step, _)| *step == self.step) {
-            Some((_, copy)) => Some(self.keep(copy).await?),
+            Some((_, copy)) => {
+                let groups = self.trainer.take_state(copy).await?;
+                self.team.same_state(self.step, &groups)?;
+                Some(self.keep(groups))
+            }
             None => None,
         };
-        Ok(Step { metrics, snapshot, bad })
+        Ok(Step { metrics, snapshot, bad, slowest })
     }
 
     /// The state after the steps taken so far, with none in flight.
     pub async fn snapshot(&mut self) -> Result<Arc<Snapshot>> {
         assert_eq!(self.submitted, self.step, "steps in flight");
-        self.keep(self.trainer.copy_state()).await
+        let groups = self.trainer.take_state(self.trainer.copy_state()).await?;
+        Ok(self.keep(groups))
     }
 
-    /// Makes a snapshot of a copy of the state, and keeps it to go back to.
-    async fn keep(&mut self, copy: StateCopy) -> Result<Arc<Snapshot>> {
-        let groups = self.trainer.take_state(copy).await?;
+    /// Makes a snapshot of the state, and keeps it to go back to.
+    fn keep(&mut self, groups: BTreeMap<String, Vec<NamedTensor>>) -> Arc<Snapshot> {
         let (left_out, collection) = (&self.left_out, &self.collection);
         self.good = Arc::new(snapshot_of(&self.trainer, &self.config, self.step, left_out, collection, groups));
         self.recoveries = 0;
-        Ok(self.good.clone())
+        self.good.clone()
     }
 
     /// Starts measuring the pace anew, after a pause.
@@ -441,28 +436,4 @@ fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
     kib.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        kernels::{AttentionVariant, LayerNormVariant, Tile},
-        train::snapshot,
-    };
-
-    #[test]
-    fn a_resumed_run_keeps_its_tuning_on_its_own_adapter_alone() {
-        let own = Tuning::uniform(Tile::Naive, AttentionVariant::Scalar { group: 8 }, LayerNormVariant::Scalar);
-        let built_in = Tuning::default();
-        let tuning = Some(serde_json::to_string(&own).unwrap());
-        let mut snapshot = Snapshot { adapter: "a".into(), tuning, ..snapshot::sample(1) };
-        assert_eq!(kept_tuning(&snapshot, "a", &built_in, |_| true), Some(own.clone()));
-        assert_eq!(kept_tuning(&snapshot, "b", &built_in, |_| true), None);
-        assert_eq!(kept_tuning(&snapshot, "a", &built_in, |tuning| *tuning != own), None, "no longer offered");
-        snapshot.tuning = Some("damaged".into());
-        assert_eq!(kept_tuning(&snapshot, "a", &built_in, |_| true), None);
-        snapshot.tuning = None;
-        assert_eq!(kept_tuning(&snapshot, "a", &built_in, |_| true), Some(built_in));
-    }
 }

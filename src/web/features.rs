@@ -50,12 +50,14 @@ struct Description {
     batch: usize,
     parameters: usize,
     step: u64,
+    /// The classes that it tells apart already.
+    classes: Vec<String>,
 }
 
 /// What came of teaching.
 #[derive(serde::Serialize)]
-struct Lesson<'t> {
-    unseen: &'t Unseen,
+struct Lesson {
+    unseen: Unseen,
     seconds: f64,
 }
 
@@ -87,15 +89,16 @@ impl Encoder {
         let (config, step) = (model.config.model.clone(), model.step);
         let held = Held::new(device, &model, FEATURES, batch(&config)).await?;
         let (parameters, held) = (held.parameters(), RefCell::new(Rc::new(held)));
-        let (single, views, taught) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let (single, views, taught) = (RefCell::default(), RefCell::default(), RefCell::new(Taught::of(&model)));
         Ok(Encoder { file, step, config, parameters, held, single, views, taught })
     }
 
-    /// Shapes, steps trained and number of parameters, as JSON.
+    /// Shapes, steps trained, number of parameters and the classes it tells apart already, as JSON.
     pub fn describe(&self) -> Result<String, JsError> {
+        let classes = self.taught.borrow().as_ref().map(|taught| taught.classes().to_vec()).unwrap_or_default();
         let ModelConfig { image_height, image_width, width, .. } = self.config;
         let (batch, parameters, step) = (batch(&self.config), self.parameters, self.step);
-        json(&Description { image_height, image_width, width, batch, parameters, step })
+        json(&Description { image_height, image_width, width, batch, parameters, step, classes })
     }
 
     /// Cuts a photo to what the network sees of it, which waits for [`Encoder::run`], and shows it: RGBA.
@@ -125,8 +128,8 @@ impl Encoder {
         }
         let began = Instant::now();
         let set = Set { values: features, classes };
-        let taught = Taught::new(names, &set, width, self.config.layer_norm_eps)?;
-        let said = json(&Lesson { unseen: &taught.unseen, seconds: began.elapsed().as_secs_f64() });
+        let (taught, unseen) = Taught::new(names, &set, width, self.config.layer_norm_eps)?;
+        let said = json(&Lesson { unseen, seconds: began.elapsed().as_secs_f64() });
         self.taught.replace(Some(taught));
         said
     }

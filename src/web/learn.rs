@@ -25,7 +25,7 @@ use crate::{
         metrics::Metrics,
         snapshot::Snapshot,
         team::Team,
-        training::{self, GivenUp, Start, kept_tuning},
+        training::{self, GivenUp, Start},
     },
 };
 
@@ -214,7 +214,7 @@ impl Training {
         let device = Device::open(&DeviceOptions::default()).await?;
         let built_in = Tuning::for_device(&device);
         let kept = match &start {
-            Start::State(snapshot, _) => kept_tuning(snapshot, &device.adapter().name, &built_in, |tuning| {
+            Start::State(snapshot, _) => snapshot.kept_tuning(&device.adapter().name, &built_in, |tuning| {
                 tuning.runs_on(&device, config.training.precision)
             }),
             _ => None,

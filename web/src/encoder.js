@@ -20,6 +20,11 @@ export class Encoder extends EventTarget {
     return this.#own ?? this.#shown();
   }
 
+  // The classes that the network tells apart already, as far as it is read.
+  get classes() {
+    return this.#held !== null && this.#held === this.weights ? this.#description.classes : [];
+  }
+
   // Another network is shown in Reconstruct.
   follow() {
     if (!this.#own) this.dispatchEvent(new Event("change"));

@@ -1,5 +1,5 @@
 // The predicted and the teacher's features, a colour a patch. Over the patch under the pointer or the keyboard's cursor,
-// the cosine similarity of every patch to it as a heat map; a click, Enter or Space keeps that patch, so that the others'
+// the cosine similarity of every patch to it as a heat map laid over the picture; a click, Enter or Space keeps that patch, so that the others'
 // similarities to it can be read. Escape lets go.
 
 import { cellAt, cellBox, cellByKey, cellName, heat, outline, paint, sharp, surface } from "./draw.js";
@@ -32,8 +32,8 @@ export class FeatureMaps {
     this.#cosines = cosines;
     for (const name of MAPS) {
       const frame = root.querySelector(`[data-features="${name}"]`);
-      const [canvas, overlay] = frame.querySelectorAll("canvas");
-      this.#maps[name] = { frame, canvas, overlay, colours: null };
+      const [under, canvas, overlay] = frame.querySelectorAll("canvas");
+      this.#maps[name] = { frame, under, canvas, overlay, colours: null };
       frame.addEventListener("pointermove", (event) => this.#point(cellAt(canvas, event, this.#rows, this.#columns)));
       frame.addEventListener("pointerdown", (event) => {
         this.#point(cellAt(canvas, event, this.#rows, this.#columns));
@@ -47,11 +47,13 @@ export class FeatureMaps {
     }
   }
 
-  show({ predicted, teacher, rows, columns }) {
+  // `original` is the picture, RGBA, `predicted` and `teacher` a colour a patch.
+  show({ original, width, height, predicted, teacher, rows, columns }) {
     const same = rows === this.#rows && columns === this.#columns;
     [this.#rows, this.#columns] = [rows, columns];
     Object.entries({ predicted, teacher }).forEach(([name, colours]) => {
       this.#maps[name].colours = colours;
+      paint(this.#maps[name].under, original, width, height);
       const known = Array.from({ length: colours.length / 4 }, (_, i) => colours[4 * i + 3]).filter(Boolean).length;
       this.#maps[name].canvas.setAttribute("aria-label", known ? `${LABELS[name]}: a colour for ${known} of ${rows * columns} patches` : `${LABELS[name]}: none`);
     });
@@ -124,9 +126,11 @@ export class FeatureMaps {
   #draw() {
     const values = this.#anchor !== null && this.#values?.cell === this.#anchor ? this.#values : null;
     for (const name of MAPS) {
-      const { canvas, overlay, colours } = this.#maps[name];
+      const { frame, canvas, overlay, colours } = this.#maps[name];
       if (!colours) continue;
-      paint(canvas, values && values[name].some(Number.isFinite) ? heat(stretched(values[name])) : colours, this.#columns, this.#rows);
+      const alike = values?.[name].some(Number.isFinite);
+      paint(canvas, alike ? heat(stretched(values[name])) : colours, this.#columns, this.#rows);
+      frame.classList.toggle("laid", Boolean(alike));
       const context = surface(overlay);
       context.clearRect(0, 0, overlay.width, overlay.height);
       for (const cell of new Set([this.#anchor, this.#pointed])) {

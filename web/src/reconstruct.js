@@ -455,7 +455,7 @@ export class Reconstruct {
     this.#said = `PSNR over the ${this.#editor.count} hidden patches: ${decibels}, ${means}.`;
     this.#sayPsnr();
     this.#note("feature-note", Number.isFinite(cosine) ? `Mean cosine of predicted and teacher's features over the hidden patches, their mean taken out: ${fixed(cosine, 2)}` : "");
-    this.#maps.show(features);
+    this.#maps.show({ original, width, height, ...features });
     element("download").disabled = false;
   }
 

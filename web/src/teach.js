@@ -303,9 +303,17 @@ export class Teach {
     this.#controls();
   }
 
+  // A network that was taught before tells its classes at once.
   #networkChanged() {
     this.#forget();
+    const { classes, weights } = this.#encoder;
+    if (classes.length > 0) {
+      this.#taught = { names: classes, weights };
+      const names = classes.length > 12 ? "" : `: ${classes.map(shownName).join(", ")}`;
+      element("teach-note").textContent = `${weights.title} tells ${classes.length} classes apart already${names}. Try it on pictures or the camera, or teach it others.`;
+    }
     this.#controls();
+    this.#watch();
   }
 
   // --- trying

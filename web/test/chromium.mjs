@@ -4,6 +4,8 @@
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -48,6 +50,13 @@ export function checkBuilt() {
 export function launch({ webgpu = true, flags = [] } = {}) {
   const args = [...PLAIN, ...(webgpu ? WEBGPU : []), ...flags];
   return chromium.launch({ executablePath: browserPath(), args, timeout: START_TIMEOUT_MS });
+}
+
+// A context of a browser whose text is twice as large, as its settings can make it; `folder` keeps its profile.
+export async function launchLarge(folder) {
+  await mkdir(join(folder, "Default"), { recursive: true });
+  await writeFile(join(folder, "Default/Preferences"), JSON.stringify({ webkit: { webprefs: { default_font_size: 32 } } }));
+  return chromium.launchPersistentContext(folder, { executablePath: browserPath(), args: [...PLAIN, ...WEBGPU], timeout: START_TIMEOUT_MS });
 }
 
 // Records what must not happen on `page`: errors go to `errors`, every request's address to `requests`.

@@ -179,6 +179,21 @@ test("what is taught tells other pictures, in the tab and in the program", TIMEO
   assert.match(await text("#save-note"), /bootmae predict --checkpoint/);
   const lines = (await program("predict", "--checkpoint", file, "--batch-size", "20", ...files)).trim().split("\n").slice(1);
   assert.deepEqual(lines.map((line) => line.split(",").at(-2)), told);
+
+  // Opened again, it tells the same without being taught.
+  const answers = () => page.locator("#tried li > p:first-of-type").allTextContents();
+  const before = await answers();
+  await page.locator("#tab-explore").click();
+  await page.locator("#encoder-file").setInputFiles(file);
+  await page.locator("#tab-teach").click();
+  await says("#teach-note", /^classifier\.safetensors tells 2 classes apart already: dawn, forest\./);
+  await page.locator("#try-files-input").setInputFiles(files);
+  await page.waitForFunction((count) => document.querySelectorAll("#tried li").length === count, files.length);
+  assert.deepEqual(await answers(), before);
+  await page.locator("#tab-explore").click();
+  await page.locator("#page-encoder").click();
+  await page.locator("#tab-teach").click();
+  await says("#teach-note", /^$/);
 });
 
 test("the camera is learnt from and told live", TIMEOUT, async () => {

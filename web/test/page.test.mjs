@@ -194,6 +194,9 @@ test("feature maps show similarities under the keyboard's cursor", TIMEOUT, asyn
   await page.keyboard.press("ArrowRight");
   await says("#feature-readout", /^At row 1, column 2\. .*Teacher: most alike row \d+, column \d+ \(−?\d\.\d\d\)/);
   assert.notEqual(await pixels("teacher"), colours);
+  const under = page.locator('[data-features="teacher"].laid .under');
+  assert.ok(await under.isVisible(), "the picture lies under the similarities");
+  assert.equal(await under.evaluate((canvas) => canvas.width), await page.locator('[data-panel="original"]').evaluate((canvas) => canvas.width));
   await page.keyboard.press("Space");
   await page.keyboard.press("ArrowDown");
   await says("#feature-readout", /^Similarity of row 2, column 2 to row 1, column 2\. /);

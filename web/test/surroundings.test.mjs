@@ -3,14 +3,21 @@
 
 import assert from "node:assert/strict";
 import { createReadStream } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
+import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { checkBuilt, DIST, launch, started, START_TIMEOUT_MS, watch } from "./chromium.mjs";
+import { checkBuilt, DIST, launch, launchLarge, started, START_TIMEOUT_MS, watch } from "./chromium.mjs";
 import { serve } from "./server.mjs";
 
 const TIMEOUT = { timeout: 240_000 };
 const KINDS = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm", ".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg" };
+
+// A picture of two colours, 48 × 32, drawn for this test.
+const AVIF =
+  "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAETAAAALgAAAChpaW5mAAAAAAABAAAAGmluZmUCAAAAAAEAAGF2MDFDb2xvcgAA" +
+  "AABqaXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAMAAAACAAAAAQcGl4aQAAAAADCAgIAAAADGF2MUOBAAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAAANm1kYXQSAAoJGBUv+0QENBoQMh9GseHheHMMMMCgAADcqMxmRmbVDVXn/FimrmUxG/AY";
 
 let server, browser, page;
 const seen = { errors: [], requests: [] };
@@ -41,7 +48,10 @@ async function says(selector, pattern, of = page) {
 async function drop(files) {
   await page.evaluate(async (files) => {
     const transfer = new DataTransfer();
-    for (const { name, content, url, type } of files) transfer.items.add(new File([url ? await (await fetch(url)).arrayBuffer() : content], name, { type }));
+    for (const { name, content, base64, url, type } of files) {
+      const bytes = base64 ? Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)) : url ? await (await fetch(url)).arrayBuffer() : content;
+      transfer.items.add(new File([bytes], name, { type }));
+    }
     for (const event of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(event, { dataTransfer: transfer, bubbles: true, cancelable: true }));
   }, files);
 }
@@ -81,6 +91,14 @@ test("a stroke on the mask is undone", TIMEOUT, async () => {
   assert.ok(await page.locator("#undo-mask").isDisabled());
   assert.ok(await page.locator("#drawn-mask").isDisabled());
   await drawn(page);
+});
+
+test("a picture that the browser alone can read is taken", TIMEOUT, async () => {
+  await drop([{ name: "two.avif", base64: AVIF, type: "image/avif" }]);
+  await says("#photo-note", /^two\.avif: 48 × 32 pixels/);
+  await drawn(page);
+  const [left, right] = await page.locator('[data-panel="original"]').evaluate((canvas) => [0.25, 0.75].map((x) => [...canvas.getContext("2d").getImageData(x * canvas.width, canvas.height / 2, 1, 1).data]));
+  assert.ok(left[0] > left[2] + 100 && right[2] > right[0] + 100, `${left}, ${right}`);
 });
 
 test("a drawing is taken where the browser shows it, and what it does not show is refused in words", TIMEOUT, async () => {
@@ -193,6 +211,29 @@ test("on a phone the picture comes first, and a swipe over the mask scrolls", TI
   assert.ok((await other.evaluate(() => scrollY)) > 100, "the page did not scroll");
   assert.equal(await text("#mask-count", other), before);
   await phone.close();
+});
+
+test("with text twice as large nothing is cut off, and panels stay pictures", TIMEOUT, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "bootmae-large-"));
+  const context = await launchLarge(folder);
+  try {
+    const [other] = context.pages();
+    await other.goto(`${server.origin}/#photo=cat`);
+    await started(other);
+    assert.equal(await other.evaluate(() => getComputedStyle(document.documentElement).fontSize), "32px");
+    for (const width of [1280, 360]) {
+      await other.setViewportSize({ width, height: 800 });
+      for (const part of ["train", "explore", "teach", "check", "reconstruct"]) {
+        await other.locator(`#tab-${part}`).click();
+        assert.ok(await other.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${part} scrolls sideways at ${width}`);
+      }
+      const panels = await other.locator("#panels figure").evaluateAll((figures) => figures.map((figure) => figure.getBoundingClientRect().width));
+      assert.ok(Math.min(...panels) > 200, `${width}: ${panels}`);
+    }
+  } finally {
+    await context.close();
+    await rm(folder, { recursive: true, force: true });
+  }
 });
 
 test("in forced colours what is chosen can be told", TIMEOUT, async () => {
