@@ -21,6 +21,8 @@ import { OWN, parse, TABS } from "./url-state.js";
 import { fetchWeights } from "./weights.js";
 
 const WEIGHTS = "weights/demo.safetensors";
+// Parts that look at pictures with the page's network. It is fetched once one of them is shown.
+const NEED_WEIGHTS = ["reconstruct", "explore", "teach"];
 const FIRST_PHOTO = "cat";
 
 const element = (id) => document.getElementById(id);
@@ -51,23 +53,35 @@ function sectionState(name) {
 }
 
 let [reconstruct, train, explore, teach, card] = [null, null, null, null, null];
+let wanted;
+const weightsWanted = new Promise((resolve) => (wanted = resolve));
 const sections = tabs(document.querySelector('[role="tablist"]'), (name) => {
   address.go(name);
-  if (name === "teach") teach?.shown();
+  shown(name);
 });
 const address = new Address(state, {
-  onpart: () => sections.select(state.tab),
+  onpart: () => {
+    sections.select(state.tab);
+    shown(state.tab);
+  },
   onlink: () => {
     reconstruct?.restore();
     train?.takeMethod();
   },
 });
 sections.select(state.tab);
+shown(state.tab);
+
+function shown(name) {
+  if (NEED_WEIGHTS.includes(name)) wanted();
+  if (name === "teach") teach?.shown();
+}
 
 // Shows a part of the page, as its tab does.
 function showPart(name) {
   address.go(name);
   sections.select(name);
+  shown(name);
 }
 
 function unsupported(reason) {
@@ -138,7 +152,7 @@ async function start() {
     unsupported(missing);
     return;
   }
-  const loading = fetchWeights(WEIGHTS, weightsProgress);
+  const loading = weightsWanted.then(() => fetchWeights(WEIGHTS, weightsProgress));
   loading.catch(() => {}); // said by Reconstruct
   const engine = new Engine();
   engine.addEventListener("loading", ({ detail: [bytes, of] }) => {

@@ -1,6 +1,7 @@
 // The page's modules that need no browser.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { thin, ticks } from "../src/chart.js";
 import { cellByKey, heat } from "../src/draw.js";
@@ -136,4 +137,14 @@ test("however a run ends, it is said what is left of it", () => {
       else assert.match(error, kind === "gpu" ? /lost it and could not open it again\./ : /^R\./, kind);
     }
   }
+});
+
+test("every module that the page starts with is asked for at once", async () => {
+  const read = (name) => readFile(new URL(`../${name}`, import.meta.url), "utf8");
+  const reached = new Set(["main.js"]);
+  for (const name of reached) {
+    for (const [, other] of (await read(`src/${name}`)).matchAll(/from "\.\/([a-z-]+\.js)"/g)) reached.add(other);
+  }
+  const asked = [...(await read("index.html")).matchAll(/rel="modulepreload" href="src\/([a-z-]+\.js)"/g)].map(([, name]) => name);
+  assert.deepEqual(["main.js", ...asked].sort(), [...reached].sort());
 });

@@ -213,6 +213,21 @@ test("on a phone the picture comes first, and a swipe over the mask scrolls", TI
   await phone.close();
 });
 
+test("the weights are fetched once a part that needs them is shown", TIMEOUT, async () => {
+  const context = await browser.newContext();
+  const other = await context.newPage();
+  const requests = [];
+  watch(other, { errors: seen.errors, requests });
+  await other.goto(`${server.origin}/#tab=check`);
+  await started(other);
+  const weights = () => requests.filter((url) => url.endsWith(".safetensors"));
+  assert.deepEqual(weights(), []);
+  await other.locator("#tab-reconstruct").click();
+  await drawn(other);
+  assert.ok(weights().length > 0);
+  await context.close();
+});
+
 test("with text twice as large nothing is cut off, and panels stay pictures", TIMEOUT, async () => {
   const folder = await mkdtemp(join(tmpdir(), "bootmae-large-"));
   const context = await launchLarge(folder);
