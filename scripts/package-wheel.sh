@@ -78,6 +78,13 @@ cat "$work/example/example.py"
 (cd "$work/example" && clean python -W error example.py)
 (cd "$work/example" && clean bootmae --version)
 
+echo "A first picture, as python/README.md makes it:"
+begun=$SECONDS
+cp examples/photos/held-out/coffee.jpg "$work/example/other.jpg"
+(cd "$work/example" && clean bootmae pretrain --preset demo --data photos --out first >log 2>&1 &&
+    clean bootmae reconstruct --checkpoint first --image other.jpg --out picture.png) || { cat "$work/example/log"; exit 1; }
+echo "$((SECONDS - begun)) s after the installation"
+
 # From elsewhere, so that the module is the one that was installed.
 cd "$work"
 clean BOOTMAE="$work/venv/bin/bootmae" python -m unittest discover --verbose --start-directory "$root/python/tests"
