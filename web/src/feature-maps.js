@@ -1,6 +1,6 @@
 // The predicted and the teacher's features, a colour a patch. Over the patch under the pointer or the keyboard's cursor,
-// the cosine similarity of every patch to it as a heat map laid over the picture; a click, Enter or Space keeps that patch, so that the others'
-// similarities to it can be read. Escape lets go.
+// the cosine similarity of every patch to it as a heat map laid over the picture; a click, Enter or Space keeps that
+// patch, so that the others' similarities to it can be read. Escape lets go.
 
 import { cellAt, cellBox, cellByKey, cellName, heat, outline, paint, sharp, surface } from "./draw.js";
 
