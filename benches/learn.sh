@@ -6,7 +6,8 @@
 #   DATA=SOURCE       labelled images with a side to test on (default cifar10:runs/cifar10, of examples/fetch-cifar10.sh)
 #   MODEL=nano        the encoder
 #   EPOCHS="2 5 10"   evaluated after these; the last is the length of the run
-#   TUNED=10          epochs of fine-tuning
+#   TUNED=10          epochs of fine-tuning; below 30 without mixing and strong augmentation, which pay in longer runs
+#   TUNE_DATA=SOURCE  labelled images to fine-tune on, where not those of DATA
 #   BATCH=64 RATE=1e-3 SEEDS="0"
 #   OUT=runs/learn    the folder for runs, features and results
 #   BOOTMAE=PROGRAM   another program than the one built here
@@ -20,8 +21,11 @@ build_bootmae
 
 data=${DATA:-cifar10:runs/cifar10} model=${MODEL:-nano} epochs=${EPOCHS:-2 5 10} tuned=${TUNED:-10}
 batch=${BATCH:-64} rate=${RATE:-1e-3} seeds=${SEEDS:-0} out=${OUT:-runs/learn}
+labelled=${TUNE_DATA:-$data}
 last=${epochs##* }
 mkdir -p "$out"
+printf '[training]\nwarmup_epochs = %d\n' "$((tuned / 4 < 5 ? (tuned + 3) / 4 : 5))" >"$out/tuned.toml"
+light=$([ "$tuned" -ge 30 ] || echo --light)
 
 # top1 FOLDER: the share of test images told right in results.json, in per cent.
 top1() { json top1 <"$1/results.json" | awk '{ printf "%.1f", 100 * $1 }'; }
@@ -37,8 +41,7 @@ probe_of() {
 
 for seed in $seeds; do
     for kind in bootmae mae; do
-        run=$out/$kind-$seed
-        cat >"$run.toml" <<TOML
+        cat >"$out/$kind-$seed.toml" <<TOML
 [model]
 kind = "$kind"
 normalise = "inception"
@@ -47,8 +50,11 @@ normalise = "inception"
 schedule = "bootmae"
 peak_learning_rate = $rate
 TOML
-        for epoch in $epochs; do
-            place=$out/$kind-$seed-epoch-$epoch
+    done
+    # Both methods to an epoch before either goes on, so that a run that is cut short has a table of what is there.
+    for epoch in $epochs; do
+        for kind in bootmae mae; do
+            run=$out/$kind-$seed place=$out/$kind-$seed-epoch-$epoch
             if [ ! -f "$place.test.safetensors" ]; then
                 settings="--model $model --config $run.toml --epochs $last --batch-size $batch --seed $seed"
                 steps=$("$bootmae" pretrain --data "$data" $settings --out "$run-none" --dry-run |
@@ -81,7 +87,7 @@ for epoch in $epochs; do
 done
 
 echo
-echo "Fine-tuned for $tuned epochs, the same from scratch, top-1, %"
+echo "Fine-tuned for $tuned epochs on $labelled, the same from scratch, top-1, %"
 echo
 echo "| seed | BootMAE | MAE | scratch |"
 echo "|---|---|---|---|"
@@ -91,8 +97,8 @@ for seed in $seeds; do
         run=$out/$kind-$seed-tuned
         from="--checkpoint $out/$kind-$seed"
         [ "$kind" != scratch ] || from="--model $model"
-        "$bootmae" finetune $from --preset finetune-small-pictures --data "$data" --epochs "$tuned" --seed "$seed" \
-            --out "$run" --resume >&2
+        "$bootmae" finetune $from --preset finetune-small-pictures --config "$out/tuned.toml" $light --data "$labelled" \
+            --epochs "$tuned" --seed "$seed" --out "$run" --resume >&2
         line="$line $(sed -n 's/.*"validation_accuracy": *\([0-9.]*\).*/\1/p' "$run/metrics.jsonl" | tail -n 1 |
             awk '{ printf "%.1f", 100 * $1 }') |"
     done

@@ -16,6 +16,15 @@ export function adapterFields(adapter) {
   return fields;
 }
 
+// The vendors' names as they write them; browsers give them in small letters.
+const VENDORS = { amd: "AMD", apple: "Apple", arm: "Arm", google: "Google", intel: "Intel", microsoft: "Microsoft", nvidia: "NVIDIA", qualcomm: "Qualcomm" };
+
+// What a person is told of the adapter. Most browsers keep back all but vendor and architecture, some those too.
+export function adapterName({ vendor, architecture, device, description }) {
+  if (description) return description;
+  return [VENDORS[vendor] ?? vendor, architecture, device].filter(Boolean).join(" ") || "the graphics adapter that the browser chose";
+}
+
 // Resolves to `{missing}`, why the page cannot work here, or to `{info, software}`.
 export async function look() {
   if (!window.isSecureContext) {

@@ -1,35 +1,28 @@
-// Starts the page: looks whether it can work here, then makes the computing thread, the sections, and what reaches
+// The program: looks whether it can work here, then makes the computing thread, the sections, and what reaches
 // all of them (the address, dropped and pasted files, the state line).
 //
 // `#status` carries the page's state in `data-state`: loading, ready, running, done or failed; each section has its own.
 // `window.bootmae` offers the library's functions to the console and to tests.
 
 import { Address } from "./address.js";
-import { Check, testOperations } from "./check.js";
 import { Encoder } from "./encoder.js";
 import { EncoderCard } from "./encoder-card.js";
 import { Engine } from "./engine.js";
-import { Explore } from "./explore.js";
 import { dropped, weightsAmong } from "./files.js";
-import { look } from "./gpu.js";
+import { state } from "./first.js";
+import { adapterName, look } from "./gpu.js";
 import { Kept } from "./kept.js";
 import { Reconstruct, weightsProgress } from "./reconstruct.js";
-import { tabs } from "./tabs.js";
-import { Teach } from "./teach.js";
-import { Train } from "./train.js";
-import { OWN, parse, TABS } from "./url-state.js";
+import { listen, select } from "./tabs.js";
+import { TABS } from "./url-state.js";
 import { fetchWeights } from "./weights.js";
 
 const WEIGHTS = "weights/demo.safetensors";
 // Parts that look at pictures with the page's network. It is fetched once one of them is shown.
 const NEED_WEIGHTS = ["reconstruct", "explore", "teach"];
-const FIRST_PHOTO = "cat";
 
 const element = (id) => document.getElementById(id);
 const status = element("status");
-const state = parse(location.hash);
-document.body.classList.toggle("embed", state.embed);
-if (state.photo !== OWN) Object.assign(element("waiting"), { src: `photos/${state.photo ?? FIRST_PHOTO}.jpg`, hidden: false });
 
 function show(dataState, text) {
   status.dataset.state = dataState;
@@ -55,13 +48,13 @@ function sectionState(name) {
 let [reconstruct, train, explore, teach, card] = [null, null, null, null, null];
 let wanted;
 const weightsWanted = new Promise((resolve) => (wanted = resolve));
-const sections = tabs(document.querySelector('[role="tablist"]'), (name) => {
+listen((name) => {
   address.go(name);
   shown(name);
 });
 const address = new Address(state, {
   onpart: () => {
-    sections.select(state.tab);
+    select(state.tab);
     shown(state.tab);
   },
   onlink: () => {
@@ -69,7 +62,6 @@ const address = new Address(state, {
     train?.takeMethod();
   },
 });
-sections.select(state.tab);
 shown(state.tab);
 
 function shown(name) {
@@ -80,7 +72,7 @@ function shown(name) {
 // Shows a part of the page, as its tab does.
 function showPart(name) {
   address.go(name);
-  sections.select(name);
+  select(name);
   shown(name);
 }
 
@@ -145,6 +137,10 @@ function listenForPictures() {
   });
 }
 
+// Leaves the browser a moment between two parts of what is begun, so that a tap in between is answered. The modules of parts are there
+// by then, but not yet run.
+const turn = () => new Promise((resolve) => setTimeout(resolve));
+
 async function start() {
   const opening = Kept.open();
   const { missing, info, software } = await look();
@@ -159,28 +155,40 @@ async function start() {
     if (status.dataset.state === "loading") show("loading", `Loading the program${of ? `: ${Math.min(100, Math.round((100 * bytes) / of))} %` : "…"}`);
   });
   const adapter_info = () => engine.call("adapter_info");
-  window.bootmae = { adapter_info, self_test: () => testOperations(engine), verify: (bytes) => engine.call("verify", [bytes]), engine };
+  window.bootmae = { adapter_info, verify: (bytes) => engine.call("verify", [bytes]), engine };
 
+  await turn();
   const encoder = new Encoder(engine, () => reconstruct.weights);
   reconstruct = new Reconstruct({ engine, state, saved: () => address.save(), setState: sectionState("reconstruct"), onnetwork: () => encoder.follow() });
   const drawing = reconstruct.start(loading);
+  await turn();
+  const { Explore } = await import("./explore.js");
   card = new EncoderCard(encoder);
   explore = new Explore({ engine, encoder, setState: sectionState("explore") });
+  await turn();
+  const { Teach } = await import("./teach.js");
   teach = new Teach({ engine, encoder, setState: sectionState("teach") });
+  const kept = await opening;
+  await turn();
+  const { Train } = await import("./train.js");
   train = new Train({
     engine,
     state,
     saved: () => address.save(),
-    kept: await opening,
+    kept,
     setState: sectionState("train"),
     use: async (blob, title) => {
       if (!(await reconstruct.openWeights({ file: blob }, title))) throw new Error("Reconstruct could not open the weights.");
       showPart("reconstruct");
     },
   });
+  await turn();
+  const { Check, testOperations } = await import("./check.js");
+  window.bootmae.self_test = () => testOperations(engine);
   new Check({ engine, info, setState: sectionState("check") });
   // All parts are there before the page says that it is ready.
-  const adapter = await adapter_info();
+  await adapter_info();
+  const adapter = adapterName(info);
   ready = software ? `Ready on ${adapter}. This adapter computes on the processor: it works, but slowly.` : `Ready on ${adapter}.`;
   show(element("reconstruct").dataset.state === "running" ? "running" : "ready", ready);
 
@@ -193,7 +201,8 @@ async function start() {
     element("restart").hidden = true;
     engine.restart();
     try {
-      show("ready", (ready = `Ready on ${await adapter_info()}.`));
+      await adapter_info();
+      show("ready", ready);
       await reconstruct.reopen();
     } catch (error) {
       show("failed", `Could not start again: ${error.message}`);

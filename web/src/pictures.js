@@ -135,7 +135,10 @@ export class Pictures {
         if (turn !== this.#reading) return;
         element("data-note").textContent = `Reading ${i + 1} of ${this.files.length} files…`;
         try {
-          const images = await this.#engine.call("images_add", [name, await readable(file ?? (await get()), name)]);
+          const picture = await readable(file ?? (await get()), name);
+          // Other pictures may have been chosen meanwhile, and the thread holds those from then on.
+          if (turn !== this.#reading) return;
+          const images = await this.#engine.call("images_add", [name, picture]);
           if (turn !== this.#reading) return;
           this.#count += images;
         } catch (error) {

@@ -7,16 +7,8 @@ const PRESETS = {
 };
 // What the methods set: how patches are hidden, and what is said of it.
 const METHODS = {
-  bootmae: {
-    name: "BootMAE",
-    masking: "blocks",
-    note: "Predicts pixels, and what a teacher, a moving average of the network, makes of the hidden patches, 75 % of all.",
-  },
-  mae: {
-    name: "MAE",
-    masking: "random",
-    note: "Predicts pixels alone: there is no teacher, and the decoder has 4 blocks instead of 2. 75 % of the patches are hidden.",
-  },
+  bootmae: { name: "BootMAE", masking: "blocks" },
+  mae: { name: "MAE", masking: "random" },
 };
 const MODEL = ["image_size", "patch_size", "width", "depth", "heads"];
 const TRAINING = ["steps", "batch_size", "peak_learning_rate", "seed", "save_every_steps"];
@@ -126,9 +118,9 @@ export class Settings {
 
   #showPreset() {
     for (const [name, value] of Object.entries(PRESETS[this.#fields.preset.value])) this.#fields[name].placeholder = String(value);
-    const { name, masking, note } = METHODS[this.method];
+    const { name, masking } = METHODS[this.method];
     this.#fields.masking.options[0].textContent = `as ${name} does: ${masking}`;
-    document.getElementById("method-note").textContent = note;
+    for (const note of document.querySelectorAll("#method-note > p")) note.hidden = note.dataset.method !== this.method;
   }
 
   #store() {

@@ -1,17 +1,19 @@
 // Tabs: one stop for the Tab key, arrow keys, Home and End between them.
 
-export function tabs(list, onselect) {
-  const all = [...list.querySelectorAll('[role="tab"]')];
+const all = [...document.querySelectorAll('[role="tablist"] [role="tab"]')];
 
-  function select(name) {
-    for (const tab of all) {
-      const chosen = tab.getAttribute("aria-controls") === name;
-      tab.setAttribute("aria-selected", String(chosen));
-      tab.tabIndex = chosen ? 0 : -1;
-      document.getElementById(tab.getAttribute("aria-controls")).hidden = !chosen;
-    }
+// Shows the part of that name.
+export function select(name) {
+  for (const tab of all) {
+    const chosen = tab.getAttribute("aria-controls") === name;
+    tab.setAttribute("aria-selected", String(chosen));
+    tab.tabIndex = chosen ? 0 : -1;
+    document.getElementById(tab.getAttribute("aria-controls")).hidden = !chosen;
   }
+}
 
+// Listens to the tabs: `onselect(name)` is called when a person chose one.
+export function listen(onselect) {
   function go(tab) {
     const name = tab.getAttribute("aria-controls");
     select(name);
@@ -27,5 +29,4 @@ export function tabs(list, onselect) {
       if (next) go(next);
     });
   }
-  return { select };
 }

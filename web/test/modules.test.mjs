@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { thin, ticks } from "../src/chart.js";
 import { cellByKey, heat } from "../src/draw.js";
 import { sayEnd } from "../src/endings.js";
+import { adapterName } from "../src/gpu.js";
 import { interval, sayFound, sayWhen } from "../src/neighbours.js";
 import { controls, isActive } from "../src/phase.js";
 import { formatMeasures, formatOperations, formatReport } from "../src/report.js";
@@ -95,6 +96,12 @@ test("what neighbours tell is said beside chance", () => {
   assert.match(sayWhen(1, 0.031), /^Found out at the start, every 1 step and at the end\. It has taken 3\.1 % of the time so far\./);
 });
 
+test("an adapter is named by what the browser tells of it", () => {
+  assert.equal(adapterName({ vendor: "nvidia", architecture: "lovelace", device: "", description: "" }), "NVIDIA lovelace");
+  assert.equal(adapterName({ vendor: "intel", architecture: "xe", device: "0x1", description: "Intel Arc" }), "Intel Arc");
+  assert.match(adapterName({}), /that the browser chose$/);
+});
+
 const PHASES = ["idle", "starting", "running", "paused", "stopping", "stopped", "done", "diverged", "failed"];
 
 test("in every state of a run, what can be pressed has something to do", () => {
@@ -139,12 +146,19 @@ test("however a run ends, it is said what is left of it", () => {
   }
 });
 
-test("every module that the page starts with is asked for at once", async () => {
+test("every module is asked for at once: those of the first paint with the page, the others after it", async () => {
   const read = (name) => readFile(new URL(`../${name}`, import.meta.url), "utf8");
-  const reached = new Set(["main.js"]);
-  for (const name of reached) {
-    for (const [, other] of (await read(`src/${name}`)).matchAll(/from "\.\/([a-z-]+\.js)"/g)) reached.add(other);
-  }
-  const asked = [...(await read("index.html")).matchAll(/rel="modulepreload" href="src\/([a-z-]+\.js)"/g)].map(([, name]) => name);
-  assert.deepEqual(["main.js", ...asked].sort(), [...reached].sort());
+  const imports = async (start, known = []) => {
+    const reached = new Set([start]);
+    for (const name of reached) {
+      for (const [, other] of (await read(`src/${name}`)).matchAll(/(?:from |import\()"\.\/([a-z-]+\.js)"/g)) if (!known.includes(other)) reached.add(other);
+    }
+    return [...reached];
+  };
+  const [before, program] = (await read("index.html")).split('<template id="program">');
+  const asked = (html) => [...html.matchAll(/rel="modulepreload" href="src\/([a-z-]+\.js)"/g)].map(([, name]) => name);
+  const first = await imports("first.js");
+  assert.deepEqual(["first.js", ...asked(before)].sort(), first.sort());
+  assert.ok(first.length < 5, "what is asked for before the first paint delays it");
+  assert.deepEqual(["main.js", ...asked(program)].sort(), (await imports("main.js", first)).sort());
 });
