@@ -57,6 +57,12 @@ fn is_unfit(c: char) -> bool {
         || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// The candidate closest in spelling to `name`, if one is close enough to be meant.
+pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let score = |c: &str| strsim::damerau_levenshtein(&name.to_lowercase(), c);
+    candidates.iter().copied().min_by_key(|c| score(c)).filter(|c| score(c) <= 1 + c.len() / 3)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

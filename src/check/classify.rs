@@ -40,7 +40,7 @@ struct Config {
     ridge: Vec<f64>,
 }
 
-/// Runs a fixture of the kind `knn`, `logistic` or one of [`recipe::check_of`]; none where it is of another kind.
+/// Runs a fixture of the kind `knn`, `logistic` or one of `recipe::check_of`; none where it is of another kind.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] with what is wrong with the fixture.

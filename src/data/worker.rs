@@ -9,7 +9,7 @@ use super::source::Source;
 use crate::error::{Error, Result};
 use crate::rng::{Rng, Stream};
 
-/// How a [`Loader`] makes batches.
+/// How a [`Loader`](super::Loader) makes batches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderOptions {
     /// Images in a batch.

@@ -107,7 +107,7 @@ pub fn write(to: impl Write, metadata: &BTreeMap<&str, String>, tensors: &[Writt
     write_as(Precision::F32, to, metadata, tensors)
 }
 
-/// [`write`] with the values in a precision of choice.
+/// [`write()`] with the values in a precision of choice.
 pub fn write_as(
     precision: Precision,
     to: impl Write,
@@ -122,7 +122,7 @@ pub fn write_as(
     write_entries(to, metadata, &entries.collect::<Vec<_>>())
 }
 
-/// [`write`] with vectors of I64 before the F32 tensors.
+/// [`write()`] with vectors of I64 before the F32 tensors.
 pub fn write_with_integers(
     to: impl Write,
     metadata: &BTreeMap<&str, String>,

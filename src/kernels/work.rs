@@ -76,7 +76,7 @@ impl Work {
         }
     }
 
-    /// The share of this matmul in what `variant` computes for it, see [`Tile::fill`]; none for others.
+    /// The share of this matmul in what `variant` computes for it, see `Tile::fill`; none for others.
     pub fn fill(&self, variant: Variant) -> Option<f64> {
         match (self, variant) {
             (Work::Matmul { form, shape, operands }, Variant::Matmul(tile)) => {

@@ -9,6 +9,7 @@ use crate::{
     },
     error::{Error, Result},
     nn::PositionOrder,
+    text::nearest,
 };
 
 /// Sizes beyond all use are refused, so that nothing computed from them overflows or takes forever. Images have no longer
@@ -398,12 +399,6 @@ impl ModelConfig {
 /// Columns of attention inside a block of `width`: heads × floor(width / heads), 504 for BootMAE's pixel decoder of ViT-B.
 pub fn inner(width: usize, heads: usize) -> usize {
     width / heads * heads
-}
-
-/// The candidate closest in spelling to `name`, if one is close enough to be meant.
-pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let score = |c: &str| strsim::damerau_levenshtein(&name.to_lowercase(), c);
-    candidates.iter().copied().min_by_key(|c| score(c)).filter(|c| score(c) <= 1 + c.len() / 3)
 }
 
 #[cfg(test)]

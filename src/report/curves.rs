@@ -28,7 +28,7 @@ pub fn draw(run: &Path) -> Result<()> {
     write_atomically(&run.join(FILE_NAME), |to| to.write_all(picture.as_bytes()))
 }
 
-/// At most [`MOST_POINTS`] lines, evenly taken, and those of evaluations; a last line still being written is left out.
+/// At most `MOST_POINTS` lines, evenly taken, and those of evaluations; a last line still being written is left out.
 pub fn thinned(text: &str) -> Vec<Metrics> {
     let every = text.lines().count().div_ceil(MOST_POINTS).max(1);
     let wanted = |(at, line): &(usize, &str)| at.is_multiple_of(every) || line.contains("\"evaluation_share\"");

@@ -1,5 +1,5 @@
 //! A training run without the places where it is kept: the model on its device, its images, and the state to go back
-//! to. Natively [`Run`](super::pretrain::Run) gives it a folder; in a browser a page drives it.
+//! to. Natively `run::pretrain::Run` gives it a folder; in a browser a page drives it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -282,7 +282,7 @@ impl Training {
     }
 
     /// Goes back to the last good state after `error`: on the device opened again if it was lost, without the images of
-    /// the step whose update was refused; at most [`RECOVERIES`] times to each. Says what happened.
+    /// the step whose update was refused; at most `RECOVERIES` times to each. Says what happened.
     pub async fn recover(&mut self, error: Error) -> Result<String, GivenUp> {
         let (lost, refused) = (self.trainer.device().is_lost(), matches!(error, Error::Diverged(_)));
         // A lost device of one process is none of the others: the job ends, and starts again from its checkpoint.

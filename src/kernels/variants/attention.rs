@@ -29,7 +29,7 @@ pub enum AttentionVariant {
         /// Invocations of a workgroup.
         group: u32,
     },
-    /// A subgroup, [`shared_rows`] for each of its lanes, that shares each load, a vec4 as 64-bit integers; needs these. Heads
+    /// A subgroup, `shared_rows` for each of its lanes, that shares each load, a vec4 as 64-bit integers; needs these. Heads
     /// whose columns are no multiple of 4 are left to `Scalar`.
     SubgroupVec4 {
         /// Invocations of a subgroup.

@@ -18,7 +18,7 @@ pub enum LayerNormVariant {
         group: u32,
     },
     /// A subgroup takes chunks of rows, a vec4 a load as 64-bit integers; needs these. Rows whose length is no multiple of 4
-    /// or beyond [`HELD_COLS`] are left to `Scalar`.
+    /// or beyond `HELD_COLS` are left to `Scalar`.
     SubgroupVec4 {
         /// Invocations of a subgroup.
         lanes: u32,

@@ -10,8 +10,9 @@ use crate::{
     error::{Error, Result},
     model::{
         ClassifierConfig,
-        config::{Kind, ModelConfig, nearest},
+        config::{Kind, ModelConfig},
     },
+    text::nearest,
 };
 
 const SECTIONS: [&str; 6] = ["model", "training", "data", "classifier", "finetune", "evaluation"];

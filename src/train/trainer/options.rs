@@ -6,7 +6,7 @@ use crate::{
     lower::{PlanOptions, Precision, Recompute},
 };
 
-/// How a [`Trainer`] is made.
+/// How a [`Trainer`](super::Trainer) is made.
 #[derive(Clone, Debug)]
 pub struct TrainerOptions {
     /// Images of one forward and backward pass.
