@@ -5,17 +5,18 @@ import { select } from "./tabs.js";
 import { OWN, parse } from "./url-state.js";
 
 const FIRST_PHOTO = "cat";
-const PATIENCE_MS = 2000; // a browser that says nothing of what it paints
+const PATIENCE_MS = 2000; // in a frame that nobody has scrolled to nothing is painted
 
 export const state = parse(location.hash);
 document.body.classList.toggle("embed", state.embed);
 select(state.tab);
 
-// Settles once something of the page is painted, or where nothing will be.
+// Settles once something of the page is painted, or where nothing will be or the browser does not say.
 function painted() {
   return new Promise((resolve) => {
-    if (document.hidden) resolve();
-    new PerformanceObserver(resolve).observe({ type: "paint", buffered: true });
+    const told = window.PerformanceObserver?.supportedEntryTypes?.includes("paint");
+    if (document.hidden || !told) resolve();
+    else new PerformanceObserver(resolve).observe({ type: "paint", buffered: true });
     setTimeout(resolve, PATIENCE_MS);
   });
 }
