@@ -24,7 +24,6 @@ batch=${BATCH:-64} rate=${RATE:-1e-3} seeds=${SEEDS:-0} out=${OUT:-runs/learn}
 labelled=${TUNE_DATA:-$data}
 last=${epochs##* }
 mkdir -p "$out"
-printf '[training]\nwarmup_epochs = %d\n' "$((tuned / 4 < 5 ? (tuned + 3) / 4 : 5))" >"$out/tuned.toml"
 light=$([ "$tuned" -ge 30 ] || echo --light)
 
 # top1 FOLDER: the share of test images told right in results.json, in per cent.
@@ -97,7 +96,7 @@ for seed in $seeds; do
         run=$out/$kind-$seed-tuned
         from="--checkpoint $out/$kind-$seed"
         [ "$kind" != scratch ] || from="--model $model"
-        "$bootmae" finetune $from --preset finetune-small-pictures --config "$out/tuned.toml" $light --data "$labelled" \
+        "$bootmae" finetune $from --preset finetune-small-pictures $light --data "$labelled" \
             --epochs "$tuned" --seed "$seed" --out "$run" --resume >&2
         line="$line $(sed -n 's/.*"validation_accuracy": *\([0-9.]*\).*/\1/p' "$run/metrics.jsonl" | tail -n 1 |
             awk '{ printf "%.1f", 100 * $1 }') |"
