@@ -174,6 +174,7 @@ fn a_fine_tuned_classifier_predicts_as_well_as_its_run_said() {
     says(&pretrain(&encoder, &["--data", source, "--steps", "2"]), 0, &[]);
     let settings = folder.path().join("settings.toml");
     let text = "[training]\npeak_learning_rate = 5e-3\nepochs = 4\nbatch_size = 4\nmicro_batches = 2\n\
+                sample_every_steps = 3\n\
                 [classifier]\ndrop_path = 0.3\n";
     fs::write(&settings, text).unwrap();
     let finetune = |out: &Path, rest: &[&str]| {
@@ -205,6 +206,8 @@ fn a_fine_tuned_classifier_predicts_as_well_as_its_run_said() {
     // The images that the run held out, and no others.
     says(&found, 0, &["of 2 images (2 of 2 right)", "top-1 100.00 %"]);
     assert_eq!(String::from_utf8_lossy(&found.stdout).lines().count(), 3);
+    let otherwise = format!("{source}/../data/");
+    says(&predict(&["--data", &otherwise]), 0, &["of 2 images ("]);
     says(&predict(&["--data", source, "--side", "all"]), 0, &["of 24 images ("]);
 
     let of_encoder = ["predict", "--checkpoint", encoder.to_str().unwrap(), red.to_str().unwrap()];
@@ -215,6 +218,16 @@ fn a_fine_tuned_classifier_predicts_as_well_as_its_run_said() {
         3,
         &["no image has a label"],
     );
+    says(
+        &finetune(&whole, &["--resume", "--epochs", "9"]),
+        6,
+        &["begin a run from its weights: bootmae finetune --check"],
+    );
+    let early = parts.join("checkpoints/step-7");
+    let refused = ["--resume", early.to_str().unwrap()];
+    says(&pretrain(&parts, &refused), 6, &["a run of `bootmae finetune`"]);
+    says(&finetune(&parts, &[&refused[..], &["--epochs", "9"]].concat()), 6, &["other settings"]);
+    assert!(!checkpoint(&parts, steps).is_empty(), "what was refused has set nothing aside");
     says(&pretrain(&whole, &["--resume"]), 6, &["a run of `bootmae finetune`"]);
     says(&finetune(&parts, &[&from[..], &["--model", "nano"]].concat()), 2, &["--checkpoint decides the network"]);
 }

@@ -358,6 +358,19 @@ fn results_go_into_a_folder_that_holds_nothing_else_of_their_names() {
     let results =
         || -> serde_json::Value { serde_json::from_slice(&fs::read(out.join("results.json")).unwrap()).unwrap() };
     assert_eq!((&results()["candidates"].as_array().unwrap().len(), &results()["value"]), (&7, &0.001.into()));
+    let report = out.join("report.html");
+    fs::write(&report, "<html>mine").unwrap();
+    says(
+        &bootmae(&["report", text(&out)]),
+        2,
+        &["report.html is there and was not written by bootmae; give --out FILE"],
+    );
+    let read = out.join("confusion.png");
+    says(&bootmae(&["report", text(&out), "--out", text(&read)]), 2, &["this file is read"]);
+    fs::remove_file(&report).unwrap();
+    for _ in 0..2 {
+        says(&bootmae(&["report", text(&out)]), 0, &["report.html"]);
+    }
     // Earlier results are replaced, and nothing else.
     fs::write(out.join("notes.txt"), "mine").unwrap();
     says(&probe(&out, &["--method", "ridge", "--lambda", "2"]), 0, &["ridge regression, lambda = 2 (given)"]);

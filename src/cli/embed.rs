@@ -101,7 +101,8 @@ fn embed(arguments: &Arguments, world: &World) -> Result<()> {
         Split::All => Part::All,
     });
     let model = arguments.checkpoint.open()?;
-    let chosen = chosen(&arguments.data, part, arguments.label_column.as_deref())?;
+    let column = arguments.label_column.as_deref();
+    let chosen = chosen(&arguments.data, part, column, column.is_some())?;
     if first {
         errln!("{}", shown(&chosen.how));
     }

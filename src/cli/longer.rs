@@ -9,7 +9,7 @@ pub(super) fn longer(error: Error, from: &Resumed, wanted: &RunConfig, out: &Pat
     let steps = wanted.training.steps;
     match error {
         Error::Checkpoint { path, reason } if steps > from.snapshot.config.training.steps => {
-            let command = from_weights(out, &format!(" --steps {steps}"));
+            let command = from_weights(wanted, out, &format!(" --steps {steps}"));
             let reason = format!("{reason}. To train longer, begin a run from its weights: {command}");
             Error::Checkpoint { path, reason }
         }
@@ -17,8 +17,8 @@ pub(super) fn longer(error: Error, from: &Resumed, wanted: &RunConfig, out: &Pat
     }
 }
 
-/// The command that begins a run with the settings and weights of the one in `out`, in a folder beside it.
-pub(super) fn from_weights(out: &Path, more: &str) -> String {
+/// The command that begins a run with the settings, `config`, and weights of the one in `out`, in a folder beside it.
+pub(super) fn from_weights(config: &RunConfig, out: &Path, more: &str) -> String {
     let quoted = |path: &Path| {
         let text = path.display().to_string();
         let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-+:@\\".contains(c));
@@ -27,7 +27,8 @@ pub(super) fn from_weights(out: &Path, more: &str) -> String {
     let mut name = out.file_name().unwrap_or_else(|| "run".as_ref()).to_owned();
     name.push("-longer");
     format!(
-        "bootmae pretrain --init-from {} --config {}{more} --out {}",
+        "bootmae {} {} --config {}{more} --out {}",
+        if config.finetune.is_some() { "finetune --checkpoint" } else { "pretrain --init-from" },
         quoted(out),
         quoted(&out.join(CONFIG_FILE)),
         quoted(&out.with_file_name(name))

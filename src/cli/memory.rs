@@ -83,7 +83,7 @@ fn smaller_on_resume(arguments: &Memory<'_>, device: &Device, config: &RunConfig
     let other = match fit(device, &*config.planned_task(), again, Some(usable)) {
         Ok(_) => format!(
             "or begin another run from its weights, without its moments: {} --micro-batch auto --recompute blocks",
-            from_weights(arguments.out, "")
+            from_weights(config, arguments.out, "")
         ),
         Err(_) => "since not even one image at a time fits here".into(),
     };

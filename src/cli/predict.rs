@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     checkpoint::Model,
-    data::{Classes, LabelOptions, Part, Source, chosen, decode, each, labelled},
+    data::{Classes, LabelOptions, Part, Source, chosen, decode, each, is_same_place, labelled},
     device::Device,
     error::{Error, Result},
     infer::predictor::{Network, Over, Predictor, probabilities},
@@ -210,7 +210,7 @@ impl Shown {
             SideName::Test => Part::Test,
             SideName::All => Part::All,
         });
-        if *place == config.data.source && part != Some(Part::All) {
+        if is_same_place(place, &config.data.source) && part != Some(Part::All) {
             // What the run held out is known by its seed.
             let test = finetune.and_then(|finetune| finetune.validation.clone());
             let options = LabelOptions { test, column, seed: config.training.seed, ..LabelOptions::default() };
@@ -220,9 +220,9 @@ impl Shown {
             let labels = side.labels.into_iter().map(Some).collect();
             return Ok(Shown::Sources { sources: vec![side.source], classes: found.classes, labels });
         }
-        let mut found = chosen(place, part, column.as_deref())?;
+        let mut found = chosen(place, part, column.as_deref(), false)?;
         if part.is_none() && found.part == Part::Train {
-            found = chosen(place, Some(Part::Test), column.as_deref())?;
+            found = chosen(place, Some(Part::Test), column.as_deref(), false)?;
         }
         errln!("{}", shown(&found.how));
         let labels = (0..found.labels.len()).map(|image| found.labels.of(image)).collect();

@@ -8,11 +8,14 @@ use super::output::Output;
 use crate::{
     error::{Error, Result},
     report::{
-        page::page,
+        page::{self, page},
         told::{Evaluated, Told},
     },
     text::shown,
 };
+
+/// What is read of a folder.
+const READ: [&str; 5] = ["results.json", "confusion.png", "config.toml", "metrics.jsonl", "train.log"];
 
 /// Write an HTML page of one or more runs: curves, samples, accuracies, faults and settings, side by side where there are
 /// several. It is one file that loads nothing else.
@@ -29,7 +32,14 @@ pub struct Arguments {
 /// Reads, writes and says where.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let path = arguments.out.clone().unwrap_or_else(|| arguments.folders[0].join("report.html"));
-    let out = Output::new("--out", &path, &[])?;
+    let read: Vec<PathBuf> = arguments.folders.iter().flat_map(|folder| READ.map(|name| folder.join(name))).collect();
+    let out = Output::new("--out", &path, &read.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    if arguments.out.is_none() && path.is_file() && !page::is_at(&path) {
+        return Err(Error::Config(format!(
+            "{} is there and was not written by bootmae; give --out FILE",
+            path.display()
+        )));
+    }
     let (mut runs, mut evaluated) = (Vec::new(), Vec::new());
     for folder in &arguments.folders {
         if !folder.is_dir() {

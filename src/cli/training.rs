@@ -192,6 +192,10 @@ fn train<V: Trains>(verb: &V, told: &mut Told, world: &World) -> Result<()> {
         None => RunFolder::enter(out, if arguments.overwrite { Entry::Overwrite } else { Entry::New })?,
     };
     told.open(&folder)?;
+    if let Start::Resumed(from) = &start {
+        // Only now that nothing refuses it any more.
+        folder.set_aside_after(from.snapshot.step)?.iter().for_each(|remark| told.say(remark));
+    }
     told.note(&format!("bootmae {} on {name}", env!("CARGO_PKG_VERSION")));
     told.say(&format!("{} images, {steps} steps of {batch} images", source.len()));
     let kept = match &start {

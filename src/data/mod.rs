@@ -97,7 +97,7 @@ pub use {
     check::{ClassImages, Contents, Duplicate, Unreadable, check},
     decode::decode,
     labelled::{LabelOptions, Labelled, Side, labelled},
-    open::{open, open_beside},
+    open::{is_same_place, open, open_beside},
     pack::{Packed, pack},
     part::{Chosen, Part, chosen},
     rate::{Rate, rate},

@@ -87,9 +87,27 @@ pub(super) fn folder_at(path: &str) -> Result<&Path> {
     }
 }
 
+/// Whether two names mean the same images, however the path in them is written (`photos`, `./photos/`).
+pub fn is_same_place(place: &str, other: &str) -> bool {
+    let parts = |name: &str| {
+        let kinds = ["cifar10:", "cifar100:"];
+        let (kind, path) = kinds.iter().find_map(|kind| Some((*kind, name.strip_prefix(kind)?))).unwrap_or(("", name));
+        Some((kind, std::fs::canonicalize(path).ok()?))
+    };
+    place == other || parts(place).is_some_and(|parts_of_place| parts(other) == Some(parts_of_place))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_the_same_however_its_path_is_written() {
+        let fixtures = format!("{}/tests/fixtures", env!("CARGO_MANIFEST_DIR"));
+        assert!(is_same_place(&fixtures, &format!("{fixtures}/./labels/..")) && is_same_place("/none", "/none"));
+        assert!(is_same_place(&format!("cifar10:{fixtures}"), &format!("cifar10:{fixtures}/")));
+        assert!(!is_same_place(&fixtures, &format!("cifar10:{fixtures}")) && !is_same_place("/none", "/none/"));
+    }
 
     fn refusal(spec: &str) -> String {
         let error = open(spec).err().expect("must be refused");

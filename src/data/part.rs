@@ -45,40 +45,45 @@ pub struct Chosen {
 }
 
 /// Opens a part of `place`, which is named as [`open`](super::open()) takes it: the one asked for, or else what there is to
-/// train on where `place` has two sides, and all of it where it has one. Labels are read where there are any.
+/// train on where `place` has two sides, and all of it where it has one. Labels are read where there are any; those that cannot be
+/// used are an error where they are `needed`, otherwise a word in [`Chosen::how`].
 ///
 /// # Errors
 /// [`Error::Images`] when the part is not there or cannot be opened, or its labels cannot be used.
-pub fn chosen(place: &str, part: Option<Part>, column: Option<&str>) -> Result<Chosen> {
+pub fn chosen(place: &str, part: Option<Part>, column: Option<&str>, needed: bool) -> Result<Chosen> {
+    let labels_of = |source: &Arc<dyn Source>| match source.labels(column) {
+        Err(error) if !needed => Ok((Labels::none(source.len()), format!("; without labels ({error})"))),
+        other => other.map(|labels| (labels, String::new())),
+    };
     let Some([train, test]) = open_sides(place, None)? else {
         if part == Some(Part::Test) {
             let reason =
-                "it has one side, which `--split train` or `--split all` takes; name the images to test on instead";
+                "it has one side, and no images to test on; take all of it, or name the images to test on instead";
             return Err(Error::Images(format!("{}: {reason}", shown(place))));
         }
         let source = open(place)?;
-        let (labels, part) = (source.labels(column)?, part.unwrap_or(Part::All));
-        let how = format!("{} images of {}", source.len(), shown(&source.place()));
+        let ((labels, without), part) = (labels_of(&source)?, part.unwrap_or(Part::All));
+        let how = format!("{} images of {}{without}", source.len(), shown(&source.place()));
         return Ok(Chosen { sources: vec![source], labels, part, how });
     };
-    let labels = train.labels(column)?;
+    let (labels, without) = labels_of(&train)?;
     let wanted = part.unwrap_or(Part::Train);
     let how = |source: &Arc<dyn Source>| format!("{} images of {}", source.len(), shown(&source.place()));
     if wanted == Part::Train {
         let other = format!("; its other side, {}, is for `--split test`", how(&test));
-        let how = how(&train) + if part.is_none() { &other } else { "" };
+        let how = how(&train) + if part.is_none() { &other } else { "" } + &without;
         return Ok(Chosen { sources: vec![train], labels, part: wanted, how });
     }
-    let mut told = test.labels(column)?;
+    let (mut told, without) = labels_of(&test)?;
     if !labels.classes().is_empty() && !told.classes().is_empty() {
         let classes = matched((&train.place(), &labels), (&test.place(), &told), |image| test.name(image))?;
         told = told.renumbered(labels.classes(), &classes);
     }
     if wanted == Part::Test {
-        let how = how(&test);
+        let how = how(&test) + &without;
         return Ok(Chosen { sources: vec![test], labels: told, part: wanted, how });
     }
-    let how = format!("{} and {}", how(&train), how(&test));
+    let how = format!("{} and {}{without}", how(&train), how(&test));
     Ok(Chosen { sources: vec![train, test], labels: labels.followed_by(&told), part: wanted, how })
 }
 
@@ -92,7 +97,7 @@ mod tests {
 
     /// The labels of what is chosen, −1 for none, and how many sources there are.
     fn labels(place: &str, part: Option<Part>) -> (Vec<i64>, usize, Part) {
-        let Chosen { sources, labels, part, .. } = chosen(place, part, None).unwrap();
+        let Chosen { sources, labels, part, .. } = chosen(place, part, None, true).unwrap();
         assert_eq!(sources.iter().map(|source| source.len()).sum::<usize>(), labels.len());
         ((0..labels.len()).map(|image| labels.of(image).map_or(-1, i64::from)).collect(), sources.len(), part)
     }
@@ -112,7 +117,7 @@ mod tests {
         }
         let both = folder.path().to_str().unwrap();
         assert_eq!(labels(both, Some(Part::Test)).0, [1]);
-        assert!(chosen(both, None, None).unwrap().how.contains("its other side, 1 images of"));
+        assert!(chosen(both, None, None, true).unwrap().how.contains("its other side, 1 images of"));
     }
 
     #[test]
@@ -120,7 +125,22 @@ mod tests {
         let side = fixture("folders/train");
         assert_eq!(labels(&side, None).2, Part::All);
         assert_eq!(labels(&side, Some(Part::Train)).0.len(), 5);
-        let error = chosen(&side, Some(Part::Test), None).err().unwrap();
+        let error = chosen(&side, Some(Part::Test), None, true).err().unwrap();
         assert!(error.exit_code() == 3 && error.to_string().contains("it has one side"), "{error}");
+    }
+
+    #[test]
+    fn labels_that_nobody_needs_are_no_reason_to_refuse_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["pictures", "notes"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        image::RgbImage::new(2, 2).save(folder.path().join("pictures/1.png")).unwrap();
+        let place = folder.path().to_str().unwrap();
+        let refused = chosen(place, None, None, true).err().unwrap().to_string();
+        assert!(refused.contains("the class holds no image"), "{refused}");
+        let found = chosen(place, None, None, false).unwrap();
+        assert_eq!((found.labels.len(), found.labels.of(0)), (1, None));
+        assert!(found.how.contains("without labels ("), "{}", found.how);
     }
 }

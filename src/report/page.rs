@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use std::path::Path;
+use std::{fs::File, io::Read, path::Path};
 
 use super::{
     curves::{self, points},
@@ -22,6 +22,13 @@ const START: &[u8] =
 /// Whether a file that begins so can be a report; one that was cut short can.
 pub fn is_begun_by(held: &[u8]) -> bool {
     held.starts_with(&START[..START.len().min(held.len())])
+}
+
+/// Whether the file at `path` is a report.
+pub fn is_at(path: &Path) -> bool {
+    let mut held = Vec::new();
+    let read = |file: File| file.take(START.len() as u64).read_to_end(&mut held);
+    File::open(path).and_then(read).is_ok() && is_begun_by(&held)
 }
 
 /// Writes the report of a run into its folder.

@@ -120,7 +120,8 @@ impl Run {
         let training = Training::new(config, task, images.source, device, tuning, start, team).await?;
         let evaluator = images.evaluation.and_then(|on| Evaluator::new(training.config(), on));
         let (config, step) = (training.config(), training.step());
-        let draws = config.training.sample_every_steps > 0;
+        // A classifier has no decoders to draw with.
+        let draws = config.finetune.is_none() && config.training.sample_every_steps > 0;
         let sampler = draws.then(|| Sampler::new(folder.path(), &**training.source(), &config.model)).transpose()?;
         folder.write_config(config)?;
         let log = MetricsLog::open(&folder.path().join(metrics::FILE_NAME), step)?;

@@ -90,11 +90,11 @@ impl RunFolder {
     }
 
     /// The state that the run goes on from: of `from`, a checkpoint, or else of the newest complete checkpoint here; none
-    /// where there is no checkpoint yet. Later checkpoints here are set aside.
+    /// where there is no checkpoint yet. Nothing is changed by that.
     pub fn resume(&self, from: Option<&Path>) -> Result<Option<Resumed>> {
         let checkpoints = self.checkpoints();
         let single = self.path.join(SINGLE_FILE);
-        let mut resumed = if let Some(path) = from {
+        let resumed = if let Some(path) = from {
             let path = path.to_owned();
             Resumed { snapshot: checkpoint::read_any(&path)?, path, remarks: Vec::new() }
         } else if let Some(found) = checkpoints.newest()? {
@@ -105,9 +105,13 @@ impl RunFolder {
         } else {
             return Ok(None);
         };
-        let aside = checkpoints.set_aside_after(resumed.snapshot.step)?;
-        resumed.remarks.extend(aside.iter().map(|name| format!("a later checkpoint is set aside as {name}")));
         Ok(Some(resumed))
+    }
+
+    /// Sets the checkpoints after `step` aside, for a run that does go on from there, and says so of each.
+    pub fn set_aside_after(&self, step: u64) -> Result<Vec<String>> {
+        let aside = self.checkpoints().set_aside_after(step)?;
+        Ok(aside.iter().map(|name| format!("a later checkpoint is set aside as {name}")).collect())
     }
 }
 
@@ -259,9 +263,11 @@ mod tests {
         let resumed = run.resume(None).unwrap().unwrap();
         assert_eq!(resumed.snapshot, sample(4));
         assert!(resumed.remarks[0].contains("passed over") && resumed.remarks[0].contains("state.json"));
-        assert!(resumed.remarks[1].contains("step-6.set-aside"), "{:?}", resumed.remarks);
         let resumed = run.resume(Some(&run.checkpoints().path(2))).unwrap().unwrap();
-        assert_eq!((resumed.snapshot, resumed.remarks.len()), (sample(2), 1));
+        assert_eq!((resumed.snapshot, resumed.remarks.len()), (sample(2), 0));
+        assert!(run.checkpoints().path(6).exists(), "whoever does not go on has changed nothing");
+        let aside = run.set_aside_after(2).unwrap();
+        assert!(aside.len() == 2 && aside[1].contains("step-6.set-aside"), "{aside:?}");
     }
 
     #[test]

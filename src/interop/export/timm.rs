@@ -37,6 +37,10 @@ pub fn package<'m>(source: &Source<'m>, task: Task) -> Result<Package<'m>> {
     let (pool, depth, norms) = match (task, source.classifier) {
         (Task::Features(features), _) => {
             let Features { blocks, final_norm, pool, plain_norm } = features;
+            if final_norm && plain_norm {
+                let reason = "its norm behind the last block or one behind the mean, not both";
+                return Err(Error::Config(format!("timm has one of two norms: {reason}; --format onnx can say both")));
+            }
             if plain_norm {
                 for (name, value) in [("fc_norm.weight", 1.0), ("fc_norm.bias", 0.0)] {
                     let values = vec![value; model.width].into();
