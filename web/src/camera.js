@@ -6,8 +6,10 @@ export function camera({ button, dialog, oncapture }) {
   const part = (name) => dialog.querySelector(`#camera-${name}`);
   const [note, video, capture, cancel] = ["note", "video", "capture", "cancel"].map(part);
   let stream = null;
+  let turn = 0;
 
   function off() {
+    turn++;
     closeCamera(stream);
     stream = video.srcObject = null;
     capture.disabled = true;
@@ -15,18 +17,17 @@ export function camera({ button, dialog, oncapture }) {
 
   button.addEventListener("click", async () => {
     dialog.showModal();
+    const mine = ++turn;
     note.textContent = "Waiting for the camera…";
     try {
       const opened = await openCamera();
-      if (!dialog.open) {
-        closeCamera(opened);
-        return;
-      }
+      if (mine !== turn) return closeCamera(opened); // closed meanwhile
       stream = video.srcObject = opened;
       await video.play();
       note.textContent = "The picture stays on this computer.";
-      capture.disabled = false;
+      capture.disabled = mine !== turn;
     } catch (error) {
+      if (mine !== turn) return;
       off();
       note.textContent = refusal(error);
     }

@@ -33,12 +33,12 @@ export class Encoder extends EventTarget {
   // Takes these weights from now on, or those of Reconstruct again where there are none. Fails, and changes nothing, where they
   // hold no encoder.
   async choose(weights) {
-    try {
+    this.#opening = this.#opening.catch(() => {}).then(async () => {
       if (weights) await this.#open(weights);
       this.#own = weights;
-    } finally {
-      this.dispatchEvent(new Event("change"));
-    }
+    });
+    await this.#opening;
+    this.dispatchEvent(new Event("change"));
   }
 
   // What is known of the encoder, which is read unless it is held.
@@ -52,21 +52,35 @@ export class Encoder extends EventTarget {
   }
 
   async #open(weights) {
+    const before = this.#held;
     this.#held = null;
-    this.#description = await this.#engine.call("encoder_open", [weights.source]);
-    this.#held = weights;
-    return this.#description;
+    try {
+      this.#description = await this.#engine.call("encoder_open", [weights.source]);
+      this.#held = weights;
+      return this.#description;
+    } catch (error) {
+      this.#held = before; // the thread holds it still
+      throw error;
+    }
   }
 
   // Features of pictures, a batch at a time; each of `sources` is called for its picture, a file or `{rgba, width, height}`, when
   // its turn comes. `onbatch({first, views, features, width, height})` is told of each batch: the views are `{rgba}` or
-  // `{error}`, the features one row after the other of those without an error. Ends early when `stopped()` says so.
+  // `{error}`, the features one row after the other of those without an error. Ends early when `stopped()` says so, and fails where
+  // another network is opened meanwhile: features of two do not go together.
   async features(sources, onbatch, stopped = () => false) {
     const { batch } = await this.ready();
+    const held = this.#held;
+    const same = () => {
+      if (this.#held !== held) throw new Error("Another network was opened meanwhile.");
+    };
     for (let first = 0; first < sources.length && !stopped(); first += batch) {
       const some = sources.slice(first, first + batch);
       const read = await Promise.all(some.map((source) => source().catch((error) => ({ error: error.message }))));
-      onbatch({ first, ...(await this.#engine.call("encoder_features", [read])) });
+      same();
+      const found = await this.#engine.call("encoder_features", [read]);
+      same();
+      onbatch({ first, ...found });
     }
   }
 }

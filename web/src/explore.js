@@ -54,18 +54,21 @@ export class Explore {
 
   // Takes files in place of the ones before.
   async take(files, title = "") {
-    this.#files = picturesAmong(files);
-    this.#title = title;
-    if (this.#files.length === 0) {
+    const pictures = picturesAmong(files);
+    if (pictures.length === 0) {
       this.#say(files.length ? `None of the ${whole.format(files.length)} files has the name of a picture.` : "There is no file in it.");
       return;
     }
+    [this.#files, this.#title] = [pictures, title];
     await this.#look();
   }
 
   async #takeShipped() {
+    const before = this.#files;
     try {
-      await this.take(await shippedPhotos(), "the shipped photos");
+      const photos = await shippedPhotos();
+      // Others may have been chosen meanwhile.
+      if (this.#files === before) await this.take(photos, "the shipped photos");
     } catch (error) {
       this.#complain(`The shipped photos could not be loaded: ${error.message}`);
     }
@@ -216,7 +219,7 @@ export class Explore {
       const places = await new Promise((resolve, reject) => {
         worker.onmessage = ({ data: { share, places } }) => {
           if (places) resolve(places);
-          else element("map-note").textContent = `Laying out: ${Math.round(100 * share)} %`;
+          else if (this.#kind === "neighbours") element("map-note").textContent = `Laying out: ${Math.round(100 * share)} %`;
         };
         worker.onerror = (event) => {
           event.preventDefault();

@@ -48,7 +48,8 @@ async function walk(entry, path, found) {
       // A reader hands out some entries at a time, and none at the end.
       const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
       if (some.length === 0) break;
-      for (const inner of some) await walk(inner, `${path}${entry.name}/`, found);
+      // A folder that cannot be read hides no others.
+      for (const inner of some) await walk(inner, `${path}${entry.name}/`, found).catch(() => {});
     }
   }
 }

@@ -21,6 +21,13 @@ function painted() {
   });
 }
 
+// A file that is dropped before the program listens does not lead away from the page.
+for (const type of ["dragover", "drop"]) {
+  addEventListener(type, (event) => {
+    if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+  });
+}
+
 painted().then(() => {
   if (state.photo !== OWN) Object.assign(document.getElementById("waiting"), { src: `photos/${state.photo ?? FIRST_PHOTO}.jpg`, hidden: false });
   document.head.append(document.getElementById("program").content);

@@ -37,6 +37,7 @@ export class Live {
   #video;
   #onchange;
   #stream = null;
+  #opening = null;
 
   constructor(video, onchange) {
     [this.#video, this.#onchange] = [video, onchange];
@@ -48,7 +49,11 @@ export class Live {
   }
 
   // Fails, in words, where there is no camera.
-  async open() {
+  open() {
+    return (this.#opening ??= this.#open().finally(() => (this.#opening = null)));
+  }
+
+  async #open() {
     if (this.on) return;
     try {
       this.#stream = await openCamera();

@@ -148,7 +148,10 @@ async function start() {
     unsupported(missing);
     return;
   }
-  const loading = weightsWanted.then(() => fetchWeights(WEIGHTS, weightsProgress));
+  const loading = weightsWanted.then(() => fetchWeights(WEIGHTS, (...progress) => {
+    // The visitor may have opened others meanwhile.
+    if (!reconstruct?.weights) weightsProgress(...progress);
+  }));
   loading.catch(() => {}); // said by Reconstruct
   const engine = new Engine();
   engine.addEventListener("loading", ({ detail: [bytes, of] }) => {

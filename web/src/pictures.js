@@ -50,17 +50,24 @@ export class Pictures {
   // Takes files as the pictures to train on, in place of the ones before.
   async take(files, title = "") {
     await this.#take(files, { title });
-    this.#keeping = this.#keep();
+    // Others may have been chosen meanwhile.
+    if (this.files === files) this.#keeping = this.#keep();
   }
 
+  // Whether the shipped photos are those to train on then: others may have been chosen meanwhile.
   async takeShipped() {
+    const before = this.files;
     try {
       const photos = await shippedPhotos(({ held_out }) => !held_out);
+      if (this.files !== before) return false;
       await this.#take(photos, { title: SHIPPED, shipped: true });
+      if (this.files !== photos) return false;
       this.#remember({ shipped: true });
       element("data-kept").textContent = "";
+      return true;
     } catch (error) {
-      element("data-note").textContent = `The shipped photos could not be loaded: ${error.message}`;
+      if (this.files === before) element("data-note").textContent = `The shipped photos could not be loaded: ${error.message}`;
+      return false;
     }
   }
 
@@ -77,13 +84,12 @@ export class Pictures {
 
   // Takes the pictures of a run that the browser keeps; false if it has not kept them.
   async reopen(held) {
-    if (held?.shipped) {
-      await this.takeShipped();
-      return this.any;
-    }
+    if (held?.shipped) return this.takeShipped();
+    const before = this.files;
     const collection = await this.#kept.files(held?.id).catch(() => null);
-    if (!collection) return false;
+    if (!collection || this.files !== before) return false;
     await this.#take(collection.files, { title: collection.title, id: held.id });
+    if (this.files !== collection.files) return false;
     this.#remember({ id: held.id });
     this.#sayKept();
     return true;

@@ -134,7 +134,8 @@ export class Reconstruct {
       this.#note("photo-error", `The example photos could not be loaded: ${error.message}`);
     }
     element("examples").replaceChildren(...this.#photos.map((photo) => this.#thumbnail(photo)));
-    await this.#restorePhoto();
+    // The visitor may have taken a picture before the list was there.
+    if (this.#wanted === null) await this.#restorePhoto();
   }
 
   #thumbnail(photo) {
@@ -205,12 +206,19 @@ export class Reconstruct {
     this.#note("photo-error", "");
     try {
       let source = picture.source.rgba ? picture.source : await readable(picture.source, picture.title);
-      const { width, height } = await this.#engine.call("set_photo", [source]).catch(async (error) => {
-        // Larger than the library decodes: the browser may make it smaller.
-        if (source.rgba || !/memory limit/i.test(error.message)) throw error;
-        return this.#engine.call("set_photo", [(source = await redrawn(picture.source, picture.title))]);
-      });
+      // What was taken after this picture is what the thread is to have.
       if (turn !== this.#newest) return;
+      let size = await this.#engine.call("set_photo", [source]).catch((error) => {
+        if (source.rgba || !/memory limit/i.test(error.message)) throw error;
+        return null;
+      });
+      if (size === null && turn === this.#newest) {
+        // Larger than the library decodes: the browser may make it smaller.
+        source = await redrawn(picture.source, picture.title);
+        if (turn === this.#newest) size = await this.#engine.call("set_photo", [source]);
+      }
+      if (turn !== this.#newest) return;
+      const { width, height } = size;
       this.#picture = { ...picture, source };
       this.#hasPicture = true;
       const shape = width === height ? "" : " The network sees its middle.";
@@ -220,7 +228,8 @@ export class Reconstruct {
       }
       this.#changed({ photo: picture.name ?? OWN }, "all");
     } catch (error) {
-      if (turn === this.#newest) this.#wanted = this.#picture && (this.#picture.name ?? OWN);
+      if (turn !== this.#newest) return;
+      this.#wanted = this.#picture && (this.#picture.name ?? OWN);
       this.#note("photo-error", `${picture.title}: ${error.message}`);
     }
   }
@@ -230,12 +239,13 @@ export class Reconstruct {
     const progress = element("weights-progress");
     try {
       const file = await loading;
-      // The visitor may have opened others meanwhile.
+      await this.#last; // the visitor may be opening others
       if (file) this.#shipped = { source: { file }, title: "The weights that come with the page" };
       if (file && !this.#weights) await this.openWeights(this.#shipped.source, this.#shipped.title);
-      else if (!this.#weights) this.#noWeights("This page comes without weights. Open a file of weights here, or train a network in the Train section.");
+      else if (this.#weights) element("page-weights").hidden = !file;
+      else this.#noWeights("This page comes without weights. Open a file of weights here, or train a network in the Train section.");
     } catch (error) {
-      this.#noWeights(`The weights could not be loaded: ${error.message}. Open a file of weights here, or train a network in the Train section.`);
+      if (!this.#weights) this.#noWeights(`The weights could not be loaded: ${error.message}. Open a file of weights here, or train a network in the Train section.`);
     }
     progress.classList.add("idle");
   }

@@ -252,12 +252,15 @@ export class Teach {
     if (new Set(names).size < names.length) return this.#complain("Two classes have the same name.");
     await this.#work(async () => {
       await this.#renew();
+      await this.#encoder.ready();
+      const { weights } = this.#encoder;
       const examples = this.#classes.flatMap(({ examples }) => examples);
+      if (examples.some((example) => example.weights !== weights)) throw new Error("Another network was opened meanwhile: press Learn again.");
       const features = new Float32Array(examples.length * examples[0].feature.length);
       examples.forEach(({ feature }, i) => features.set(feature, i * feature.length));
       const of = Uint32Array.from(this.#classes.flatMap(({ examples }, number) => examples.map(() => number)));
       const { unseen, seconds } = await this.#engine.call("teach", [features, of, names]);
-      this.#taught = { names, weights: this.#encoder.weights };
+      this.#taught = { names, weights };
       this.#complain("");
       element("teach-note").textContent =
         `Learnt from ${counted(examples.length, "picture")} in ${seconds.toFixed(1)} s. Of pictures that it has not learnt from, such a classifier tells ` +
@@ -272,9 +275,9 @@ export class Teach {
     await this.#encoder.ready();
     const { weights } = this.#encoder;
     for (const of of this.#classes.filter(({ examples }) => examples.some((example) => example.weights !== weights))) {
-      const renewed = [];
+      const [renewed, before] = [[], of.examples.length];
       await this.#examples(of.examples.map(({ source }) => async () => source), (examples) => renewed.push(...examples));
-      of.examples = renewed;
+      of.examples = [...renewed, ...of.examples.slice(before)]; // others may have been added meanwhile
     }
   }
 

@@ -112,8 +112,9 @@ export class Train {
     if (this.#phase === "idle") this.#progress.shape(method === "bootmae");
   }
 
+  // A run that is about to start takes the pictures that are there.
   takeFiles(files) {
-    return this.#pictures.take(files);
+    if (this.#phase !== "starting") return this.#pictures.take(files);
   }
 
   async #picturesChanged() {

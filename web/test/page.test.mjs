@@ -260,6 +260,21 @@ test("a still from the camera is taken only after a click, and the camera is off
   await says("#photo-note", /^A picture from the camera: \d+ × \d+ pixels/);
   await drawn();
   assert.deepEqual(await page.evaluate(() => window.tracks.map(({ readyState }) => readyState)), ["ended"]);
+  // Cancelled while the browser asks, and wished for again: neither camera stays on.
+  await page.evaluate(() => {
+    const [ask, allowed] = [navigator.mediaDevices.getUserMedia, new Promise((resolve) => (window.allow = resolve))];
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+      await allowed;
+      return ask(wanted);
+    };
+  });
+  await page.locator("#camera").click();
+  await page.locator("#camera-cancel").click();
+  await page.locator("#camera").click();
+  await page.evaluate(() => window.allow());
+  await page.locator("#camera-capture:enabled").click();
+  await page.waitForFunction(() => window.tracks.length === 3 && window.tracks.every(({ readyState }) => readyState === "ended"));
+  await drawn();
   await page.evaluate(() => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("", "NotAllowedError"));
   });

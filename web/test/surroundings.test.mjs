@@ -151,6 +151,33 @@ test("weights opened while a picture is drawn draw it anew", TIMEOUT, async () =
   await drawn(page);
 });
 
+test("weights of one's own stay when those of the page come late", TIMEOUT, async () => {
+  const context = await browser.newContext();
+  const other = await context.newPage();
+  watch(other, { errors: seen.errors, requests: [] });
+  await other.addInitScript(() => {
+    const held = new Promise((resolve) => (window.letGo = resolve));
+    window.ask = window.fetch.bind(window);
+    window.fetch = async (...what) => {
+      if (String(what[0]).endsWith("demo.safetensors")) await held;
+      return window.ask(...what);
+    };
+  });
+  await other.goto(`${server.origin}/`);
+  await started(other);
+  await other.evaluate(async () => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([await (await window.ask("weights/demo.safetensors")).arrayBuffer()], "own.safetensors"));
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  });
+  await says("#weights-note", /^own\.safetensors: .* million parameters/, other);
+  assert.ok(await other.locator("#page-weights").isHidden(), "there are no others yet");
+  await other.evaluate(() => window.letGo());
+  await other.locator("#page-weights:visible").waitFor();
+  assert.match(await other.locator("#weights-note").textContent(), /^own\.safetensors: /);
+  await context.close();
+});
+
 test("after a failure the header says which part failed, and Ready no more", TIMEOUT, async () => {
   await drop([{ name: "broken.safetensors", content: "no weights at all", type: "" }]);
   await page.locator('#status[data-state="failed"]').waitFor();
