@@ -66,7 +66,7 @@ pub fn chosen(place: &str, part: Option<Part>, column: Option<&str>, needed: boo
         let how = format!("{} images of {}{without}", source.len(), shown(&source.place()));
         return Ok(Chosen { sources: vec![source], labels, part, how });
     };
-    let (labels, without) = labels_of(&train)?;
+    let (labels, mut without) = labels_of(&train)?;
     let wanted = part.unwrap_or(Part::Train);
     let how = |source: &Arc<dyn Source>| format!("{} images of {}", source.len(), shown(&source.place()));
     if wanted == Part::Train {
@@ -74,15 +74,16 @@ pub fn chosen(place: &str, part: Option<Part>, column: Option<&str>, needed: boo
         let how = how(&train) + if part.is_none() { &other } else { "" } + &without;
         return Ok(Chosen { sources: vec![train], labels, part: wanted, how });
     }
-    let (mut told, without) = labels_of(&test)?;
+    let (mut told, of_test) = labels_of(&test)?;
     if !labels.classes().is_empty() && !told.classes().is_empty() {
         let classes = matched((&train.place(), &labels), (&test.place(), &told), |image| test.name(image))?;
         told = told.renumbered(labels.classes(), &classes);
     }
     if wanted == Part::Test {
-        let how = how(&test) + &without;
+        let how = how(&test) + &of_test;
         return Ok(Chosen { sources: vec![test], labels: told, part: wanted, how });
     }
+    without += &of_test;
     let how = format!("{} and {}{without}", how(&train), how(&test));
     Ok(Chosen { sources: vec![train, test], labels: labels.followed_by(&told), part: wanted, how })
 }
